@@ -1,0 +1,1 @@
+//! Photos and labels: readers, decoding, resizing, augmentation, splits, the batch loader.

@@ -1,0 +1,1 @@
+//! Metrics of a classifier, from predictions and labels alone.

@@ -1,0 +1,1 @@
+//! A model as data: operators, shapes, architectures, weight files.

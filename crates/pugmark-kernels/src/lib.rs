@@ -1,0 +1,1 @@
+//! SIMD loops on slices; the only home of unsafe arithmetic.

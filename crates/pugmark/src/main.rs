@@ -1,0 +1,2 @@
+//! The command line: arguments to settings to one function a command.
+fn main() {}
