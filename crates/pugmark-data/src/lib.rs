@@ -1,1 +1,23 @@
 //! Photos and labels: readers, decoding, resizing, augmentation, splits, the batch loader.
+
+pub mod augment;
+pub mod dataset;
+pub mod error;
+pub mod loader;
+pub mod photo;
+pub mod random;
+mod read;
+pub mod recipe;
+pub mod resize;
+pub mod split;
+
+pub use augment::Augment;
+pub use dataset::{Dataset, Note, Part, ReadOptions, Sample};
+pub use error::DataError;
+pub use loader::{Batch, Epoch, Item, Loader, LoaderSettings};
+pub use photo::{Limits, Photo, PhotoError, decode, decode_file};
+pub use random::Random;
+pub use read::{photos_below, read};
+pub use recipe::{Colour, Recipe, Resize};
+pub use resize::resize_bilinear;
+pub use split::{Split, SplitBy, SplitSettings, split};

@@ -1,1 +1,17 @@
 //! A model as data: operators, shapes, architectures, weight files.
+//!
+//! A [`Graph`] lists typed operators in execution order with parameters named as torchvision names them. It knows its
+//! shapes and its initial values, and nothing of how it is run.
+
+mod architecture;
+mod graph;
+mod initialise;
+mod op;
+mod shape;
+mod tensors;
+
+pub use architecture::Architecture;
+pub use graph::{Builder, Graph, GraphError, Node, NodeId, Param, ParamId, Role};
+pub use op::Op;
+pub use shape::Shape;
+pub use tensors::{Tensor, Tensors};

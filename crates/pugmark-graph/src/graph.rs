@@ -1,0 +1,215 @@
+use thiserror::Error;
+
+use crate::Op;
+
+/// Index of a node in [`Graph::nodes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub usize);
+
+/// Index of a parameter in [`Graph::params`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParamId(pub usize);
+
+/// One operator in a graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// The module path of torchvision's model, such as `layer1.0.conv1`.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// Nodes it reads, all earlier in the list.
+    pub inputs: Vec<NodeId>,
+}
+
+/// What a parameter is for; decides its initial value, its layout in engines and whether it is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `[out, in, kernel height, kernel width]`.
+    ConvWeight,
+    /// `[out, in]`.
+    LinearWeight,
+    /// `[out]` of a convolution or linear layer whose fan-in is given.
+    Bias {
+        /// Values summed into one output of the layer.
+        fan_in: usize,
+    },
+    /// Scale of a normalisation.
+    NormWeight,
+    /// Shift of a normalisation.
+    NormBias,
+    /// Running mean of a batch norm; a statistic, not trained.
+    RunningMean,
+    /// Running variance of a batch norm; a statistic, not trained.
+    RunningVar,
+}
+
+impl Role {
+    /// Whether an optimiser moves it (statistics are not moved).
+    pub fn is_trained(self) -> bool {
+        !matches!(self, Role::RunningMean | Role::RunningVar)
+    }
+}
+
+/// A named parameter or running statistic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Param {
+    /// torchvision's name, such as `layer1.0.conv1.weight`.
+    pub name: String,
+    /// PyTorch's shape and order.
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub role: Role,
+    /// Part of the classifying head, which changes with the number of classes and stays trainable when the backbone is frozen.
+    pub head: bool,
+}
+
+impl Param {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it holds no value.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Why a graph is not sound.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum GraphError {
+    /// A node's inputs do not fit it.
+    #[error("node `{node}` ({op}): {why}")]
+    Shape {
+        /// Name of the node.
+        node: String,
+        /// Its operator.
+        op: &'static str,
+        /// What does not fit.
+        why: String,
+    },
+    /// No architecture of that name.
+    #[error("no architecture is called `{name}`; there are {known}")]
+    UnknownArchitecture {
+        /// The name asked for.
+        name: String,
+        /// All names.
+        known: String,
+    },
+}
+
+/// A model: operators in execution order and the parameters they name. The last node gives the logits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    params: Vec<Param>,
+}
+
+impl Graph {
+    /// Operators; each reads only earlier ones.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Parameters and running statistics in torchvision's state-dict order.
+    pub fn params(&self) -> &[Param] {
+        &self.params
+    }
+
+    /// The parameter of an operator.
+    pub fn param(&self, id: ParamId) -> &Param {
+        &self.params[id.0]
+    }
+
+    /// Number of trained values, as PyTorch counts `parameters()`.
+    pub fn parameter_count(&self) -> usize {
+        self.params.iter().filter(|p| p.role.is_trained()).map(Param::len).sum()
+    }
+
+    /// How many nodes read each node.
+    pub fn consumers(&self) -> Vec<usize> {
+        let mut count = vec![0; self.nodes.len()];
+        for node in &self.nodes {
+            for input in &node.inputs {
+                count[input.0] += 1;
+            }
+        }
+        count
+    }
+}
+
+/// Builds a [`Graph`] node by node.
+#[derive(Debug, Default)]
+pub struct Builder {
+    nodes: Vec<Node>,
+    params: Vec<Param>,
+    head: bool,
+}
+
+impl Builder {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Parameters added from here on belong to the head.
+    pub fn begin_head(&mut self) {
+        self.head = true;
+    }
+
+    /// Adds any operator.
+    pub fn push(&mut self, name: &str, op: Op, inputs: &[NodeId]) -> NodeId {
+        self.nodes.push(Node { name: name.into(), op, inputs: inputs.to_vec() });
+        NodeId(self.nodes.len() - 1)
+    }
+
+    fn param(&mut self, name: String, shape: &[usize], role: Role) -> ParamId {
+        self.params.push(Param { name, shape: shape.to_vec(), role, head: self.head });
+        ParamId(self.params.len() - 1)
+    }
+
+    /// Adds a square convolution of `channels` = (in, out).
+    pub fn conv2d(
+        &mut self,
+        name: &str,
+        input: NodeId,
+        (in_channels, out_channels): (usize, usize),
+        (kernel, stride, padding): (usize, usize, usize),
+        bias: bool,
+    ) -> NodeId {
+        let shape = [out_channels, in_channels, kernel, kernel];
+        let weight = self.param(format!("{name}.weight"), &shape, Role::ConvWeight);
+        let fan_in = in_channels * kernel * kernel;
+        let bias = bias.then(|| self.param(format!("{name}.bias"), &[out_channels], Role::Bias { fan_in }));
+        let kernel = (kernel, kernel);
+        self.push(
+            name,
+            Op::Conv2d { weight, bias, in_channels, out_channels, kernel, stride, padding },
+            &[input],
+        )
+    }
+
+    /// Adds a batch norm with PyTorch's defaults (`eps` 1e-5, momentum 0.1).
+    pub fn batch_norm2d(&mut self, name: &str, input: NodeId, channels: usize) -> NodeId {
+        let shape = [channels];
+        let weight = self.param(format!("{name}.weight"), &shape, Role::NormWeight);
+        let bias = self.param(format!("{name}.bias"), &shape, Role::NormBias);
+        let running_mean = self.param(format!("{name}.running_mean"), &shape, Role::RunningMean);
+        let running_var = self.param(format!("{name}.running_var"), &shape, Role::RunningVar);
+        let op =
+            Op::BatchNorm2d { weight, bias, running_mean, running_var, channels, eps: 1e-5, momentum: 0.1 };
+        self.push(name, op, &[input])
+    }
+
+    /// Adds a linear layer with bias.
+    pub fn linear(&mut self, name: &str, input: NodeId, in_features: usize, out_features: usize) -> NodeId {
+        let weight = self.param(format!("{name}.weight"), &[out_features, in_features], Role::LinearWeight);
+        let bias = self.param(format!("{name}.bias"), &[out_features], Role::Bias { fan_in: in_features });
+        self.push(name, Op::Linear { weight, bias, in_features, out_features }, &[input])
+    }
+
+    /// The finished graph; its last node gives the logits.
+    pub fn finish(self) -> Graph {
+        Graph { nodes: self.nodes, params: self.params }
+    }
+}
