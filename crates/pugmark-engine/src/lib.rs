@@ -1,1 +1,12 @@
 //! Runs a graph: forward, backward, optimiser.
+//!
+//! [`Engine`] is the one trait with more than one implementation; [`Cpu`] is the first.
+
+mod cpu;
+mod engine;
+
+pub use cpu::Cpu;
+pub use engine::{
+    Engine, EngineError, Freeze, Inference, InputSpec, Loss, Optimiser, StepOutput, TrainBatch, Training,
+    TrainingSpec,
+};

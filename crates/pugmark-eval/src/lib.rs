@@ -1,1 +1,11 @@
 //! Metrics of a classifier, from predictions and labels alone.
+//!
+//! The numbers are scikit-learn's (`fixtures/metrics.py` makes the ones the tests compare with); beside them stand the
+//! floors, which are what somebody who never looks at a photo reaches.
+
+mod error;
+mod evaluation;
+mod table;
+
+pub use error::EvalError;
+pub use evaluation::{ClassMetrics, Evaluation, Floors, evaluate};

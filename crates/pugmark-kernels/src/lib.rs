@@ -1,1 +1,35 @@
-//! SIMD loops on slices; the only home of unsafe arithmetic.
+//! Loops over slices: convolution, normalisation, pooling, losses and optimiser updates, and their parallel drivers.
+//!
+//! The only home of unsafe arithmetic. Activations are padded NHWC ([`Plane`]): a zero border makes the padding of a
+//! convolution disappear. Every kernel gives the same bits whatever the number of rayon threads: tasks are cut by the
+//! size of the problem alone and reductions run in a fixed order. Public functions check every slice against its plane
+//! and panic with the argument's name; that is a bug in the caller, never bad user input.
+
+mod conv;
+mod elementwise;
+mod isa;
+mod linear;
+mod loss;
+mod norm;
+mod optimiser;
+mod parallel;
+mod plane;
+mod pool;
+mod simd;
+mod stats;
+
+pub use conv::{
+    ConvShape, Epilogue, conv2d_backward_data, conv2d_backward_weight, conv2d_forward, pack_backward, pack_forward,
+    packed_len_backward, packed_len_forward,
+};
+pub use elementwise::{accumulate, add_forward, copy_plane, dropout, input_from_u8, relu_backward, relu_forward};
+pub use isa::{Isa, ParseIsaError, with_isa};
+pub use linear::{linear_backward_data, linear_backward_weight, linear_forward};
+pub use loss::{CrossEntropy, cross_entropy, softmax};
+pub use norm::{ResidualGradient, batch_norm_backward_apply, batch_norm_backward_reduce, scale_shift};
+pub use optimiser::{AdamW, Sgd, adamw_step, sgd_step};
+pub use plane::Plane;
+pub use pool::{
+    PoolShape, global_avg_pool_backward, global_avg_pool_forward, max_pool_backward, max_pool_forward,
+};
+pub use stats::{ChannelStats, channel_stats, channel_sum};

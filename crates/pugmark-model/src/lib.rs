@@ -1,1 +1,13 @@
 //! The model file, the run folder, and the classifier: photos in, probabilities out.
+
+mod atomic;
+mod classifier;
+mod error;
+mod model_file;
+mod run;
+
+pub use atomic::{write_atomic, write_atomic_with};
+pub use classifier::{Classifier, Prediction, softmax};
+pub use error::ModelError;
+pub use model_file::{FORMAT, Model, ModelCard};
+pub use run::RunFolder;

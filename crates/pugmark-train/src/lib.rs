@@ -1,1 +1,22 @@
 //! Recipes, the training loop, checkpoints and exact resume.
+//!
+//! [`train`] turns a data set and [`TrainSettings`] into a run folder and tells an [`Observer`] what happens. One seed gives
+//! one result, bit for bit: a run that was killed at any moment and resumed ends in the same model files as one that was
+//! not.
+
+mod checkpoint;
+mod error;
+mod event;
+mod log;
+mod memory;
+mod metrics;
+mod schedule;
+mod settings;
+mod train;
+
+pub use error::TrainError;
+pub use event::{Event, Observer};
+pub use metrics::EpochMetrics;
+pub use schedule::Plateau;
+pub use settings::{BestBy, ClassWeights, OptimiserKind, Schedule, SettingsError, TrainSettings};
+pub use train::{Mode, Outcome, train};

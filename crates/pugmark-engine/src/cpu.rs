@@ -1,0 +1,78 @@
+//! The CPU engine: padded NHWC in f32, kernels chosen at run time.
+
+mod backward;
+mod inference;
+mod machine;
+mod memory;
+mod parameters;
+mod program;
+mod training;
+
+use std::sync::Arc;
+
+use pugmark_graph::{Graph, NodeId, Tensors};
+use pugmark_kernels::Isa;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::{Engine, EngineError, Inference, InputSpec, Training, TrainingSpec};
+
+/// Runs graphs on the processor.
+#[derive(Debug, Clone)]
+pub struct Cpu {
+    pool: Arc<ThreadPool>,
+}
+
+impl Cpu {
+    /// An engine with `threads` compute threads; 0 takes one a core.
+    ///
+    /// # Errors
+    /// [`EngineError::Threads`] when the system refuses them.
+    pub fn new(threads: usize) -> Result<Self, EngineError> {
+        ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("compute-{i}"))
+            .build()
+            .map(|pool| Self { pool: Arc::new(pool) })
+            .map_err(|e| EngineError::Threads { threads, why: e.to_string() })
+    }
+
+    /// Compute threads.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+}
+
+impl Engine for Cpu {
+    fn name(&self) -> String {
+        let threads = self.threads();
+        format!("cpu, {}, {threads} thread{}", Isa::active(), if threads == 1 { "" } else { "s" })
+    }
+
+    fn inference(
+        &self,
+        graph: &Graph,
+        tensors: &Tensors,
+        input: &InputSpec,
+        taps: &[NodeId],
+    ) -> Result<Box<dyn Inference>, EngineError> {
+        Ok(Box::new(inference::CpuInference::new(graph, tensors, input, taps, self.pool.clone())?))
+    }
+
+    fn training(
+        &self,
+        graph: &Graph,
+        tensors: &Tensors,
+        input: &InputSpec,
+        spec: &TrainingSpec,
+    ) -> Result<Box<dyn Training>, EngineError> {
+        Ok(Box::new(training::CpuTraining::new(graph, tensors, input, spec, self.pool.clone())?))
+    }
+}
+
+fn check_batch(input: &InputSpec, images: usize, pixels: &[u8]) -> Result<(), EngineError> {
+    let InputSpec { batch, height, width, .. } = *input;
+    if images == 0 || images > batch || pixels.len() != images * height * width * 3 {
+        return Err(EngineError::Batch { images, height, width, bytes: pixels.len(), most: batch });
+    }
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! The backward pass of a machine.
+
+use pugmark_kernels as kernels;
+use pugmark_kernels::{Plane, ResidualGradient};
+
+use super::machine::Machine;
+use super::program::{Kind, Step, ValueId};
+
+impl Machine {
+    /// Gradients of every trained parameter from that of the logits; `dropout` is the forward pass's seed.
+    pub fn backward(&mut self, logits_gradient: &[f32], dropout: u64) {
+        let output = self.program.output;
+        let Some(mut gradient) = self.memory.take_gradient(output) else { return };
+        gradient[..logits_gradient.len()].copy_from_slice(logits_gradient);
+        self.memory.put_gradient(output, Some(gradient));
+        let mut written = vec![false; self.program.values.len()];
+        for index in (0..self.program.steps.len()).rev() {
+            let step = self.program.steps[index].clone();
+            if self.program.is_trained(&step) {
+                self.step_back(index, &step, dropout, &mut written);
+            }
+        }
+    }
+
+    fn step_back(&mut self, index: usize, step: &Step, dropout: u64, written: &mut [bool]) {
+        let images = self.images;
+        let Some(dyp) = self.program.values[step.output.0].gradient else { return };
+        let mut dx = self.memory.take_gradient(step.input).map(|buffer| Target {
+            buffer,
+            plane: self.program.values[step.input.0].gradient.unwrap_or(dyp),
+            accumulate: std::mem::replace(&mut written[step.input.0], true),
+        });
+        let mut dr = step.residual.and_then(|id| {
+            Some(Target {
+                buffer: self.memory.take_gradient(id)?,
+                plane: self.program.values[id.0].gradient?,
+                accumulate: std::mem::replace(&mut written[id.0], true),
+            })
+        });
+        self.gradients_of(index, step, dyp, dropout, dx.as_mut(), dr.as_mut(), images);
+        self.memory.put_gradient(step.input, dx.map(|t| t.buffer));
+        if let Some(id) = step.residual {
+            self.memory.put_gradient(id, dr.map(|t| t.buffer));
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one step's tensors")]
+    fn gradients_of(
+        &mut self,
+        index: usize,
+        step: &Step,
+        dyp: Plane,
+        dropout: u64,
+        dx: Option<&mut Target>,
+        dr: Option<&mut Target>,
+        images: usize,
+    ) {
+        let value = |id: ValueId| {
+            let plane = self.program.values[id.0].plane;
+            (&self.memory.value(id)[..images * plane.len()], plane)
+        };
+        let Some(dy) = self.memory.gradient(step.output) else { return };
+        let dy = &dy[..images * dyp.len()];
+        let workspace = &mut self.workspaces[index];
+        match &step.kind {
+            Kind::Input => {}
+            Kind::Conv { shape, weight, bias, .. } => {
+                let (x, xp) = value(step.input);
+                if self.parameters.is_trained(*weight) {
+                    let gradient = &mut self.parameters.get_mut(*weight).gradient;
+                    kernels::conv2d_backward_weight(shape, images, x, xp, dy, dyp, gradient);
+                }
+                if let Some(bias) = bias.filter(|&bias| self.parameters.is_trained(bias)) {
+                    kernels::channel_sum(images, dy, dyp, &mut self.parameters.get_mut(bias).gradient);
+                }
+                if let Some(dx) = dx {
+                    let (packed, accumulate) = (&workspace.packed_backward, dx.accumulate);
+                    let (dx, dxp) = dx.parts(images);
+                    kernels::conv2d_backward_data(shape, images, dy, dyp, packed, dx, dxp, accumulate);
+                }
+            }
+            Kind::Norm { norm, running, relu } => {
+                let (x, xp) = value(step.input);
+                let y = relu.then(|| value(step.output));
+                let own = &mut workspace.norm;
+                let (mean, inverse_std) = (&own.mean, &own.inverse_std);
+                let (sum_g, sum_gx) = (&mut own.sum_gradient, &mut own.sum_gradient_x);
+                kernels::batch_norm_backward_reduce(
+                    images,
+                    dy,
+                    dyp,
+                    y,
+                    x,
+                    xp,
+                    mean,
+                    inverse_std,
+                    sum_g,
+                    sum_gx,
+                );
+                if self.parameters.is_trained(norm.weight) {
+                    self.parameters.get_mut(norm.weight).gradient.copy_from_slice(sum_gx);
+                    self.parameters.get_mut(norm.bias).gradient.copy_from_slice(sum_g);
+                }
+                let gamma = self.parameters.value(norm.weight);
+                if let Some(dx) = dx {
+                    let residual = dr.map(|target| {
+                        let accumulate = target.accumulate;
+                        let (gradient, plane) = target.parts(images);
+                        ResidualGradient { gradient, plane, accumulate }
+                    });
+                    dx.write(images, |dx, dxp| {
+                        kernels::batch_norm_backward_apply(
+                            images,
+                            dy,
+                            dyp,
+                            y,
+                            x,
+                            xp,
+                            mean,
+                            inverse_std,
+                            gamma,
+                            sum_g,
+                            sum_gx,
+                            *running,
+                            dx,
+                            dxp,
+                            residual,
+                        );
+                    });
+                }
+            }
+            Kind::MaxPool(shape) => {
+                if let Some(dx) = dx {
+                    let yp = self.program.values[step.output.0].plane;
+                    let argmax = &workspace.argmax[..images * yp.pixels() * yp.channels];
+                    dx.write(images, |dx, dxp| {
+                        kernels::max_pool_backward(shape, images, dy, dyp, argmax, dx, dxp);
+                    });
+                }
+            }
+            Kind::GlobalAvgPool => {
+                if let Some(dx) = dx {
+                    dx.write(images, |dx, dxp| kernels::global_avg_pool_backward(images, dy, dx, dxp));
+                }
+            }
+            Kind::Linear { weight, bias } => {
+                let (x, xp) = value(step.input);
+                let (inputs, outputs) = (xp.channels, dyp.channels);
+                if self.parameters.is_trained(*weight) {
+                    let gradient = &mut self.parameters.get_mut(*weight).gradient;
+                    kernels::linear_backward_weight(images, inputs, outputs, x, dy, gradient);
+                    kernels::channel_sum(images, dy, dyp, &mut self.parameters.get_mut(*bias).gradient);
+                }
+                if let Some(dx) = dx {
+                    let weight = self.parameters.value(*weight);
+                    dx.write(images, |dx, _| {
+                        kernels::linear_backward_data(images, inputs, outputs, dy, weight, dx);
+                    });
+                }
+            }
+            Kind::Dropout { p } => {
+                if let Some(dx) = dx {
+                    let seed = self.dropout_seed(step, dropout);
+                    dx.write(images, |dx, _| kernels::dropout(seed, *p, dy, dx));
+                }
+            }
+            Kind::Relu => {
+                if let Some(dx) = dx {
+                    let (y, yp) = value(step.output);
+                    let accumulate = dx.accumulate;
+                    let (dx, dxp) = dx.parts(images);
+                    kernels::relu_backward(images, dy, dyp, y, yp, dx, dxp, accumulate);
+                }
+            }
+            Kind::Add { relu } => {
+                let y = relu.then(|| value(step.output));
+                for target in [dx, dr].into_iter().flatten() {
+                    let accumulate = target.accumulate;
+                    let (dx, dxp) = target.parts(images);
+                    match (y, accumulate) {
+                        (Some((y, yp)), _) => {
+                            kernels::relu_backward(images, dy, dyp, y, yp, dx, dxp, accumulate)
+                        }
+                        (None, true) => kernels::accumulate(images, dy, dyp, dx, dxp),
+                        (None, false) => kernels::copy_plane(images, dy, dyp, dx, dxp),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A gradient being written, lent out of the memory.
+struct Target {
+    buffer: Vec<f32>,
+    plane: Plane,
+    /// Another consumer of the value has written already.
+    accumulate: bool,
+}
+
+impl Target {
+    fn parts(&mut self, images: usize) -> (&mut [f32], Plane) {
+        (&mut self.buffer[..images * self.plane.len()], self.plane)
+    }
+
+    /// Runs a kernel that can only overwrite; its result is added through a copy where another consumer was first.
+    fn write(&mut self, images: usize, kernel: impl FnOnce(&mut [f32], Plane)) {
+        let accumulate = self.accumulate;
+        let (target, plane) = self.parts(images);
+        if accumulate {
+            let mut own = vec![0.0; target.len()];
+            kernel(&mut own, plane);
+            kernels::accumulate(images, &own, plane, target, plane);
+        } else {
+            kernel(target, plane);
+        }
+    }
+}

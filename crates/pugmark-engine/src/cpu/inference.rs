@@ -1,0 +1,63 @@
+use std::sync::Arc;
+
+use pugmark_graph::{Graph, NodeId, Tensor, Tensors};
+use rayon::ThreadPool;
+
+use super::check_batch;
+use super::machine::Machine;
+use super::parameters::Parameters;
+use super::program::Program;
+use crate::{EngineError, Inference, InputSpec};
+
+/// Images run together where nothing is tapped: few, so that activations stay in the cache.
+const CHUNK: usize = 4;
+
+/// An inference plan on the CPU.
+pub(super) struct CpuInference {
+    machine: Machine,
+    most: InputSpec,
+    pool: Arc<ThreadPool>,
+}
+
+impl CpuInference {
+    pub fn new(
+        graph: &Graph,
+        tensors: &Tensors,
+        input: &InputSpec,
+        taps: &[NodeId],
+        pool: Arc<ThreadPool>,
+    ) -> Result<Self, EngineError> {
+        let program = Program::new(graph, (input.height, input.width), &|_| false, taps)?;
+        let parameters = Parameters::new(graph, tensors, &|_| false, 0)?;
+        let batch = if taps.is_empty() { input.batch.min(CHUNK) } else { input.batch };
+        let mut machine = Machine::new(program, parameters, InputSpec { batch, ..*input }, taps);
+        pool.install(|| machine.prepare());
+        Ok(Self { machine, most: *input, pool })
+    }
+}
+
+impl Inference for CpuInference {
+    fn logits(&mut self, images: usize, pixels: &[u8]) -> Result<Vec<f32>, EngineError> {
+        check_batch(&self.most, images, pixels)?;
+        let picture = self.most.height * self.most.width * 3;
+        let machine = &mut self.machine;
+        self.pool.install(|| {
+            let mut logits = Vec::new();
+            for chunk in pixels.chunks(machine.input.batch * picture) {
+                machine.forward(chunk.len() / picture, chunk, None);
+                logits.extend_from_slice(machine.logits());
+            }
+            Ok(logits)
+        })
+    }
+
+    fn set_tensors(&mut self, tensors: &Tensors) -> Result<(), EngineError> {
+        self.machine.parameters.set(tensors)?;
+        self.pool.install(|| self.machine.prepare());
+        Ok(())
+    }
+
+    fn tap(&self, node: NodeId) -> Option<Tensor> {
+        self.machine.tap(node)
+    }
+}

@@ -1,0 +1,398 @@
+//! A program with its memory: every buffer is there before the first call.
+
+use pugmark_graph::{NodeId, Tensor};
+use pugmark_kernels as kernels;
+use pugmark_kernels::{ChannelStats, Plane};
+
+use super::memory::{Lifetime, assign};
+use super::parameters::Parameters;
+use super::program::{Kind, Program, Step, ValueId};
+use crate::InputSpec;
+
+/// What a step keeps beside its tensors.
+#[derive(Debug, Default)]
+pub(super) struct Workspace {
+    /// Weights as the forward kernel reads them.
+    pub packed: Vec<f32>,
+    /// Weights as the data gradient's kernel reads them; empty where none is needed.
+    pub packed_backward: Vec<f32>,
+    /// Bias of a convolution with its folded norm.
+    pub bias: Vec<f32>,
+    /// Sums of a convolution's output or a norm's input.
+    pub stats: Option<ChannelStats>,
+    /// Statistics of the batch and the scale and shift made of them.
+    pub norm: NormWorkspace,
+    /// Where each maximum was.
+    pub argmax: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct NormWorkspace {
+    pub mean: Vec<f32>,
+    pub var: Vec<f32>,
+    pub inverse_std: Vec<f32>,
+    pub scale: Vec<f32>,
+    pub shift: Vec<f32>,
+    pub sum_gradient: Vec<f32>,
+    pub sum_gradient_x: Vec<f32>,
+}
+
+impl NormWorkspace {
+    fn new(channels: usize) -> Self {
+        let zeros = || vec![0.0; channels];
+        Self {
+            mean: zeros(),
+            var: zeros(),
+            inverse_std: zeros(),
+            scale: zeros(),
+            shift: zeros(),
+            sum_gradient: zeros(),
+            sum_gradient_x: zeros(),
+        }
+    }
+}
+
+/// The buffers of values and gradients, shared by those that are never alive together.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub buffers: Vec<Vec<f32>>,
+    pub value_buffer: Vec<usize>,
+    pub gradient_buffer: Vec<Option<usize>>,
+}
+
+/// A program ready to run.
+pub(super) struct Machine {
+    pub program: Program,
+    pub parameters: Parameters,
+    pub input: InputSpec,
+    pub memory: Memory,
+    pub workspaces: Vec<Workspace>,
+    /// For a norm over the batch: the convolution that summed its input on the way.
+    pub summed_by: Vec<Option<usize>>,
+    /// Images of the last call.
+    pub images: usize,
+}
+
+impl Machine {
+    pub fn new(program: Program, parameters: Parameters, input: InputSpec, taps: &[NodeId]) -> Self {
+        let summed_by: Vec<Option<usize>> = program
+            .steps
+            .iter()
+            .map(|step| match step.kind {
+                Kind::Norm { running: false, .. } => program
+                    .steps
+                    .iter()
+                    .position(|s| s.output == step.input && matches!(s.kind, Kind::Conv { .. })),
+                _ => None,
+            })
+            .collect();
+        let workspaces = (0..program.steps.len())
+            .map(|index| workspace(&program, &parameters, &summed_by, index, input.batch))
+            .collect();
+        let memory = Memory::new(&program, input.batch, taps);
+        Self { program, parameters, input, memory, workspaces, summed_by, images: 0 }
+    }
+
+    /// Makes what the kernels read from the parameters; to be called when they have changed.
+    pub fn prepare(&mut self) {
+        for (step, workspace) in self.program.steps.iter().zip(&mut self.workspaces) {
+            let Kind::Conv { shape, weight, bias, folded, .. } = &step.kind else { continue };
+            let values = self.parameters.value(*weight);
+            if let Some(bias) = bias {
+                workspace.bias.copy_from_slice(self.parameters.value(*bias));
+            }
+            if let Some(norm) = folded {
+                let scale = running_scale(&self.parameters, norm);
+                let mean = self.parameters.value(norm.running_mean);
+                let shift = self.parameters.value(norm.bias);
+                for (channel, bias) in workspace.bias.iter_mut().enumerate() {
+                    *bias = (*bias - mean[channel]) * scale[channel] + shift[channel];
+                }
+                let weights: Vec<f32> = values
+                    .chunks_exact(shape.out_channels)
+                    .flat_map(|row| row.iter().zip(&scale).map(|(w, s)| w * s))
+                    .collect();
+                kernels::pack_forward(shape, &weights, &mut workspace.packed);
+            } else {
+                kernels::pack_forward(shape, values, &mut workspace.packed);
+            }
+            if !workspace.packed_backward.is_empty() {
+                kernels::pack_backward(shape, values, &mut workspace.packed_backward);
+            }
+        }
+    }
+
+    /// Runs every step on `images` pictures; `dropout` is the seed of a training step, none outside training.
+    pub fn forward(&mut self, images: usize, pixels: &[u8], dropout: Option<u64>) {
+        self.images = images;
+        for index in 0..self.program.steps.len() {
+            let step = self.program.steps[index].clone();
+            let mut output = self.memory.take_value(step.output);
+            self.run(index, &step, pixels, dropout, &mut output);
+            self.memory.put_value(step.output, output);
+        }
+    }
+
+    fn run(&mut self, index: usize, step: &Step, pixels: &[u8], dropout: Option<u64>, output: &mut [f32]) {
+        let images = self.images;
+        let plane_of = |id: ValueId| self.program.values[id.0].plane;
+        let (xp, yp) = (plane_of(step.input), plane_of(step.output));
+        let y = &mut output[..images * yp.len()];
+        if let Kind::Input = step.kind {
+            kernels::input_from_u8(images, pixels, &self.input.mean, &self.input.std, y, yp);
+            return;
+        }
+        let x = &self.memory.value(step.input)[..images * xp.len()];
+        let residual = step.residual.map(|id| {
+            let plane = plane_of(id);
+            (&self.memory.value(id)[..images * plane.len()], plane)
+        });
+        let (before, rest) = self.workspaces.split_at_mut(index);
+        let workspace = &mut rest[0];
+        match &step.kind {
+            Kind::Input => {}
+            Kind::Conv { shape, bias, folded, relu, .. } => {
+                let bias = (bias.is_some() || folded.is_some()).then_some(&workspace.bias[..]);
+                let epilogue = kernels::Epilogue { bias, residual, relu: *relu };
+                let packed = &workspace.packed;
+                if let Some(stats) = &mut workspace.stats {
+                    stats.clear();
+                }
+                kernels::conv2d_forward(
+                    shape,
+                    images,
+                    x,
+                    xp,
+                    packed,
+                    y,
+                    yp,
+                    &epilogue,
+                    workspace.stats.as_mut(),
+                );
+            }
+            Kind::Norm { norm, running, relu } => {
+                let own = &mut workspace.norm;
+                let gamma = self.parameters.value(norm.weight);
+                let beta = self.parameters.value(norm.bias);
+                if *running {
+                    own.mean.copy_from_slice(self.parameters.value(norm.running_mean));
+                    own.var.copy_from_slice(self.parameters.value(norm.running_var));
+                } else {
+                    let stats = match (self.summed_by[index], &mut workspace.stats) {
+                        (Some(convolution), _) => before[convolution].stats.as_ref(),
+                        (None, Some(stats)) => {
+                            stats.clear();
+                            kernels::channel_stats(images, x, xp, stats);
+                            Some(&*stats)
+                        }
+                        (None, None) => None,
+                    };
+                    stats
+                        .expect("a norm over the batch has statistics of its own or its convolution's")
+                        .finish(images * xp.pixels(), &mut own.mean, &mut own.var);
+                }
+                for channel in 0..xp.channels {
+                    own.inverse_std[channel] = 1.0 / (own.var[channel] + norm.eps).sqrt();
+                    own.scale[channel] = gamma[channel] * own.inverse_std[channel];
+                    own.shift[channel] = beta[channel] - own.mean[channel] * own.scale[channel];
+                }
+                kernels::scale_shift(images, x, xp, &own.scale, &own.shift, residual, *relu, y, yp);
+            }
+            Kind::MaxPool(shape) => {
+                let argmax = (!workspace.argmax.is_empty())
+                    .then(|| &mut workspace.argmax[..images * yp.pixels() * yp.channels]);
+                kernels::max_pool_forward(shape, images, x, xp, y, yp, argmax);
+            }
+            Kind::GlobalAvgPool => kernels::global_avg_pool_forward(images, x, xp, y),
+            Kind::Linear { weight, bias } => {
+                let (weight, bias) = (self.parameters.value(*weight), self.parameters.value(*bias));
+                kernels::linear_forward(images, xp.channels, yp.channels, x, weight, Some(bias), y);
+            }
+            Kind::Dropout { p } => match dropout {
+                Some(seed) => kernels::dropout(self.dropout_seed(step, seed), *p, x, y),
+                None => kernels::copy_plane(images, x, xp, y, yp),
+            },
+            Kind::Relu => kernels::relu_forward(images, x, xp, y, yp),
+            Kind::Add { relu } => {
+                if let Some((other, plane)) = residual {
+                    kernels::add_forward(images, x, xp, other, plane, *relu, y, yp);
+                }
+            }
+        }
+    }
+
+    /// The seed of one dropout layer: its node's, so that fusing other nodes does not change it.
+    pub fn dropout_seed(&self, step: &Step, seed: u64) -> u64 {
+        seed.wrapping_add(self.program.values[step.output.0].node.0 as u64)
+    }
+
+    /// The logits of the last call.
+    pub fn logits(&self) -> &[f32] {
+        let output = self.program.output;
+        &self.memory.value(output)[..self.images * self.program.values[output.0].plane.len()]
+    }
+
+    /// The value of a node and the geometry it has.
+    pub fn find(&self, node: NodeId) -> Option<ValueId> {
+        self.program.values.iter().position(|v| v.node == node).map(ValueId)
+    }
+
+    /// The value of a tapped node in the last call.
+    pub fn tap(&self, node: NodeId) -> Option<Tensor> {
+        let id = self.find(node)?;
+        Some(to_tensor(self.images, self.memory.value(id), self.program.values[id.0].plane))
+    }
+}
+
+/// Padded pictures to `[images, channels, height, width]`; one-pixel pictures to `[images, channels]`.
+pub(super) fn to_tensor(images: usize, values: &[f32], plane: Plane) -> Tensor {
+    let mut out = Vec::with_capacity(images * plane.pixels() * plane.channels);
+    for image in values.chunks_exact(plane.len()).take(images) {
+        for channel in 0..plane.channels {
+            for y in 0..plane.height {
+                out.extend((0..plane.width).map(|x| image[plane.offset(y, x) + channel]));
+            }
+        }
+    }
+    let mut shape = vec![images, plane.channels];
+    if plane.pixels() > 1 {
+        shape.extend([plane.height, plane.width]);
+    }
+    Tensor { shape, values: out }
+}
+
+fn running_scale(parameters: &Parameters, norm: &super::program::Norm) -> Vec<f32> {
+    let gamma = parameters.value(norm.weight);
+    let var = parameters.value(norm.running_var);
+    gamma.iter().zip(var).map(|(g, v)| g / (v + norm.eps).sqrt()).collect()
+}
+
+fn workspace(
+    program: &Program,
+    parameters: &Parameters,
+    summed_by: &[Option<usize>],
+    index: usize,
+    batch: usize,
+) -> Workspace {
+    let step = &program.steps[index];
+    let input = &program.values[step.input.0];
+    let output = &program.values[step.output.0];
+    match &step.kind {
+        Kind::Conv { shape, bias, folded, .. } => {
+            let backward = program.is_trained(step) && input.gradient.is_some();
+            let has_bias = bias.is_some() || folded.is_some();
+            Workspace {
+                packed: vec![0.0; kernels::packed_len_forward(shape)],
+                packed_backward: vec![0.0; if backward { kernels::packed_len_backward(shape) } else { 0 }],
+                bias: vec![0.0; if has_bias { shape.out_channels } else { 0 }],
+                stats: summed_by.contains(&Some(index)).then(|| ChannelStats::new(shape.out_channels)),
+                ..Workspace::default()
+            }
+        }
+        Kind::Norm { norm, running, .. } => {
+            let channels = parameters.value(norm.weight).len();
+            let own_stats = !running && summed_by[index].is_none();
+            Workspace {
+                stats: own_stats.then(|| ChannelStats::new(channels)),
+                norm: NormWorkspace::new(channels),
+                ..Workspace::default()
+            }
+        }
+        Kind::MaxPool(_) if program.is_trained(step) => {
+            let plane = output.plane;
+            Workspace { argmax: vec![0; batch * plane.pixels() * plane.channels], ..Workspace::default() }
+        }
+        _ => Workspace::default(),
+    }
+}
+
+impl Memory {
+    /// Time runs over the steps, the loss, and the steps backwards.
+    fn new(program: &Program, batch: usize, taps: &[NodeId]) -> Self {
+        let steps = program.steps.len();
+        let loss = steps;
+        let backward = |step: usize| 2 * steps - step;
+        let forever = 2 * steps + 1;
+        let mut values: Vec<Lifetime> = Vec::with_capacity(program.values.len());
+        let mut gradients: Vec<Option<Lifetime>> = Vec::with_capacity(program.values.len());
+        for (index, value) in program.values.iter().enumerate() {
+            let id = ValueId(index);
+            let tapped = taps.contains(&value.node);
+            let producer = program.steps.iter().position(|s| s.output == id).unwrap_or(0);
+            let (mut last, mut first_gradient) = (producer, backward(producer));
+            if id == program.output {
+                (last, first_gradient) = (loss, loss);
+            }
+            for (at, step) in program.steps.iter().enumerate() {
+                let trained = program.is_trained(step);
+                if step.input == id || step.residual == Some(id) {
+                    last = last.max(at);
+                    if trained {
+                        first_gradient = first_gradient.min(backward(at));
+                    }
+                }
+                if trained && saved_for_backward(step, id) {
+                    last = last.max(backward(at));
+                }
+            }
+            if tapped {
+                last = forever;
+            }
+            values.push(Lifetime { len: batch * value.plane.len(), first: producer, last });
+            gradients.push(value.gradient.map(|plane| Lifetime {
+                len: batch * plane.len(),
+                first: first_gradient,
+                last: if tapped { forever } else { backward(producer) },
+            }));
+        }
+        let all: Vec<Lifetime> = values.iter().copied().chain(gradients.iter().flatten().copied()).collect();
+        let (buffer_of, lengths) = assign(&all);
+        let mut assigned = buffer_of[values.len()..].iter().copied();
+        Self {
+            buffers: lengths.into_iter().map(|len| vec![0.0; len]).collect(),
+            value_buffer: buffer_of[..values.len()].to_vec(),
+            gradient_buffer: gradients.iter().map(|g| g.as_ref().and_then(|_| assigned.next())).collect(),
+        }
+    }
+
+    pub fn value(&self, id: ValueId) -> &[f32] {
+        &self.buffers[self.value_buffer[id.0]]
+    }
+
+    /// Lends a buffer out for writing while others are read.
+    pub fn take_value(&mut self, id: ValueId) -> Vec<f32> {
+        std::mem::take(&mut self.buffers[self.value_buffer[id.0]])
+    }
+
+    pub fn put_value(&mut self, id: ValueId, buffer: Vec<f32>) {
+        self.buffers[self.value_buffer[id.0]] = buffer;
+    }
+
+    pub fn gradient(&self, id: ValueId) -> Option<&[f32]> {
+        self.gradient_buffer[id.0].map(|buffer| self.buffers[buffer].as_slice())
+    }
+
+    pub fn take_gradient(&mut self, id: ValueId) -> Option<Vec<f32>> {
+        self.gradient_buffer[id.0].map(|buffer| std::mem::take(&mut self.buffers[buffer]))
+    }
+
+    pub fn put_gradient(&mut self, id: ValueId, gradient: Option<Vec<f32>>) {
+        if let (Some(buffer), Some(gradient)) = (self.gradient_buffer[id.0], gradient) {
+            self.buffers[buffer] = gradient;
+        }
+    }
+}
+
+/// Whether the step's backward pass reads the value.
+fn saved_for_backward(step: &Step, id: ValueId) -> bool {
+    match step.kind {
+        Kind::Conv { .. } | Kind::Linear { .. } => step.input == id,
+        Kind::Norm { relu, .. } => step.input == id || (relu && step.output == id),
+        Kind::Relu | Kind::Add { relu: true } => step.output == id,
+        Kind::Input
+        | Kind::MaxPool(_)
+        | Kind::GlobalAvgPool
+        | Kind::Dropout { .. }
+        | Kind::Add { relu: false } => false,
+    }
+}

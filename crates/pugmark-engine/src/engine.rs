@@ -1,0 +1,225 @@
+use pugmark_graph::{Graph, GraphError, NodeId, Tensor, Tensors};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why a plan can't be made or run.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The graph's shapes do not fit the input.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A parameter of the graph is missing or has another shape.
+    #[error("tensor `{name}`: expected shape {expected:?}, found {found:?}")]
+    Tensor {
+        /// Name of the tensor.
+        name: String,
+        /// The graph's shape.
+        expected: Vec<usize>,
+        /// The shape given; none when there is no such tensor.
+        found: Option<Vec<usize>>,
+    },
+    /// The pictures given do not fill the batch that was announced, or are too many for the plan.
+    #[error(
+        "a batch of {images} images of {height} x {width} was announced and {bytes} bytes given (at most {most} images)"
+    )]
+    Batch {
+        /// Images announced.
+        images: usize,
+        /// Rows of each.
+        height: usize,
+        /// Columns of each.
+        width: usize,
+        /// Bytes given.
+        bytes: usize,
+        /// The batch size the plan was made for.
+        most: usize,
+    },
+    /// A label is not below the number of classes.
+    #[error("label {label} in a model of {classes} classes")]
+    Label {
+        /// The label.
+        label: u32,
+        /// Number of logits.
+        classes: usize,
+    },
+    /// The loss of a step is not a number; no parameter was changed.
+    #[error("the loss is {loss}")]
+    NonFiniteLoss {
+        /// NaN or an infinity.
+        loss: f64,
+    },
+    /// The threads of an engine can't be started.
+    #[error("can't start {threads} compute threads: {why}")]
+    Threads {
+        /// Threads asked for.
+        threads: usize,
+        /// The system's answer.
+        why: String,
+    },
+}
+
+/// What goes into a model: 8-bit RGB pictures, normalised on the way in as `(pixel / 255 - mean) / std`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct InputSpec {
+    /// Most images in one call.
+    pub batch: usize,
+    /// Rows of a picture.
+    pub height: usize,
+    /// Columns of a picture.
+    pub width: usize,
+    /// Mean of each colour, in [0, 1].
+    pub mean: [f32; 3],
+    /// Standard deviation of each colour.
+    pub std: [f32; 3],
+}
+
+/// Which parameters stay as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Freeze {
+    /// Everything is trained.
+    #[default]
+    None,
+    /// Only the head is trained; batch norm uses its running statistics.
+    Backbone,
+}
+
+/// Softmax cross-entropy, averaged as PyTorch's `CrossEntropyLoss`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Loss {
+    /// In [0, 1).
+    pub label_smoothing: f32,
+    /// One weight a class.
+    pub class_weights: Option<Vec<f32>>,
+}
+
+/// How parameters move.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimiser {
+    /// AdamW (arXiv 1711.05101) with PyTorch's betas 0.9, 0.999 and eps 1e-8.
+    AdamW,
+    /// Stochastic gradient descent as `torch.optim.SGD`.
+    Sgd {
+        /// Share of the earlier direction.
+        momentum: f32,
+        /// Nesterov's form.
+        nesterov: bool,
+    },
+}
+
+/// What a training plan is made for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingSpec {
+    /// What is not trained.
+    pub freeze: Freeze,
+    /// The loss.
+    pub loss: Loss,
+    /// The optimiser.
+    pub optimiser: Optimiser,
+    /// Nodes whose output and gradient can be read after a step.
+    pub taps: Vec<NodeId>,
+}
+
+/// One batch of a training step.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainBatch<'a> {
+    /// `labels.len()` pictures: height x width x RGB, 8 bits.
+    pub pixels: &'a [u8],
+    /// Class of each picture.
+    pub labels: &'a [u32],
+    /// Decides dropout.
+    pub seed: u64,
+}
+
+/// What a training step saw before it moved the parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepOutput {
+    /// Mean loss of the batch.
+    pub loss: f64,
+    /// `images x classes`.
+    pub logits: Vec<f32>,
+}
+
+/// A device that runs graphs.
+pub trait Engine: Send + Sync {
+    /// The device in words, such as `cpu avx512, 2 threads`.
+    fn name(&self) -> String;
+
+    /// A plan that turns pictures into logits; `taps` are nodes whose output can be read after a call.
+    ///
+    /// # Errors
+    /// When shapes or tensors do not fit the graph.
+    fn inference(
+        &self,
+        graph: &Graph,
+        tensors: &Tensors,
+        input: &InputSpec,
+        taps: &[NodeId],
+    ) -> Result<Box<dyn Inference>, EngineError>;
+
+    /// A plan that trains from `tensors` on.
+    ///
+    /// # Errors
+    /// When shapes or tensors do not fit the graph.
+    fn training(
+        &self,
+        graph: &Graph,
+        tensors: &Tensors,
+        input: &InputSpec,
+        spec: &TrainingSpec,
+    ) -> Result<Box<dyn Training>, EngineError>;
+}
+
+/// A compiled forward pass with running statistics.
+pub trait Inference: Send {
+    /// Logits (`images x classes`) of `images` pictures in `pixels` (height x width x RGB each).
+    ///
+    /// # Errors
+    /// [`EngineError::Batch`] when the sizes do not fit.
+    fn logits(&mut self, images: usize, pixels: &[u8]) -> Result<Vec<f32>, EngineError>;
+
+    /// Takes other parameters of the same graph.
+    ///
+    /// # Errors
+    /// [`EngineError::Tensor`]; the plan keeps its parameters then.
+    fn set_tensors(&mut self, tensors: &Tensors) -> Result<(), EngineError>;
+
+    /// The output of a tapped node for the last call: `[images, channels, height, width]` or `[images, features]`.
+    fn tap(&self, node: NodeId) -> Option<Tensor>;
+}
+
+/// A compiled training step with its parameters and optimiser state.
+pub trait Training: Send {
+    /// Forward, backward and one optimiser step.
+    ///
+    /// # Errors
+    /// [`EngineError::NonFiniteLoss`] leaves parameters, statistics and optimiser state as they were.
+    fn step(
+        &mut self,
+        batch: &TrainBatch<'_>,
+        learning_rate: f32,
+        weight_decay: f32,
+    ) -> Result<StepOutput, EngineError>;
+
+    /// Parameters and running statistics, in PyTorch's layout.
+    fn tensors(&self) -> Tensors;
+
+    /// Gradients of the trained parameters in the last step, in PyTorch's layout.
+    fn gradients(&self) -> Tensors;
+
+    /// Optimiser state, named `adamw.m.NAME`, `adamw.v.NAME` or `sgd.momentum.NAME`; with [`Training::steps`] it makes a resume exact.
+    fn state(&self) -> Tensors;
+
+    /// Optimiser steps done.
+    fn steps(&self) -> u64;
+
+    /// Goes on from an earlier `tensors()`, `state()` and `steps()`.
+    ///
+    /// # Errors
+    /// [`EngineError::Tensor`] when they are of another graph.
+    fn restore(&mut self, tensors: &Tensors, state: &Tensors, steps: u64) -> Result<(), EngineError>;
+
+    /// The output and its gradient of a tapped node in the last step, as [`Inference::tap`].
+    fn tap(&self, node: NodeId) -> Option<(Tensor, Tensor)>;
+}

@@ -1,0 +1,68 @@
+#![allow(dead_code, reason = "each test file uses its own share")]
+
+use pugmark_engine::{Cpu, Engine, Freeze, InputSpec, Loss, Optimiser, TrainingSpec};
+use pugmark_graph::{Builder, Graph, NodeId, Op};
+
+/// The engines of this machine.
+pub fn engines() -> Vec<Box<dyn Engine>> {
+    vec![Box::new(Cpu::new(2).unwrap())]
+}
+
+pub fn input_spec(batch: usize, height: usize, width: usize) -> InputSpec {
+    InputSpec { batch, height, width, mean: [0.5, 0.4, 0.6], std: [0.25, 0.2, 0.3] }
+}
+
+pub fn spec() -> TrainingSpec {
+    TrainingSpec {
+        freeze: Freeze::None,
+        loss: Loss::default(),
+        optimiser: Optimiser::AdamW,
+        taps: Vec::new(),
+    }
+}
+
+pub fn all_nodes(graph: &Graph) -> Vec<NodeId> {
+    (0..graph.nodes().len()).map(NodeId).collect()
+}
+
+/// Noise, and labels that go round.
+pub fn batch(images: usize, height: usize, width: usize, classes: u32) -> (Vec<u8>, Vec<u32>) {
+    let mut state = 0x1234_5678_9abc_def0_u64;
+    let pixels = (0..images * height * width * 3)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        })
+        .collect();
+    (pixels, (0..images as u32).map(|i| i % classes).collect())
+}
+
+/// A small graph with every operator, every kind of fusion and values that several nodes read.
+pub fn every_operator(classes: usize) -> Graph {
+    let mut b = Builder::new();
+    let input = b.push("input", Op::Input { channels: 3 }, &[]);
+    let a = b.conv2d("conv1", input, (3, 4), (3, 1, 1), true);
+    let relu = b.push("relu1", Op::Relu, &[a]);
+    let c = b.conv2d("conv2", relu, (4, 4), (3, 1, 1), false);
+    let c = b.batch_norm2d("bn", c, 4);
+    let sum = b.push("add", Op::Add, &[c, relu]);
+    let sum = b.push("relu2", Op::Relu, &[sum]);
+    let norm = b.batch_norm2d("norm", sum, 4);
+    let sum = b.push("add2", Op::Add, &[norm, sum]);
+    let pool = b.push("pool", Op::MaxPool2d { kernel: 3, stride: 2, padding: 0 }, &[sum]);
+    let d = b.conv2d("conv3", pool, (4, 6), (1, 2, 0), false);
+    let e = b.conv2d("conv4", pool, (4, 6), (3, 2, 1), true);
+    let sum = b.push("add3", Op::Add, &[d, e]);
+    let x = b.push("avgpool", Op::GlobalAvgPool, &[sum]);
+    let x = b.push("dropout", Op::Dropout { p: 0.2 }, &[x]);
+    b.begin_head();
+    b.linear("fc", x, 6, classes);
+    b.finish()
+}
+
+/// Largest absolute difference as a share of the largest absolute value.
+pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let scale = a.iter().chain(b).fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
+    a.iter().zip(b).fold(0.0_f32, |m, (x, y)| m.max((x - y).abs())) / scale
+}

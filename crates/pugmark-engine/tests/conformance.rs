@@ -1,0 +1,240 @@
+//! What every engine must do; run on each engine there is.
+
+mod common;
+
+use common::{all_nodes, batch, engines, every_operator, input_spec, largest_difference, spec};
+use pugmark_engine::{EngineError, Freeze, InputSpec, Optimiser, TrainBatch, TrainingSpec};
+use pugmark_graph::{Architecture, Tensors};
+
+/// Central differences of the loss, parameter by parameter. The loss is good to about 1e-7, so a step of 1e-3 gives a
+/// slope within 2e-4; 1 % of the largest entry covers the kinks of ReLU and maximum within the step.
+#[test]
+fn gradients_match_finite_differences() {
+    let graph = every_operator(3);
+    let tensors = graph.initialise(1);
+    let input = input_spec(4, 10, 12);
+    let (pixels, labels) = batch(4, 10, 12, 3);
+    let batch = TrainBatch { pixels: &pixels, labels: &labels, seed: 5 };
+    for engine in engines() {
+        let loss_at = |tensors: &Tensors| {
+            let mut plan = engine.training(&graph, tensors, &input, &spec()).unwrap();
+            let loss = plan.step(&batch, 0.0, 0.0).unwrap().loss;
+            (loss, plan.gradients())
+        };
+        let (_, gradients) = loss_at(&tensors);
+        assert_eq!(gradients.len(), graph.params().iter().filter(|p| p.role.is_trained()).count());
+        for (name, gradient) in &gradients {
+            let scale = gradient.values.iter().fold(1e-3_f32, |m, g| m.max(g.abs()));
+            let count = gradient.values.len();
+            for index in (0..count).step_by(1 + count / 7) {
+                let h = 1e-3;
+                let mut moved = tensors.clone();
+                let mut at = |delta: f32| {
+                    let value = tensors[name].values[index] + delta;
+                    moved.get_mut(name).unwrap().values[index] = value;
+                    (loss_at(&moved).0, value)
+                };
+                let ((up, high), (down, low)) = (at(h), at(-h));
+                let expected = ((up - down) / f64::from(high - low)) as f32;
+                let found = gradient.values[index];
+                assert!(
+                    (found - expected).abs() <= 0.01 * scale + 2e-4,
+                    "{}: {name}[{index}]: {found} against {expected}",
+                    engine.name()
+                );
+            }
+        }
+    }
+}
+
+/// A tapped node is not fused, so a plan with every node tapped runs every operator by itself. Both round differently:
+/// 1e-4 of the largest value is some hundred times f32's precision after twenty layers.
+#[test]
+fn fusing_changes_nothing() {
+    for architecture in [Architecture::SimpleCnn, Architecture::ResNet18, Architecture::ResNet50] {
+        let graph = architecture.graph(5);
+        let tensors = graph.initialise(2);
+        let input = input_spec(3, 33, 47);
+        let (pixels, labels) = batch(3, 33, 47, 5);
+        for engine in engines() {
+            let mut fused = engine.inference(&graph, &tensors, &input, &[]).unwrap();
+            let mut plain = engine.inference(&graph, &tensors, &input, &all_nodes(&graph)).unwrap();
+            let a = fused.logits(3, &pixels).unwrap();
+            let b = plain.logits(3, &pixels).unwrap();
+            assert!(largest_difference(&a, &b) < 1e-4, "{architecture}: {a:?} {b:?}");
+
+            let tapped = TrainingSpec { taps: all_nodes(&graph), ..spec() };
+            let mut fused = engine.training(&graph, &tensors, &input, &spec()).unwrap();
+            let mut plain = engine.training(&graph, &tensors, &input, &tapped).unwrap();
+            let batch = TrainBatch { pixels: &pixels, labels: &labels, seed: 3 };
+            let a = fused.step(&batch, 0.0, 0.0).unwrap();
+            let b = plain.step(&batch, 0.0, 0.0).unwrap();
+            assert!((a.loss - b.loss).abs() < 1e-4, "{architecture}: {} {}", a.loss, b.loss);
+            for (name, gradient) in fused.gradients() {
+                let other = &plain.gradients()[&name].values;
+                // A ReLU input of either sign of zero flips whole entries of a gradient; its norm hardly moves.
+                let norm = |v: &[f32]| v.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+                let (x, y) = (norm(&gradient.values), norm(other));
+                assert!((x - y).abs() <= 1e-2 * x.max(y) + 1e-6, "{architecture} {name}: {x} {y}");
+            }
+        }
+    }
+}
+
+#[test]
+fn taps_have_pytorchs_shapes_and_the_loss_gradient() {
+    let graph = every_operator(3);
+    let nodes = all_nodes(&graph);
+    let (pixels, labels) = batch(2, 10, 12, 3);
+    for engine in engines() {
+        let tapped = TrainingSpec { taps: nodes.clone(), ..spec() };
+        let mut plan =
+            engine.training(&graph, &graph.initialise(1), &input_spec(2, 10, 12), &tapped).unwrap();
+        let output = plan.step(&TrainBatch { pixels: &pixels, labels: &labels, seed: 1 }, 0.0, 0.0).unwrap();
+        let (first, _) = plan.tap(nodes[1]).unwrap();
+        assert_eq!(first.shape, [2, 4, 10, 12]);
+        let (logits, gradient) = plan.tap(*nodes.last().unwrap()).unwrap();
+        assert_eq!(logits.shape, [2, 3]);
+        assert_eq!(logits.values, output.logits);
+        // Softmax minus one-hot: every row of the gradient sums to zero, and only the true class is negative.
+        for (row, &label) in gradient.values.chunks(3).zip(&labels) {
+            assert!(row.iter().sum::<f32>().abs() < 1e-6);
+            assert!(row.iter().enumerate().all(|(c, &g)| (g < 0.0) == (c == label as usize)));
+        }
+    }
+}
+
+#[test]
+fn a_small_batch_in_a_large_plan_gives_the_bits_of_a_small_plan() {
+    let graph = Architecture::SimpleCnn.graph(4);
+    let tensors = graph.initialise(3);
+    let (pixels, labels) = batch(3, 32, 32, 4);
+    for engine in engines() {
+        let run = |most: usize| {
+            let mut plan = engine.training(&graph, &tensors, &input_spec(most, 32, 32), &spec()).unwrap();
+            for seed in 0..3 {
+                plan.step(&TrainBatch { pixels: &pixels, labels: &labels, seed }, 1e-3, 0.01).unwrap();
+            }
+            plan.tensors()
+        };
+        assert_eq!(run(3), run(8));
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let graph = Architecture::ResNet18.graph(4);
+    let tensors = graph.initialise(3);
+    let (pixels, labels) = batch(5, 40, 40, 4);
+    let run = |threads: usize| {
+        let engine = pugmark_engine::Cpu::new(threads).unwrap();
+        let engine: &dyn pugmark_engine::Engine = &engine;
+        let mut plan = engine.training(&graph, &tensors, &input_spec(5, 40, 40), &spec()).unwrap();
+        for seed in 0..2 {
+            plan.step(&TrainBatch { pixels: &pixels, labels: &labels, seed }, 1e-3, 0.01).unwrap();
+        }
+        plan.tensors()
+    };
+    let one = run(1);
+    assert!(one == run(2) && one == run(3));
+}
+
+#[test]
+fn restored_training_goes_on_bit_for_bit() {
+    let graph = every_operator(3);
+    let tensors = graph.initialise(1);
+    let input = input_spec(4, 10, 12);
+    let (pixels, labels) = batch(4, 10, 12, 3);
+    let optimisers = [Optimiser::AdamW, Optimiser::Sgd { momentum: 0.9, nesterov: true }];
+    for (engine, optimiser) in engines().iter().flat_map(|e| optimisers.map(|o| (e, o))) {
+        let spec = TrainingSpec { optimiser, ..spec() };
+        let step = |plan: &mut dyn pugmark_engine::Training, seed| {
+            plan.step(&TrainBatch { pixels: &pixels, labels: &labels, seed }, 1e-2, 0.01).unwrap();
+        };
+        let mut whole = engine.training(&graph, &tensors, &input, &spec).unwrap();
+        let mut first = engine.training(&graph, &tensors, &input, &spec).unwrap();
+        for seed in 0..3 {
+            step(&mut *whole, seed);
+            step(&mut *first, seed);
+        }
+        let mut second = engine.training(&graph, &tensors, &input, &spec).unwrap();
+        second.restore(&first.tensors(), &first.state(), first.steps()).unwrap();
+        for seed in 3..6 {
+            step(&mut *whole, seed);
+            step(&mut *second, seed);
+        }
+        assert!(whole.tensors() == second.tensors() && whole.state() == second.state());
+        assert_ne!(whole.tensors(), tensors);
+    }
+}
+
+#[test]
+fn a_frozen_backbone_trains_the_head_on_running_statistics() {
+    let graph = Architecture::ResNet18.graph(3);
+    let tensors = graph.initialise(4);
+    let input = input_spec(2, 32, 32);
+    let (pixels, labels) = batch(2, 32, 32, 3);
+    for engine in engines() {
+        let spec = TrainingSpec { freeze: Freeze::Backbone, ..spec() };
+        let mut plan = engine.training(&graph, &tensors, &input, &spec).unwrap();
+        let batch = TrainBatch { pixels: &pixels, labels: &labels, seed: 0 };
+        let output = plan.step(&batch, 1e-2, 0.0).unwrap();
+        let mut inference = engine.inference(&graph, &tensors, &input, &[]).unwrap();
+        assert!(largest_difference(&output.logits, &inference.logits(2, &pixels).unwrap()) < 1e-5);
+        let gradients = plan.gradients();
+        assert_eq!(gradients.keys().collect::<Vec<_>>(), ["fc.bias", "fc.weight"]);
+        for (name, tensor) in plan.tensors() {
+            assert_eq!(tensor != tensors[&name], name.starts_with("fc."), "{name}");
+        }
+        inference.set_tensors(&plan.tensors()).unwrap();
+        assert_ne!(inference.logits(2, &pixels).unwrap(), output.logits);
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_changes_nothing() {
+    let graph = every_operator(3);
+    let mut tensors = graph.initialise(1);
+    tensors.get_mut("fc.bias").unwrap().values[0] = f32::NAN;
+    let (pixels, labels) = batch(2, 10, 12, 3);
+    for engine in engines() {
+        let mut plan = engine.training(&graph, &tensors, &input_spec(2, 10, 12), &spec()).unwrap();
+        let before = (plan.tensors(), plan.state(), plan.steps());
+        let error =
+            plan.step(&TrainBatch { pixels: &pixels, labels: &labels, seed: 0 }, 1e-3, 0.01).unwrap_err();
+        assert!(matches!(error, EngineError::NonFiniteLoss { .. }), "{error}");
+        let bits = |t: &Tensors| -> Vec<u32> {
+            t.values().flat_map(|t| t.values.iter().map(|v| v.to_bits())).collect()
+        };
+        let after = (plan.tensors(), plan.state(), plan.steps());
+        assert_eq!((bits(&before.0), bits(&before.1), before.2), (bits(&after.0), bits(&after.1), after.2));
+    }
+}
+
+#[test]
+fn wrong_calls_are_named() {
+    let graph = every_operator(3);
+    let tensors = graph.initialise(1);
+    let input = input_spec(2, 10, 12);
+    let (pixels, labels) = batch(2, 10, 12, 3);
+    for engine in engines() {
+        let mut plan = engine.training(&graph, &tensors, &input, &spec()).unwrap();
+        let mut message = |pixels: &[u8], labels: &[u32]| {
+            plan.step(&TrainBatch { pixels, labels, seed: 0 }, 0.0, 0.0).unwrap_err().to_string()
+        };
+        assert_eq!(message(&pixels, &[0, 3]), "label 3 in a model of 3 classes");
+        assert_eq!(
+            message(&pixels[1..], &labels),
+            "a batch of 2 images of 10 x 12 was announced and 719 bytes given (at most 2 images)"
+        );
+        assert!(message(&[], &[]).contains("a batch of 0 images"));
+
+        let mut fewer = tensors.clone();
+        fewer.remove("bn.running_var");
+        let error = engine.inference(&graph, &fewer, &input, &[]).err().unwrap();
+        assert_eq!(error.to_string(), "tensor `bn.running_var`: expected shape [4], found None");
+        let small = InputSpec { height: 1, width: 1, ..input };
+        let error = engine.inference(&graph, &tensors, &small, &[]).err().unwrap();
+        assert!(error.to_string().starts_with("node `pool` (MaxPool2d)"), "{error}");
+    }
+}

@@ -1,0 +1,16 @@
+//! Two-dimensional convolution and its two gradients.
+
+mod backward_data;
+mod backward_weight;
+mod forward;
+mod pack;
+mod phase;
+mod row_taps;
+mod shape;
+mod tile;
+
+pub use backward_data::conv2d_backward_data;
+pub use backward_weight::conv2d_backward_weight;
+pub use forward::conv2d_forward;
+pub use pack::{pack_backward, pack_forward, packed_len_backward, packed_len_forward};
+pub use shape::{ConvShape, Epilogue};

@@ -1,0 +1,236 @@
+//! The gradient of a convolution's weights.
+//!
+//! `dw[ky][kx * channels + c][k]` is the sum over the output's pixels of an input times a gradient. The inputs under a
+//! row of the kernel are contiguous, so a tile of sums is fed by neighbouring inputs and neighbouring gradients of the
+//! same pixel. Pixels are taken a block at a time: the block's inputs stay in cache while all tiles pass over them, and
+//! sums stay in registers for a whole block.
+
+use rayon::prelude::*;
+
+use super::ConvShape;
+use super::tile::{Outer, Tile};
+use crate::Isa;
+use crate::parallel::{GRAIN, Shared, for_each_chunk};
+use crate::plane::{Plane, check, check_len};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::Portable;
+
+/// Pixels that a tile's sums run over before they are added to the gradient: enough to make the adding cheap.
+const BLOCK_PIXELS: usize = 192;
+/// Inputs of a block, in bytes: they stay in the second-level cache.
+const BLOCK_BYTES: usize = 512 << 10;
+/// Memory for partial gradients where pixels are shared out between tasks, in values.
+const PARTIAL_VALUES: usize = 2 << 20;
+/// Multiplications that are worth a task.
+const TASK_WORK: usize = 4 << 20;
+/// Enough to keep the threads of a large machine evenly busy.
+const MAX_TASKS: usize = 64;
+/// Output channels are handed out in multiples of the widest tile.
+const BLOCK: usize = 32;
+/// Values of the largest tile.
+const MAX_TILE: usize = 14 * BLOCK;
+
+/// Gradient with respect to the weights, `[kh][kw][in][out]`: `dw :=` the sum over the images.
+///
+/// `xp` needs a border of at least [`ConvShape::input_border`], `dyp` any.
+#[expect(clippy::too_many_arguments, reason = "the operands of a convolution")]
+pub fn conv2d_backward_weight(
+    s: &ConvShape,
+    images: usize,
+    x: &[f32],
+    xp: Plane,
+    dy: &[f32],
+    dyp: Plane,
+    dw_hwio: &mut [f32],
+) {
+    check("x", x.len(), images, &xp);
+    check("dy", dy.len(), images, &dyp);
+    check_len("dw_hwio", dw_hwio.len(), s.weights());
+    s.check_planes(&xp, &dyp);
+    if images * dyp.pixels() * dw_hwio.len() == 0 {
+        dw_hwio.fill(0.0);
+        return;
+    }
+    let isa = Isa::active();
+    let job = Job { s, images, x, xp, dy, dyp };
+    let cut = job.cut();
+    if cut.splits == 1 {
+        job.run(isa, &cut, Shared::new(dw_hwio));
+        return;
+    }
+    let mut partial = vec![0f32; cut.splits * dw_hwio.len()];
+    job.run(isa, &cut, Shared::new(&mut partial));
+    let len = dw_hwio.len();
+    for_each_chunk(dw_hwio, GRAIN / cut.splits, |index, dw| {
+        let start = index * (GRAIN / cut.splits);
+        dw.copy_from_slice(&partial[start..start + dw.len()]);
+        for split in 1..cut.splits {
+            for (dw, part) in dw.iter_mut().zip(&partial[split * len + start..]) {
+                *dw += part;
+            }
+        }
+    });
+}
+
+struct Job<'a> {
+    s: &'a ConvShape,
+    images: usize,
+    x: &'a [f32],
+    xp: Plane,
+    dy: &'a [f32],
+    dyp: Plane,
+}
+
+/// How the work is cut: `splits` of the pixels (each with a partial gradient) times `chunks` of the output channels
+/// times `parts` of the kernel's rows.
+struct Cut {
+    splits: usize,
+    split_rows: usize,
+    chunks: usize,
+    chunk_channels: usize,
+    parts: usize,
+    block_rows: usize,
+}
+
+impl Job<'_> {
+    fn cut(&self) -> Cut {
+        let rows = self.images * self.dyp.height;
+        let work = rows * self.dyp.width * self.s.weights();
+        let tasks = (work / TASK_WORK).clamp(1, MAX_TASKS);
+
+        let row_bytes = 4 * self.s.stride * self.xp.row_pitch();
+        let block_rows = BLOCK_PIXELS.div_ceil(self.dyp.width).min(BLOCK_BYTES / row_bytes).clamp(1, rows);
+        let blocks = rows.div_ceil(block_rows);
+        let splits = tasks.min(PARTIAL_VALUES / self.s.weights()).clamp(1, blocks);
+        let split_rows = blocks.div_ceil(splits) * block_rows;
+        let splits = rows.div_ceil(split_rows);
+
+        let channel_blocks = self.s.out_channels.div_ceil(BLOCK);
+        let chunks = tasks.div_ceil(splits).min(channel_blocks);
+        let chunk_channels = channel_blocks.div_ceil(chunks) * BLOCK;
+        let chunks = self.s.out_channels.div_ceil(chunk_channels);
+        let parts = if splits * chunks < tasks.min(32) { self.s.kernel.0 } else { 1 };
+        Cut { splits, split_rows, chunks, chunk_channels, parts, block_rows }
+    }
+
+    fn run(&self, isa: Isa, cut: &Cut, dw: Shared<'_>) {
+        assert!(dw.len() == cut.splits * self.s.weights(), "dw: wrong length");
+        (0..cut.splits * cut.chunks * cut.parts).into_par_iter().for_each(|task| match isa {
+            // SAFETY: the machine has what `isa` says, planes and lengths are checked, tasks write disjoint gradients.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { task_avx512(self, cut, task, dw) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { task_avx2(self, cut, task, dw) },
+            // SAFETY: as above.
+            _ => unsafe { run_task::<Portable>(self, cut, task, dw) },
+        });
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
+unsafe fn task_avx512(job: &Job<'_>, cut: &Cut, task: usize, dw: Shared<'_>) {
+    // SAFETY: the caller's promise is the same.
+    unsafe { run_task::<Avx512>(job, cut, task, dw) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn task_avx2(job: &Job<'_>, cut: &Cut, task: usize, dw: Shared<'_>) {
+    // SAFETY: the caller's promise is the same.
+    unsafe { run_task::<Avx2>(job, cut, task, dw) }
+}
+
+/// One split of the pixels, one chunk of the output channels, one part of the kernel's rows.
+///
+/// # Safety
+/// The machine has the instruction set, slices and planes fit, and no other task has the same index.
+#[inline(always)]
+unsafe fn run_task<S: Tile>(job: &Job<'_>, cut: &Cut, task: usize, dw: Shared<'_>) {
+    let Job { s, images, x, xp, dy, dyp } = *job;
+    let part = task % cut.parts;
+    let chunk = task / cut.parts % cut.chunks;
+    let split = task / cut.parts / cut.chunks;
+
+    let part_rows = s.kernel.0 / cut.parts;
+    let kernel_rows = part * part_rows..(part + 1) * part_rows;
+    let first_channel = chunk * cut.chunk_channels;
+    let end_channel = s.out_channels.min(first_channel + cut.chunk_channels);
+    let first_row = split * cut.split_rows;
+    let end_row = (images * dyp.height).min(first_row + cut.split_rows);
+
+    // Inputs under a row of the kernel, cut into tiles of nearly equal depth.
+    let depth = s.kernel.1 * s.in_channels;
+    let tiles = depth.div_ceil(S::DEPTH);
+    let (short, long) = (depth / tiles, depth % tiles);
+
+    let mut inputs = Vec::with_capacity(cut.block_rows);
+    let mut gradient = vec![0f32; cut.block_rows * dyp.width * S::BLOCK];
+    for block in (first_row..end_row).step_by(cut.block_rows) {
+        let rows = block..end_row.min(block + cut.block_rows);
+        inputs.clear();
+        inputs.extend(rows.clone().map(|row| {
+            let y = row % dyp.height * s.stride + xp.border - s.padding;
+            row / dyp.height * xp.len() + y * xp.row_pitch() + (xp.border - s.padding) * xp.channels
+        }));
+        for channel in (first_channel..end_channel).step_by(S::BLOCK) {
+            let n = S::BLOCK.min(end_channel - channel);
+            copy_gradient::<S>(dy, &dyp, rows.clone(), channel, n, &mut gradient);
+            for ky in kernel_rows.clone() {
+                let mut first = 0;
+                for tile in 0..tiles {
+                    let len = short + usize::from(tile < long);
+                    let mut sums = [0f32; MAX_TILE];
+                    // SAFETY: the inputs of every pixel of `rows` under kernel row `ky` are inside `x`, for the planes
+                    // were checked; `gradient` holds a block of channels for each of those pixels; the rows of `dw`
+                    // are this task's.
+                    unsafe {
+                        let outer = Outer {
+                            input: x.as_ptr().add(ky * xp.row_pitch() + first),
+                            rows: &inputs,
+                            width: dyp.width,
+                            pixel_step: s.stride * s.in_channels,
+                            gradient: gradient.as_ptr(),
+                        };
+                        S::outer(len, n.div_ceil(S::LANES), &outer, sums.as_mut_ptr());
+                        let at = split * s.weights() + (ky * depth + first) * s.out_channels + channel;
+                        for i in 0..len {
+                            let dw = std::slice::from_raw_parts_mut(dw.at(at + i * s.out_channels), n);
+                            let sums = &sums[i * S::BLOCK..][..n];
+                            if block == first_row {
+                                dw.copy_from_slice(sums);
+                            } else {
+                                for (dw, sum) in dw.iter_mut().zip(sums) {
+                                    *dw += sum;
+                                }
+                            }
+                        }
+                    }
+                    first += len;
+                }
+            }
+        }
+    }
+}
+
+/// Copies `n` channels of the gradients of `rows`, with a pitch of a tile's block and zeros behind the last channel.
+#[inline(always)]
+fn copy_gradient<S: Tile>(
+    dy: &[f32],
+    p: &Plane,
+    rows: std::ops::Range<usize>,
+    channel: usize,
+    n: usize,
+    gradient: &mut [f32],
+) {
+    let pixels = rows.flat_map(|row| {
+        let at = row / p.height * p.len() + p.offset(row % p.height, 0);
+        dy[at..at + p.row_len()].chunks_exact(p.channels)
+    });
+    for (gradient, pixel) in gradient.chunks_exact_mut(S::BLOCK).zip(pixels) {
+        gradient[..n].copy_from_slice(&pixel[channel..channel + n]);
+        gradient[n..].fill(0.0);
+    }
+}

@@ -1,0 +1,61 @@
+//! Convolution.
+
+use super::row_taps::{RowTaps, Steps};
+use super::shape::{ConvShape, Epilogue};
+use crate::Isa;
+use crate::parallel::{Shared, zero_border};
+use crate::plane::{Plane, check, check_len};
+use crate::stats::ChannelStats;
+
+/// `y := relu(conv(x) + bias + residual)`, as far as the epilogue asks for it; writes the border of `y` too.
+///
+/// `xp` needs a border of at least [`ConvShape::input_border`]; `packed` is [`pack_forward`](crate::pack_forward)'s.
+/// `stats`, if given, gains the sum and the sum of squares of each channel of what is written.
+#[expect(clippy::too_many_arguments, reason = "the operands of a convolution")]
+pub fn conv2d_forward(
+    s: &ConvShape,
+    images: usize,
+    x: &[f32],
+    xp: Plane,
+    packed: &[f32],
+    y: &mut [f32],
+    yp: Plane,
+    ep: &Epilogue<'_>,
+    stats: Option<&mut ChannelStats>,
+) {
+    check("x", x.len(), images, &xp);
+    check("y", y.len(), images, &yp);
+    check_len("packed", packed.len(), super::packed_len_forward(s));
+    s.check_planes(&xp, &yp);
+    if let Some(stats) = &stats {
+        check_len("stats", stats.channels(), s.out_channels);
+    }
+    zero_border(y, yp);
+    let taps = RowTaps {
+        images,
+        height: yp.height,
+        width: yp.width,
+        channels: s.out_channels,
+        input: x,
+        input_steps: Steps {
+            origin: (xp.border - s.padding) * (xp.row_pitch() + xp.channels),
+            image: xp.len(),
+            row: s.stride * xp.row_pitch(),
+            pixel: s.stride * xp.channels,
+        },
+        tap_rows: s.kernel.0,
+        tap_pitch: xp.row_pitch(),
+        tap_len: s.kernel.1 * s.in_channels,
+        packed,
+        output: Shared::new(y),
+        output_steps: Steps {
+            origin: yp.offset(0, 0),
+            image: yp.len(),
+            row: yp.row_pitch(),
+            pixel: yp.channels,
+        },
+        epilogue: *ep,
+        accumulate: false,
+    };
+    taps.run(Isa::active(), stats);
+}

@@ -1,0 +1,333 @@
+//! The driver behind a convolution and the gradient of its input.
+//!
+//! In padded NHWC the inputs under one row of the kernel are contiguous, and weights can be laid out to match. So every
+//! output value is a sum over the kernel's rows (row taps) of inner products of contiguous values, and the inputs of the
+//! next output pixel lie a fixed step further: nothing is copied and no edge is special.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::pack::PANEL;
+use super::shape::Epilogue;
+use super::tile::{Product, Tile};
+use crate::Isa;
+use crate::parallel::{Shared, for_each_chunk};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Portable, Simd};
+use crate::stats::ChannelStats;
+
+/// Weights that a task keeps in its core's second-level cache (1 to 2 MB on today's machines), in bytes.
+const WEIGHT_BYTES: usize = 640 << 10;
+/// Inputs that stay there beside them while the weights pass by.
+const INPUT_BYTES: usize = 192 << 10;
+/// Multiplications that are worth a task: some 30 microseconds.
+const TASK_WORK: usize = 1 << 20;
+/// Enough to keep the threads of a large machine evenly busy.
+const MAX_TASKS: usize = 256;
+/// Output channels are handed out in multiples of the widest tile.
+const BLOCK: usize = 32;
+/// Values of the largest tile.
+const MAX_TILE: usize = 14 * BLOCK;
+/// Longest run of any instruction set.
+const MAX_RUN: usize = 7;
+
+/// Steps through a tensor, in values: first value, then from image to image, row to row and pixel to pixel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Steps {
+    pub origin: usize,
+    pub image: usize,
+    pub row: usize,
+    pub pixel: usize,
+}
+
+impl Steps {
+    fn offset(&self, at: Pixel) -> usize {
+        self.origin + at.image * self.image + at.y * self.row + at.x * self.pixel
+    }
+}
+
+/// A pixel of the output.
+#[derive(Clone, Copy)]
+struct Pixel {
+    image: usize,
+    y: usize,
+    x: usize,
+}
+
+/// A sum of row taps for each pixel of `images` outputs of `height` x `width`.
+pub(super) struct RowTaps<'a> {
+    pub images: usize,
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+    pub input: &'a [f32],
+    /// From the first input of an output pixel to the first input of another.
+    pub input_steps: Steps,
+    pub tap_rows: usize,
+    /// From a kernel row's inputs to the next row's.
+    pub tap_pitch: usize,
+    pub tap_len: usize,
+    pub packed: &'a [f32],
+    pub output: Shared<'a>,
+    pub output_steps: Steps,
+    pub epilogue: Epilogue<'a>,
+    /// Add to what the output holds.
+    pub accumulate: bool,
+}
+
+/// How the work is cut: `chunks` of output channels times `groups` of units, a unit being some rows of an image.
+struct Cut {
+    chunk_channels: usize,
+    groups: usize,
+    group_units: usize,
+    image_units: usize,
+    unit_rows: usize,
+}
+
+impl RowTaps<'_> {
+    /// Computes all outputs; `stats`, if given, gains their sums.
+    pub(super) fn run(&self, isa: Isa, stats: Option<&mut ChannelStats>) {
+        if self.images == 0 || self.height == 0 || self.width == 0 || self.channels == 0 {
+            return;
+        }
+        self.check();
+        let cut = self.cut();
+        let tasks = self.channels.div_ceil(cut.chunk_channels) * cut.groups;
+        let with_stats = stats.is_some();
+        // Of each task: its channels' sums, then their sums of squares.
+        let mut partial = vec![0f64; tasks * 2 * cut.chunk_channels];
+        for_each_chunk(&mut partial, 2 * cut.chunk_channels, |task, partial| {
+            let partial = with_stats.then_some(partial);
+            match isa {
+                // SAFETY: the machine has what `isa` says, `check` passed, and tasks write disjoint outputs.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => unsafe { task_avx512(self, &cut, task, partial) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => unsafe { task_avx2(self, &cut, task, partial) },
+                // SAFETY: as above.
+                _ => unsafe { run_task::<Portable>(self, &cut, task, partial) },
+            }
+        });
+        if let Some(stats) = stats {
+            for (task, partial) in partial.chunks_exact(2 * cut.chunk_channels).enumerate() {
+                let (sums, squares) = partial.split_at(cut.chunk_channels);
+                stats.add(task / cut.groups * cut.chunk_channels, sums, squares);
+            }
+        }
+    }
+
+    /// Panics unless every access of every task is inside the slices.
+    fn check(&self) {
+        let last = Pixel { image: self.images - 1, y: self.height - 1, x: self.width - 1 };
+        let taps = self.tap_rows * self.tap_len;
+        if taps > 0 {
+            let last_tap = (self.tap_rows - 1) * self.tap_pitch + self.tap_len;
+            assert!(self.input_steps.offset(last) + last_tap <= self.input.len(), "input: too short");
+        }
+        assert!(self.packed.len() == taps * self.channels.next_multiple_of(PANEL), "packed: wrong length");
+        assert!(self.output_steps.offset(last) + self.channels <= self.output.len(), "output: too short");
+        if let Some((residual, p)) = self.epilogue.residual {
+            assert!((p.height, p.width, p.channels) == (self.height, self.width, self.channels), "residual: {p:?}");
+            assert!(residual.len() >= self.images * p.len(), "residual: too short");
+        }
+        if let Some(bias) = self.epilogue.bias {
+            assert!(bias.len() == self.channels, "bias: wrong length");
+        }
+    }
+
+    fn cut(&self) -> Cut {
+        let taps = self.tap_rows * self.tap_len;
+        let work = self.images * self.height * self.width * self.channels * taps;
+        let tasks = (work / TASK_WORK).clamp(1, MAX_TASKS);
+
+        let blocks = self.channels.div_ceil(BLOCK);
+        let chunk_blocks = (WEIGHT_BYTES / (4 * BLOCK * taps.max(1))).clamp(1, blocks);
+        let chunks = blocks.div_ceil(chunk_blocks);
+
+        let shares = tasks.div_ceil(chunks);
+        let cached_rows = INPUT_BYTES / (4 * self.input_steps.row.max(1));
+        let unit_rows = cached_rows.min((self.images * self.height).div_ceil(shares)).clamp(1, self.height);
+        let image_units = self.height.div_ceil(unit_rows);
+        let units = self.images * image_units;
+        let group_units = units.div_ceil(shares.min(units));
+        Cut {
+            chunk_channels: blocks.div_ceil(chunks) * BLOCK,
+            groups: units.div_ceil(group_units),
+            group_units,
+            image_units,
+            unit_rows: self.height.div_ceil(image_units),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
+unsafe fn task_avx512(taps: &RowTaps<'_>, cut: &Cut, task: usize, partial: Option<&mut [f64]>) {
+    // SAFETY: the caller's promise is the same.
+    unsafe { run_task::<Avx512>(taps, cut, task, partial) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn task_avx2(taps: &RowTaps<'_>, cut: &Cut, task: usize, partial: Option<&mut [f64]>) {
+    // SAFETY: the caller's promise is the same.
+    unsafe { run_task::<Avx2>(taps, cut, task, partial) }
+}
+
+/// One chunk of channels of one group of units.
+///
+/// # Safety
+/// The machine has the instruction set, [`RowTaps::check`] passed, and no other task has the same index.
+#[inline(always)]
+unsafe fn run_task<S: Tile>(taps: &RowTaps<'_>, cut: &Cut, task: usize, mut partial: Option<&mut [f64]>) {
+    let first_channel = task / cut.groups * cut.chunk_channels;
+    let end_channel = taps.channels.min(first_channel + cut.chunk_channels);
+    let first_unit = task % cut.groups * cut.group_units;
+    let end_unit = (taps.images * cut.image_units).min(first_unit + cut.group_units);
+    for unit in first_unit..end_unit {
+        let image = unit / cut.image_units;
+        let first_row = unit % cut.image_units * cut.unit_rows;
+        let rows = first_row..taps.height.min(first_row + cut.unit_rows);
+        for channel in (first_channel..end_channel).step_by(S::BLOCK) {
+            let mut block = Block::<S> {
+                taps,
+                channel,
+                vectors: (end_channel - channel).min(S::BLOCK).div_ceil(S::LANES),
+                stats: partial.is_some().then_some([[0.0; BLOCK]; 2]),
+                isa: PhantomData,
+            };
+            // SAFETY: the caller's promise; image, rows and channels are in range.
+            unsafe { block.run(image, rows.clone()) };
+            if let (Some(partial), Some(stats)) = (&mut partial, &block.stats) {
+                let (sums, squares) = partial.split_at_mut(cut.chunk_channels);
+                let at = channel - first_channel;
+                for (total, part) in [(sums, &stats[0]), (squares, &stats[1])] {
+                    // Lanes beyond the last channel hold zero.
+                    for (total, &part) in total[at..].iter_mut().zip(&part[..S::BLOCK]) {
+                        *total += f64::from(part);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The block of output channels that a tile covers.
+struct Block<'a, S> {
+    taps: &'a RowTaps<'a>,
+    channel: usize,
+    vectors: usize,
+    /// Sums and sums of squares of the outputs so far.
+    stats: Option<[[f32; BLOCK]; 2]>,
+    isa: PhantomData<S>,
+}
+
+impl<S: Tile> Block<'_, S> {
+    /// Some rows of an image: each is cut into runs of nearly equal length, and runs of equal length share a tile.
+    #[inline(always)]
+    unsafe fn run(&mut self, image: usize, rows: Range<usize>) {
+        let width = self.taps.width;
+        let count = width.div_ceil(S::RUN);
+        let (short, long) = (width / count, width % count);
+        let mut waiting = [None; MAX_RUN + 1];
+        for y in rows {
+            let mut x = 0;
+            for run in 0..count {
+                let len = short + usize::from(run < long);
+                let pixel = Pixel { image, y, x };
+                x += len;
+                match waiting[len].take() {
+                    // SAFETY: as for the caller; the runs are inside the output.
+                    Some(other) => unsafe { self.tile(&[other, pixel], len) },
+                    None => waiting[len] = Some(pixel),
+                }
+            }
+        }
+        for (len, pixel) in waiting.into_iter().enumerate() {
+            if let Some(pixel) = pixel {
+                // SAFETY: as above.
+                unsafe { self.tile(&[pixel], len) }
+            }
+        }
+    }
+
+    /// One or two runs of pixels.
+    #[inline(always)]
+    unsafe fn tile(&mut self, runs: &[Pixel], len: usize) {
+        let taps = self.taps;
+        let mut sums = [0f32; MAX_TILE];
+        // SAFETY: `RowTaps::check` covers every pixel's inputs and all panels.
+        unsafe {
+            let input = |pixel| taps.input.as_ptr().wrapping_add(taps.input_steps.offset(pixel));
+            let panel_len = taps.tap_rows * taps.tap_len * PANEL;
+            let product = Product {
+                runs: [input(runs[0]), input(runs[runs.len() - 1])],
+                pixel_step: taps.input_steps.pixel,
+                tap_rows: taps.tap_rows,
+                tap_pitch: taps.tap_pitch,
+                tap_len: taps.tap_len,
+                weights: taps.packed.as_ptr().wrapping_add(self.channel / PANEL * panel_len + self.channel % PANEL),
+                panel_len,
+            };
+            S::product(runs.len(), len, self.vectors, &product, sums.as_mut_ptr());
+            self.finish(runs, len, &sums);
+        }
+    }
+
+    /// Epilogue, statistics and store.
+    #[inline(always)]
+    unsafe fn finish(&mut self, runs: &[Pixel], len: usize, sums: &[f32; MAX_TILE]) {
+        let taps = self.taps;
+        let Epilogue { bias, residual, relu } = taps.epilogue;
+        for v in 0..self.vectors {
+            let channel = self.channel + v * S::LANES;
+            let n = (taps.channels - channel).min(S::LANES);
+            // SAFETY: `RowTaps::check` covers every pixel of the output and the residual, `n` channels from `channel`.
+            unsafe {
+                let bias = bias.map_or(S::splat(0.0), |bias| load::<S>(bias.as_ptr().add(channel), n));
+                let (mut sum, mut square) = (S::splat(0.0), S::splat(0.0));
+                for (r, &run) in runs.iter().enumerate() {
+                    let residual = residual.map(|(values, p)| {
+                        values.as_ptr().add(run.image * p.len() + p.offset(run.y, run.x) + channel)
+                    });
+                    let output = taps.output.at(taps.output_steps.offset(run) + channel);
+                    for pixel in 0..len {
+                        let output = output.add(pixel * taps.output_steps.pixel);
+                        let at = (r * len + pixel) * S::BLOCK + v * S::LANES;
+                        let mut value = S::add(S::load(sums.as_ptr().add(at)), bias);
+                        if let Some(residual) = residual {
+                            value = S::add(value, load::<S>(residual.add(pixel * taps.channels), n));
+                        }
+                        if taps.accumulate {
+                            value = S::add(value, load::<S>(output, n));
+                        }
+                        if relu {
+                            value = S::relu(value);
+                        }
+                        sum = S::add(sum, value);
+                        square = S::mul_add(value, value, square);
+                        if n == S::LANES {
+                            S::store(output, value);
+                        } else {
+                            S::store_partial(output, value, n);
+                        }
+                    }
+                }
+                if let Some([sums, squares]) = &mut self.stats {
+                    for (total, part) in [(sums, sum), (squares, square)] {
+                        let total = total[v * S::LANES..][..S::LANES].as_mut_ptr();
+                        S::store(total, S::add(S::load(total), part));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn load<S: Simd>(at: *const f32, n: usize) -> S::V {
+    // SAFETY: the caller's pointer is valid for n <= LANES values.
+    unsafe { if n == S::LANES { S::load(at) } else { S::load_partial(at, n) } }
+}

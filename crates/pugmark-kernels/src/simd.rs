@@ -1,0 +1,71 @@
+//! Vectors of an instruction set, and how a loop is compiled once for each of them.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+pub(crate) use portable::Portable;
+
+/// The f32 vectors of one instruction set.
+///
+/// Generic code over this trait is `#[inline(always)]` all the way up to a function with the instruction set's
+/// `target_feature`s; only there do the intrinsics become instructions.
+///
+/// # Safety
+/// Every function requires that the machine has the instruction set. The pointers of `load` and `store` are valid for
+/// [`Simd::LANES`] values, those of `load_partial` and `store_partial` for `n <= LANES`; none needs an alignment.
+pub(crate) trait Simd {
+    /// A vector of [`Simd::LANES`] values.
+    type V: Copy;
+    const LANES: usize;
+
+    unsafe fn splat(value: f32) -> Self::V;
+    unsafe fn load(at: *const f32) -> Self::V;
+    unsafe fn store(at: *mut f32, v: Self::V);
+    /// Lanes from `n` on are zero.
+    unsafe fn load_partial(at: *const f32, n: usize) -> Self::V;
+    unsafe fn store_partial(at: *mut f32, v: Self::V, n: usize);
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, in one rounding where the machine can.
+    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Negative lanes become zero, NaN stays.
+    unsafe fn relu(v: Self::V) -> Self::V;
+}
+
+/// Compiles a function once for each instruction set; the one defined takes the [`Isa`](crate::Isa) to use first, which
+/// must not exceed what the machine has. For safe loops that the compiler vectorises by itself.
+macro_rules! multiversion {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
+        $(#[$meta])*
+        $vis fn $name(isa: $crate::Isa, $($arg: $ty),*) {
+            #[inline(always)]
+            fn body($($arg: $ty),*) $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($arg: $ty),*) {
+                body($($arg),*);
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
+            fn avx512($($arg: $ty),*) {
+                body($($arg),*);
+            }
+            match isa {
+                // SAFETY: the machine has what `isa` says.
+                #[cfg(target_arch = "x86_64")]
+                $crate::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::Isa::Avx2 => unsafe { avx2($($arg),*) },
+                _ => body($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use multiversion;

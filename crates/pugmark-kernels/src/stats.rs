@@ -1,0 +1,75 @@
+//! Per-channel sums of a batch.
+
+use crate::plane::{Plane, check, check_len};
+
+/// Per-channel sum and sum of squares of a batch.
+#[derive(Clone, Debug)]
+pub struct ChannelStats {
+    sum: Vec<f64>,
+    square: Vec<f64>,
+}
+
+impl ChannelStats {
+    /// Empty sums of so many channels.
+    pub fn new(channels: usize) -> Self {
+        ChannelStats { sum: vec![0.0; channels], square: vec![0.0; channels] }
+    }
+
+    /// Number of channels.
+    pub(crate) fn channels(&self) -> usize {
+        self.sum.len()
+    }
+
+    /// Adds sums and sums of squares of the channels from `first` on; what is beyond the last channel is ignored.
+    pub(crate) fn add(&mut self, first: usize, sums: &[f64], squares: &[f64]) {
+        for (total, part) in [(&mut self.sum, sums), (&mut self.square, squares)] {
+            for (total, part) in total[first..].iter_mut().zip(part) {
+                *total += part;
+            }
+        }
+    }
+
+    /// Back to empty.
+    pub fn clear(&mut self) {
+        self.sum.fill(0.0);
+        self.square.fill(0.0);
+    }
+
+    /// Writes each channel's mean and biased variance; `count` is the number of values a channel.
+    pub fn finish(&self, count: usize, mean: &mut [f32], var: &mut [f32]) {
+        check_len("mean", mean.len(), self.sum.len());
+        check_len("var", var.len(), self.sum.len());
+        for (c, (mean, var)) in mean.iter_mut().zip(var).enumerate() {
+            let m = self.sum[c] / count as f64;
+            *mean = m as f32;
+            *var = (self.square[c] / count as f64 - m * m).max(0.0) as f32;
+        }
+    }
+}
+
+/// Adds the sums of a tensor that is there already.
+pub fn channel_stats(images: usize, x: &[f32], p: Plane, stats: &mut ChannelStats) {
+    check("x", x.len(), images, &p);
+    check_len("stats", stats.sum.len(), p.channels);
+    for n in 0..images {
+        for y in 0..p.height {
+            let at = n * p.len() + p.offset(y, 0);
+            for pixel in x[at..at + p.row_len()].chunks_exact(p.channels) {
+                for (c, &v) in pixel.iter().enumerate() {
+                    stats.sum[c] += f64::from(v);
+                    stats.square[c] += f64::from(v) * f64::from(v);
+                }
+            }
+        }
+    }
+}
+
+/// `out[c] :=` the sum of channel `c` over all pixels of all images: the gradient of a bias.
+pub fn channel_sum(images: usize, x: &[f32], p: Plane, out: &mut [f32]) {
+    check_len("out", out.len(), p.channels);
+    let mut stats = ChannelStats::new(p.channels);
+    channel_stats(images, x, p, &mut stats);
+    for (out, &sum) in out.iter_mut().zip(&stats.sum) {
+        *out = sum as f32;
+    }
+}

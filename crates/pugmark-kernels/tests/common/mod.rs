@@ -1,0 +1,119 @@
+//! What the tests of the kernels share: random tensors, borders, and comparison with a stated tolerance.
+#![allow(dead_code, reason = "not every test uses all of it")]
+
+use pugmark_kernels::Plane;
+
+/// Unit roundoff of f32.
+pub const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
+
+/// A small generator of test values (SplitMix64).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Evenly in [-1, 1).
+    pub fn value(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    pub fn values(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.value()).collect()
+    }
+
+    /// Images with a zero border.
+    pub fn tensor(&mut self, images: usize, p: Plane) -> Vec<f32> {
+        let mut values = vec![0.0; images * p.len()];
+        for at in interior(images, p) {
+            values[at] = self.value();
+        }
+        values
+    }
+}
+
+/// A tensor to be written: NaN everywhere, border too.
+pub fn poisoned(images: usize, p: Plane) -> Vec<f32> {
+    vec![f32::NAN; images * p.len()]
+}
+
+pub fn plane(height: usize, width: usize, channels: usize, border: usize) -> Plane {
+    Plane { height, width, channels, border }
+}
+
+/// The offset of value (`image`, `y`, `x`, `c`).
+pub fn at(p: Plane, image: usize, y: usize, x: usize, c: usize) -> usize {
+    image * p.len() + p.offset(y, x) + c
+}
+
+/// Offsets of all values that are not border, in order of image, row, pixel and channel.
+pub fn interior(images: usize, p: Plane) -> Vec<usize> {
+    let mut offsets = Vec::new();
+    for image in 0..images {
+        for y in 0..p.height {
+            for x in 0..p.width {
+                offsets.extend((0..p.channels).map(|c| at(p, image, y, x, c)));
+            }
+        }
+    }
+    offsets
+}
+
+/// Panics unless everything outside the images is zero.
+pub fn assert_zero_border(what: &str, values: &[f32], images: usize, p: Plane) {
+    let mut values = values.to_vec();
+    for at in interior(images, p) {
+        values[at] = 0.0;
+    }
+    let bad = values.iter().position(|&v| v != 0.0 || v.is_nan());
+    assert!(bad.is_none(), "{what}: border value {:?} at {bad:?} of {p:?}", bad.map(|i| values[i]));
+}
+
+/// A value computed in f64, and how far an f32 kernel may be from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    pub value: f64,
+    pub tolerance: f64,
+}
+
+/// A sum of products, with the bound that holds for any order of summation: a sum of `n` rounded products is off by at
+/// most `n` units in the last place of the sum of magnitudes (Higham, Accuracy and Stability, section 3.1).
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Sum {
+    value: f64,
+    magnitude: f64,
+    terms: usize,
+}
+
+impl Sum {
+    pub fn add(&mut self, product: f64) {
+        self.value += product;
+        self.magnitude += product.abs();
+        self.terms += 1;
+    }
+
+    pub fn expected(self) -> Expected {
+        // One more rounding for the store, one for an accumulated or added value.
+        Expected { value: self.value, tolerance: (self.terms + 2) as f64 * UNIT * self.magnitude }
+    }
+}
+
+/// Panics unless the values at `offsets` are the expected ones.
+pub fn assert_close(what: &str, values: &[f32], offsets: &[usize], expected: &[Expected]) {
+    assert_eq!(offsets.len(), expected.len(), "{what}");
+    for (i, (&at, e)) in offsets.iter().zip(expected).enumerate() {
+        let error = (f64::from(values[at]) - e.value).abs();
+        // Written so that a NaN fails.
+        assert!(
+            error <= e.tolerance,
+            "{what}: value {i} is {} instead of {} +- {:e}",
+            values[at],
+            e.value,
+            e.tolerance
+        );
+    }
+}

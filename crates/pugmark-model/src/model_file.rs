@@ -1,0 +1,149 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use pugmark_data::Recipe;
+use pugmark_engine::InputSpec;
+use pugmark_graph::{Architecture, Tensors, read_metadata, read_weights, write_safetensors};
+use serde::{Deserialize, Serialize};
+
+use crate::{ModelError, write_atomic_with};
+
+/// The model format that this version writes, and the latest it reads.
+pub const FORMAT: u32 = 1;
+
+/// Key of the card in the safetensors metadata.
+const CARD: &str = "pugmark";
+
+/// What a model file says about itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelCard {
+    /// [`FORMAT`] of the version that wrote it.
+    pub format: u32,
+    /// The version that wrote it.
+    pub version: String,
+    /// The graph the tensors belong to.
+    pub architecture: Architecture,
+    /// Names of the logits, in order.
+    pub classes: Vec<String>,
+    /// How a file becomes the model's input.
+    pub recipe: Recipe,
+    /// Logits are divided by it before the softmax; 1 unless calibrated.
+    pub temperature: f32,
+    /// [`pugmark_data::Dataset::hash`] of the training data.
+    pub data_hash: String,
+    /// [`pugmark_data::Split::hash`] of the split.
+    pub split_hash: String,
+    /// [`pugmark_data::Split::how`] the split was made.
+    pub split_how: String,
+    /// Metrics of the epoch by name; no times, so that equal trainings give equal files.
+    pub metrics: BTreeMap<String, f64>,
+    /// The epoch, from 1.
+    pub epoch: u32,
+}
+
+impl ModelCard {
+    /// What an engine needs to know of the recipe, for at most `batch` photos at a time.
+    pub fn input(&self, batch: usize) -> InputSpec {
+        let Recipe { width, height, mean, std, .. } = self.recipe;
+        InputSpec { batch, height, width, mean, std }
+    }
+}
+
+/// A model file: safetensors with torchvision's names, and the card as its metadata.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// What the file says about itself.
+    pub card: ModelCard,
+    /// Parameters and running statistics of `card.architecture` with `card.classes.len()` classes.
+    pub tensors: Tensors,
+}
+
+/// The part of a card that every format has.
+#[derive(Deserialize)]
+struct Header {
+    format: u32,
+    #[serde(default)]
+    version: String,
+}
+
+impl Model {
+    /// Reads a model file and checks that its tensors are those of its architecture.
+    ///
+    /// # Errors
+    /// [`ModelError::Missing`], [`ModelError::NotAModel`], [`ModelError::NewerFormat`], [`ModelError::Tensors`], or what
+    /// reading the file gives.
+    pub fn read(path: &Path) -> Result<Self, ModelError> {
+        if !path.exists() {
+            return Err(ModelError::Missing { path: path.into() });
+        }
+        let not_a_model = |why: String| ModelError::NotAModel { path: path.into(), why };
+        let metadata = read_metadata(path)?;
+        let json = metadata
+            .get(CARD)
+            .ok_or_else(|| not_a_model("it has tensors, but no classes and no recipe".into()))?;
+        let header: Header = serde_json::from_str(json).map_err(|e| not_a_model(e.to_string()))?;
+        if header.format > FORMAT {
+            let Header { format, version } = header;
+            return Err(ModelError::NewerFormat { path: path.into(), format, version });
+        }
+        let card: ModelCard = serde_json::from_str(json).map_err(|e| not_a_model(e.to_string()))?;
+        if card.classes.is_empty() || !(card.temperature.is_finite() && card.temperature > 0.0) {
+            return Err(not_a_model(format!(
+                "{} classes at temperature {}",
+                card.classes.len(),
+                card.temperature
+            )));
+        }
+        let model = Self { card, tensors: read_weights(path)? };
+        model.check(path)?;
+        Ok(model)
+    }
+
+    /// Saves the model; a kill at any moment leaves the earlier file or the new one. Equal models give equal bytes.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`]; the earlier file is whole then.
+    pub fn write(&self, path: &Path) -> Result<(), ModelError> {
+        let card = serde_json::to_string(&self.card)
+            .map_err(|e| ModelError::NotAModel { path: path.into(), why: e.to_string() })?;
+        let metadata = BTreeMap::from([(CARD.to_string(), card)]);
+        write_atomic_with(path, |file| write_safetensors(file, &self.tensors, &metadata))
+            .map_err(|source| ModelError::Io { path: path.into(), source })
+    }
+
+    /// Every tensor of the graph with its shape, and no other.
+    fn check(&self, path: &Path) -> Result<(), ModelError> {
+        let ModelCard { architecture, classes, .. } = &self.card;
+        let graph = architecture.graph(classes.len());
+        let mut wrong = Vec::new();
+        for param in graph.params() {
+            match self.tensors.get(&param.name) {
+                None => wrong.push(format!("`{}` is missing", param.name)),
+                Some(tensor) if tensor.shape != param.shape => {
+                    wrong.push(format!("`{}` is {:?} instead of {:?}", param.name, tensor.shape, param.shape));
+                }
+                Some(_) => {}
+            }
+        }
+        let known = |name: &&String| graph.params().iter().any(|param| param.name == **name);
+        wrong.extend(self.tensors.keys().filter(|name| !known(name)).map(|name| format!("`{name}` is unexpected")));
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let more = wrong.len().saturating_sub(MOST_NAMED);
+        wrong.truncate(MOST_NAMED);
+        let mut why = wrong.join(", ");
+        if more > 0 {
+            why.push_str(&format!(" and {more} more"));
+        }
+        Err(ModelError::Tensors {
+            path: path.into(),
+            architecture: *architecture,
+            classes: classes.len(),
+            why,
+        })
+    }
+}
+
+/// Enough to see what happened; a wrong architecture has hundreds.
+const MOST_NAMED: usize = 5;

@@ -1,0 +1,258 @@
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use pugmark_data::{Augment, Colour, Recipe, SplitBy, SplitSettings};
+use pugmark_engine::{Freeze, Optimiser};
+use pugmark_graph::Architecture;
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// How parameters move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimiserKind {
+    /// AdamW (arXiv 1711.05101).
+    #[default]
+    AdamW,
+    /// Stochastic gradient descent with [`TrainSettings::momentum`].
+    Sgd,
+}
+
+/// How the learning rate changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// It does not.
+    #[default]
+    Constant,
+    /// Halved when the validation loss has not fallen for three epochs: [`crate::Plateau`].
+    Plateau,
+}
+
+/// How much a photo of each class counts in the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClassWeights {
+    /// All the same.
+    #[default]
+    None,
+    /// Photos / (classes x photos of the class), as scikit-learn's `balanced`; a class without a photo counts 1.
+    Balanced,
+}
+
+/// Which epoch is the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BestBy {
+    /// The highest validation accuracy; among equals the lowest validation loss, then the earliest.
+    #[default]
+    Accuracy,
+    /// The lowest validation loss; among equals the earliest.
+    LogLoss,
+}
+
+macro_rules! from_word {
+    ($($kind:ty),*) => {$(
+        impl FromStr for $kind {
+            type Err = serde::de::value::Error;
+
+            /// Reads the word that settings files use.
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                Self::deserialize(word.into_deserializer())
+            }
+        }
+    )*};
+}
+from_word!(OptimiserKind, Schedule, ClassWeights, BestBy);
+
+/// Everything that decides a training, with the defaults of the originals.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainSettings {
+    /// The model.
+    pub model: Architecture,
+    /// A file of pretrained weights; without one the weights are drawn from the seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+    /// Passes over the training part.
+    pub epochs: u32,
+    /// Photos in a step.
+    pub batch_size: usize,
+    /// How parameters move.
+    pub optimiser: OptimiserKind,
+    /// The first learning rate.
+    pub learning_rate: f32,
+    /// Decoupled for AdamW, added to the gradient for SGD.
+    pub weight_decay: f32,
+    /// Share of the earlier direction in SGD, in [0, 1).
+    pub momentum: f32,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+    /// Photos are squashed to squares of this many pixels.
+    pub image_size: usize,
+    /// Train on luma instead of colours.
+    pub grayscale: bool,
+    /// Mirror photos left and right, half of the time.
+    pub flip: bool,
+    /// Rotate photos by up to this many degrees either way.
+    pub rotation: f32,
+    /// Change brightness, contrast and saturation by up to this share.
+    pub jitter: f32,
+    /// Share of the label given to all classes alike, in [0, 1).
+    pub label_smoothing: f32,
+    /// How much a photo of each class counts in the loss.
+    pub class_weights: ClassWeights,
+    /// What is not trained.
+    pub freeze: Freeze,
+    /// Which epoch is the best.
+    pub best_by: BestBy,
+    /// What stays together when the data set is split.
+    pub split: SplitBy,
+    /// The validation part's share of the photos, in (0, 1).
+    pub val: f64,
+    /// The test part's share of the photos, in [0, 1).
+    pub test: f64,
+    /// Decides weights, split, order, augmentation and dropout.
+    pub seed: u64,
+    /// Compute threads; 0 takes one a core.
+    pub threads: usize,
+    /// Threads that decode photos; 0 takes one a core, at most eight.
+    pub loader_threads: usize,
+    /// Memory for resized photos, in MiB.
+    pub cache_mib: u64,
+    /// Minutes between checkpoints inside an epoch; 0 saves at the end of epochs alone.
+    pub checkpoint_minutes: f64,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        Self {
+            model: Architecture::ResNet18,
+            weights: None,
+            epochs: 5,
+            batch_size: 32,
+            optimiser: OptimiserKind::AdamW,
+            learning_rate: 0.001,
+            weight_decay: 0.01,
+            momentum: 0.9,
+            schedule: Schedule::Constant,
+            image_size: 224,
+            grayscale: false,
+            flip: false,
+            rotation: 0.0,
+            jitter: 0.0,
+            label_smoothing: 0.0,
+            class_weights: ClassWeights::None,
+            freeze: Freeze::None,
+            best_by: BestBy::Accuracy,
+            split: SplitBy::Auto,
+            val: 0.25,
+            test: 0.0,
+            seed: 0,
+            threads: 0,
+            loader_threads: 0,
+            cache_mib: 1024,
+            checkpoint_minutes: 10.0,
+        }
+    }
+}
+
+/// A setting that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("setting `{name}` is {value}: {why}")]
+pub struct SettingsError {
+    /// Its name in settings files; the flag has dashes for underscores.
+    pub name: &'static str,
+    /// The value given.
+    pub value: String,
+    /// What it must be.
+    pub why: String,
+}
+
+/// Settings that a resumed run may change, because the result does not depend on them or only grows.
+const FREE_ON_RESUME: [&str; 5] = ["epochs", "threads", "loader_threads", "cache_mib", "checkpoint_minutes"];
+
+impl TrainSettings {
+    /// Checks every setting by itself and the sizes against the model.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let checks: [(&'static str, f64, bool, &str); 12] = [
+            ("epochs", self.epochs.into(), self.epochs > 0, "it must be 1 or more"),
+            ("batch_size", self.batch_size as f64, self.batch_size > 0, "it must be 1 or more"),
+            ("learning_rate", self.learning_rate.into(), self.learning_rate > 0.0, "it must be above 0"),
+            ("weight_decay", self.weight_decay.into(), self.weight_decay >= 0.0, "it must be 0 or more"),
+            ("momentum", self.momentum.into(), (0.0..1.0).contains(&self.momentum), "it must be in [0, 1)"),
+            ("rotation", self.rotation.into(), (0.0..=180.0).contains(&self.rotation), "it must be 0 to 180 degrees"),
+            ("jitter", self.jitter.into(), (0.0..=1.0).contains(&self.jitter), "it must be 0 to 1"),
+            (
+                "label_smoothing",
+                self.label_smoothing.into(),
+                (0.0..1.0).contains(&self.label_smoothing),
+                "it must be in [0, 1)",
+            ),
+            ("val", self.val, self.val > 0.0 && self.val < 1.0, "it must be a share between 0 and 1, such as 0.25"),
+            (
+                "test",
+                self.test,
+                self.test >= 0.0 && self.val + self.test < 1.0,
+                "val and test together must leave photos to train on",
+            ),
+            ("image_size", self.image_size as f64, (1..=4096).contains(&self.image_size), "it must be 1 to 4096 pixels"),
+            (
+                "checkpoint_minutes",
+                self.checkpoint_minutes,
+                self.checkpoint_minutes >= 0.0,
+                "it must be 0 or more",
+            ),
+        ];
+        for (name, value, valid, why) in checks {
+            if !(valid && value.is_finite()) {
+                return Err(SettingsError { name, value: value.to_string(), why: why.into() });
+            }
+        }
+        self.model.graph(2).shapes(self.image_size, self.image_size).map(drop).map_err(|e| SettingsError {
+            name: "image_size",
+            value: self.image_size.to_string(),
+            why: format!("{} can't take it: {e}", self.model),
+        })
+    }
+
+    /// The recipe that turns photos into the model's input.
+    pub fn recipe(&self) -> Recipe {
+        let colour = if self.grayscale { Colour::Grayscale } else { Colour::Rgb };
+        Recipe { colour, ..Recipe::imagenet(self.image_size) }
+    }
+
+    /// The random changes made to training photos.
+    pub fn augment(&self) -> Augment {
+        Augment { flip: self.flip, rotation: self.rotation, jitter: self.jitter }
+    }
+
+    /// How the data set is split.
+    pub fn split_settings(&self) -> SplitSettings {
+        SplitSettings { by: self.split, val: self.val, test: self.test, seed: self.seed }
+    }
+
+    pub(crate) fn optimiser(&self) -> Optimiser {
+        match self.optimiser {
+            OptimiserKind::AdamW => Optimiser::AdamW,
+            OptimiserKind::Sgd => Optimiser::Sgd { momentum: self.momentum, nesterov: false },
+        }
+    }
+
+    /// The first setting that a resumed run must not change and that differs: name, value there, value here.
+    pub(crate) fn conflict(&self, run: &Self) -> Option<(String, String, String)> {
+        // Both are the same type: what one can't write the other can't, and nothing is compared.
+        let (ours, theirs) = (toml::Table::try_from(self).ok()?, toml::Table::try_from(run).ok()?);
+        let show = |value: Option<&toml::Value>| value.map_or("not set".into(), toml::Value::to_string);
+        let mut names: Vec<&String> = theirs.keys().chain(ours.keys()).collect();
+        names.sort();
+        names
+            .into_iter()
+            .find(|name| !FREE_ON_RESUME.contains(&name.as_str()) && ours.get(*name) != theirs.get(*name))
+            .map(|name| (name.clone(), show(theirs.get(name)), show(ours.get(name))))
+    }
+}

@@ -1,0 +1,99 @@
+//! What can be written on the command line. These types only describe flags; `settings` gives them their values.
+
+mod bench;
+mod data;
+mod doctor;
+mod eval;
+mod predict;
+mod train;
+mod weights;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub(crate) use bench::BenchArguments;
+pub(crate) use data::DataFlags;
+pub(crate) use doctor::DoctorArguments;
+pub(crate) use eval::EvalArguments;
+pub(crate) use predict::PredictArguments;
+pub(crate) use train::{TrainArguments, TrainFlags};
+pub(crate) use weights::{WeightsArguments, WeightsCommand};
+
+use crate::settings;
+
+const EXIT: &str = "Exit status: 0 done, 1 the work failed, 2 the call was wrong, 130 interrupted.
+Results go to stdout, progress and messages to stderr.";
+
+/// From a folder of photos to an image classifier you can trust
+#[derive(Parser, Debug)]
+#[command(name = "pugmark", version, max_term_width = 100, after_help = EXIT, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Say only results, warnings and errors
+    #[arg(long, short, global = true, display_order = 1000)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Draw a small camera-trap world, train on it and show why the split matters (no download)
+    Demo(DemoArguments),
+    /// Train a classifier on labelled photos
+    Train(Box<TrainArguments>),
+    /// Measure a trained classifier
+    Eval(EvalArguments),
+    /// Classify photos
+    Predict(PredictArguments),
+    /// List, fetch and verify published weights to start a training from
+    Weights(WeightsArguments),
+    /// Show what pugmark finds on this machine
+    Doctor(DoctorArguments),
+    /// Measure the speed of a training or inference step
+    Bench(BenchArguments),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoArguments {
+    /// Folder to write the demo's photos and runs to
+    #[arg(long, value_name = "FOLDER", default_value = "pugmark-demo")]
+    pub(crate) out: std::path::PathBuf,
+
+    /// Replace an earlier demo in that folder
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+/// How the machine is used; the results do not depend on it.
+#[derive(Args, serde::Serialize, Debug, Default)]
+#[command(next_help_heading = "Machine")]
+pub(crate) struct MachineFlags {
+    /// Threads that compute; 0 takes every core
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<u32>,
+
+    /// Threads that read and decode photos; 0 takes every core
+    #[arg(long, value_name = "N")]
+    pub(crate) loader_threads: Option<u32>,
+}
+
+/// Where the settings of a verb come from besides its flags.
+#[derive(Args, Debug)]
+pub(crate) struct ConfigFlags {
+    /// TOML file with settings, named as the flags with `_` for `-`
+    ///
+    /// A flag goes before a `PUGMARK_*` variable, that before this file, and that before the default. The `config.toml` of
+    /// a run repeats its training.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<std::path::PathBuf>,
+}
+
+/// The whole command line, with variable and default of every setting in its help.
+pub(crate) fn command() -> clap::Command {
+    settings::document(Arguments::command())
+}
+
+/// Reads the command line. Help, version and wrong calls end the process here.
+pub(crate) fn parse() -> Arguments {
+    Arguments::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
+}

@@ -1,0 +1,48 @@
+use clap::{Args, value_parser};
+
+/// Measure the speed of a training or inference step
+///
+/// The batch is random and stays in memory: reading and decoding photos is not part of the figure.
+#[derive(Args, Debug)]
+pub(crate) struct BenchArguments {
+    /// Architecture
+    #[arg(long, value_name = "NAME", default_value = "resnet18")]
+    #[arg(value_parser = ["simple_cnn", "resnet18", "resnet34", "resnet50"])]
+    pub(crate) model: String,
+
+    /// Images in a step
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
+
+    /// Pixels a side
+    #[arg(long, value_name = "PIXELS", default_value_t = 224, value_parser = value_parser!(u32).range(1..))]
+    pub(crate) image_size: u32,
+
+    /// Classes of the head
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..))]
+    pub(crate) classes: u32,
+
+    /// A training step: forward, backward, AdamW (the default)
+    #[arg(long, conflicts_with = "infer")]
+    pub(crate) train: bool,
+
+    /// A forward pass alone
+    #[arg(long)]
+    pub(crate) infer: bool,
+
+    /// Steps measured; the figure is their median
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..))]
+    pub(crate) steps: u32,
+
+    /// Steps before the measured ones
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) warmup: u32,
+
+    /// Threads that compute; 0 takes every core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) threads: u32,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,36 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{ConfigFlags, DataFlags, InferenceFlags};
+
+/// Measure a trained classifier: accuracy, log loss, precision, recall and F1 of each class, confusion matrix
+///
+/// Without DATA on the validation part of the run's own data. The best epoch was chosen on that part, so its numbers are a
+/// little too good; `--part test` or DATA from other places tell more.
+#[derive(Args, Debug)]
+pub(crate) struct EvalArguments {
+    /// A run folder or a model file
+    pub(crate) run: PathBuf,
+
+    /// Another labelled data set: a folder or a CSV file; all its labelled photos are used
+    #[arg(value_name = "DATA", conflicts_with = "data")]
+    pub(crate) dataset: Option<PathBuf>,
+
+    /// Part of the data to measure on [default: val, with DATA everything]
+    #[arg(long, value_name = "PART", value_parser = ["train", "val", "test"])]
+    pub(crate) part: Option<String>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigFlags,
+
+    #[command(flatten)]
+    pub(crate) data: DataFlags,
+
+    #[command(flatten)]
+    pub(crate) inference: InferenceFlags,
+}

@@ -1,0 +1,188 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use serde::Serialize;
+
+use super::{ConfigFlags, DataFlags};
+
+/// Train a classifier on labelled photos
+///
+/// DATA is a folder with one folder of photos a class (also with `train`, `val` and `test` folders above them), a CSV with
+/// an `id` and one 0/1 column a class, or a CSV with `filepath,label` and optional `split` and `site` columns.
+///
+/// One `[METRICS]` line an epoch goes to stdout. Ctrl-C finishes the step, saves, and says how to go on.
+#[derive(Args, Debug)]
+pub(crate) struct TrainArguments {
+    /// The data set: a folder or a CSV file
+    #[arg(value_name = "DATA", conflicts_with = "data")]
+    pub(crate) dataset: Option<PathBuf>,
+
+    /// Folder of the run [default: runs/NAME-1, or the next free number]
+    #[arg(long, value_name = "FOLDER", visible_alias = "output-dir", conflicts_with = "resume")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Also copy the best model into this folder, where the older scripts put it
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) model_dir: Option<PathBuf>,
+
+    /// Go on with an interrupted run, exactly as if it had not been interrupted
+    #[arg(long, value_name = "RUN", conflicts_with = "overwrite")]
+    pub(crate) resume: Option<PathBuf>,
+
+    /// Replace the run in the folder
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigFlags,
+
+    #[command(flatten)]
+    pub(crate) data: DataFlags,
+
+    #[command(flatten)]
+    pub(crate) training: TrainFlags,
+
+    /// Accepted for older scripts; there is no GPU engine yet
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", hide_possible_values = true)]
+    pub(crate) use_cuda: Option<bool>,
+}
+
+/// Every setting of a training. The names are those of the TOML keys with `-` for `_`.
+#[derive(Args, Serialize, Debug, Default)]
+pub(crate) struct TrainFlags {
+    /// Architecture
+    #[arg(long, value_name = "NAME", value_parser = ["simple_cnn", "resnet18", "resnet34", "resnet50"])]
+    #[arg(help_heading = "Model")]
+    model: Option<String>,
+
+    /// Weights to start from: a `.pth`, `.safetensors` or model file, or a NAME of `pugmark weights list`
+    #[arg(long, value_name = "FILE|NAME", help_heading = "Model")]
+    weights: Option<String>,
+
+    /// What is not trained: `backbone` trains the head alone
+    #[arg(long, value_name = "PART", value_parser = ["none", "backbone"], help_heading = "Model")]
+    freeze: Option<String>,
+
+    /// Passes over the training part
+    #[arg(long, value_name = "N", value_parser = at_least_one(), help_heading = "Training")]
+    epochs: Option<u32>,
+
+    /// Photos in one step
+    #[arg(long, value_name = "N", value_parser = at_least_one(), help_heading = "Training")]
+    batch_size: Option<u32>,
+
+    /// Optimiser
+    #[arg(long, value_name = "NAME", value_parser = ["adamw", "sgd"], help_heading = "Training")]
+    optimiser: Option<String>,
+
+    /// Length of a step
+    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Training")]
+    learning_rate: Option<f64>,
+
+    /// Pull of the parameters towards zero
+    #[arg(long, value_name = "X", value_parser = not_negative, help_heading = "Training")]
+    weight_decay: Option<f64>,
+
+    /// Share of the earlier direction in a step of `sgd`
+    #[arg(long, value_name = "X", value_parser = share, help_heading = "Training")]
+    momentum: Option<f64>,
+
+    /// The learning rate over time: `plateau` halves it after two epochs without a lower validation loss
+    #[arg(long, value_name = "NAME", value_parser = ["constant", "plateau"], help_heading = "Training")]
+    schedule: Option<String>,
+
+    /// Share of the label that is spread over all classes
+    #[arg(long, value_name = "X", value_parser = share, help_heading = "Training")]
+    label_smoothing: Option<f64>,
+
+    /// `balanced` lets rare classes count as much as frequent ones
+    #[arg(long, value_name = "HOW", value_parser = ["none", "balanced"], help_heading = "Training")]
+    class_weights: Option<String>,
+
+    /// What makes an epoch the best one
+    #[arg(long, value_name = "METRIC", value_parser = ["accuracy", "log-loss"], help_heading = "Training")]
+    best_by: Option<String>,
+
+    /// Seed of everything random
+    #[arg(long, value_name = "N", value_parser = seed(), help_heading = "Training")]
+    seed: Option<u64>,
+
+    /// Photos are squashed to this many pixels a side
+    #[arg(long, value_name = "PIXELS", value_parser = at_least_one(), help_heading = "Photos")]
+    image_size: Option<u32>,
+
+    /// Look at photos without their colours
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(hide_possible_values = true, help_heading = "Photos")]
+    grayscale: Option<bool>,
+
+    /// Mirror every other photo
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(hide_possible_values = true, help_heading = "Photos")]
+    flip: Option<bool>,
+
+    /// Turn each photo by up to so many degrees either way
+    #[arg(long, value_name = "DEGREES", value_parser = not_negative, help_heading = "Photos")]
+    rotation: Option<f64>,
+
+    /// Change brightness, contrast and saturation by up to this share
+    #[arg(long, value_name = "X", value_parser = share, help_heading = "Photos")]
+    jitter: Option<f64>,
+
+    /// What stays together in one part: `auto` keeps the photos of a site together where sites are known
+    #[arg(long, value_name = "BY", value_parser = ["auto", "site", "random"], help_heading = "Split")]
+    split: Option<String>,
+
+    /// Share of the photos in the validation part
+    #[arg(long, value_name = "X", value_parser = share, help_heading = "Split")]
+    val: Option<f64>,
+
+    /// Share of the photos in the test part
+    #[arg(long, value_name = "X", value_parser = share, help_heading = "Split")]
+    test: Option<f64>,
+
+    /// Threads that compute; 0 takes every core
+    #[arg(long, value_name = "N", help_heading = "Machine")]
+    threads: Option<u32>,
+
+    /// Threads that read and decode photos; 0 chooses
+    #[arg(long, value_name = "N", help_heading = "Machine")]
+    loader_threads: Option<u32>,
+
+    /// Memory for photos that are decoded once and kept, in MiB
+    #[arg(long, value_name = "MIB", help_heading = "Machine")]
+    cache_mib: Option<u32>,
+
+    /// Minutes between two checkpoints
+    #[arg(long, value_name = "MINUTES", value_parser = positive, help_heading = "Machine")]
+    checkpoint_minutes: Option<f64>,
+}
+
+fn at_least_one() -> RangedU64ValueParser<u32> {
+    RangedU64ValueParser::new().range(1..=u64::from(u32::MAX))
+}
+
+/// TOML's integers end at 2^63 - 1.
+fn seed() -> RangedU64ValueParser<u64> {
+    RangedU64ValueParser::new().range(0..=i64::MAX as u64)
+}
+
+fn number(text: &str, good: impl Fn(f64) -> bool, what: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if good(value) => Ok(value),
+        _ => Err(format!("not {what}")),
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    number(text, |x| x > 0.0 && x.is_finite(), "a number above 0")
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    number(text, |x| x >= 0.0 && x.is_finite(), "a number of at least 0")
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    number(text, |x| (0.0..1.0).contains(&x), "a number from 0 to below 1")
+}
