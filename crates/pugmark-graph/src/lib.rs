@@ -9,9 +9,14 @@ mod initialise;
 mod op;
 mod shape;
 mod tensors;
+mod weights;
 
 pub use architecture::Architecture;
 pub use graph::{Builder, Graph, GraphError, Node, NodeId, Param, ParamId, Role};
 pub use op::Op;
 pub use shape::Shape;
 pub use tensors::{Tensor, Tensors};
+pub use weights::{
+    FileProblem, FitReport, HeadFit, HeadPolicy, Mismatch, WeightsError, WrongShape, fit, read_metadata, read_weights,
+    write_safetensors,
+};

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BestBy, TrainError};
+use crate::BestBy;
 
 /// One epoch in numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,16 +77,16 @@ impl EpochMetrics {
 }
 
 /// The rows as CSV with a header.
-pub(crate) fn to_csv(rows: &[EpochMetrics]) -> Result<Vec<u8>, TrainError> {
+pub(crate) fn to_csv(rows: &[EpochMetrics]) -> io::Result<Vec<u8>> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     for row in rows {
         csv.serialize(row)?;
     }
-    csv.into_inner().map_err(|e| TrainError::Csv(e.into_error().into()))
+    csv.into_inner().map_err(csv::IntoInnerError::into_error)
 }
 
 /// The rows as a JSON array.
-pub(crate) fn to_json(rows: &[EpochMetrics]) -> Result<Vec<u8>, TrainError> {
+pub(crate) fn to_json(rows: &[EpochMetrics]) -> io::Result<Vec<u8>> {
     let mut json = serde_json::to_vec_pretty(rows)?;
     json.push(b'\n');
     Ok(json)

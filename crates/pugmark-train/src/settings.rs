@@ -1,4 +1,7 @@
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use pugmark_data::{Augment, Colour, Recipe, SplitBy, SplitSettings};
@@ -7,6 +10,8 @@ use pugmark_graph::Architecture;
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::TrainError;
 
 /// How parameters move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -174,42 +179,83 @@ pub struct SettingsError {
 const FREE_ON_RESUME: [&str; 5] = ["epochs", "threads", "loader_threads", "cache_mib", "checkpoint_minutes"];
 
 impl TrainSettings {
+    /// Reads a settings file, such as a run's `config.toml`; what it leaves out is the default.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] with line and column.
+    pub fn read(path: &Path) -> Result<Self, TrainError> {
+        let failed = |why: String| TrainError::Config { path: path.into(), why };
+        let text = fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
+        toml::from_str(&text).map_err(|e| failed(e.to_string().trim_end().into()))
+    }
+
+    /// The text of a settings file.
+    pub(crate) fn to_toml(&self) -> io::Result<String> {
+        toml::to_string(self).map_err(io::Error::other)
+    }
+
     /// Checks every setting by itself and the sizes against the model.
     ///
     /// # Errors
     /// The first setting that makes no sense.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        let checks: [(&'static str, f64, bool, &str); 12] = [
-            ("epochs", self.epochs.into(), self.epochs > 0, "it must be 1 or more"),
-            ("batch_size", self.batch_size as f64, self.batch_size > 0, "it must be 1 or more"),
-            ("learning_rate", self.learning_rate.into(), self.learning_rate > 0.0, "it must be above 0"),
-            ("weight_decay", self.weight_decay.into(), self.weight_decay >= 0.0, "it must be 0 or more"),
-            ("momentum", self.momentum.into(), (0.0..1.0).contains(&self.momentum), "it must be in [0, 1)"),
-            ("rotation", self.rotation.into(), (0.0..=180.0).contains(&self.rotation), "it must be 0 to 180 degrees"),
-            ("jitter", self.jitter.into(), (0.0..=1.0).contains(&self.jitter), "it must be 0 to 1"),
+        let share = |value: f64| (0.0..1.0).contains(&value);
+        let checks: [(&'static str, &dyn Display, bool, &str); 12] = [
+            ("epochs", &self.epochs, self.epochs > 0, "it must be 1 or more"),
+            ("batch_size", &self.batch_size, self.batch_size > 0, "it must be 1 or more"),
+            (
+                "learning_rate",
+                &self.learning_rate,
+                self.learning_rate > 0.0 && self.learning_rate.is_finite(),
+                "it must be above 0",
+            ),
+            (
+                "weight_decay",
+                &self.weight_decay,
+                self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
+                "it must be 0 or more",
+            ),
+            ("momentum", &self.momentum, share(self.momentum.into()), "it must be at least 0 and below 1"),
+            (
+                "image_size",
+                &self.image_size,
+                (1..=4096).contains(&self.image_size),
+                "it must be from 1 to 4096 pixels",
+            ),
+            (
+                "rotation",
+                &self.rotation,
+                (0.0..=180.0).contains(&self.rotation),
+                "it must be from 0 to 180 degrees",
+            ),
+            ("jitter", &self.jitter, (0.0..=1.0).contains(&self.jitter), "it must be from 0 to 1"),
             (
                 "label_smoothing",
-                self.label_smoothing.into(),
-                (0.0..1.0).contains(&self.label_smoothing),
-                "it must be in [0, 1)",
+                &self.label_smoothing,
+                share(self.label_smoothing.into()),
+                "it must be at least 0 and below 1",
             ),
-            ("val", self.val, self.val > 0.0 && self.val < 1.0, "it must be a share between 0 and 1, such as 0.25"),
+            (
+                "val",
+                &self.val,
+                self.val > 0.0 && share(self.val),
+                "it must be a share between 0 and 1, such as 0.25",
+            ),
             (
                 "test",
-                self.test,
-                self.test >= 0.0 && self.val + self.test < 1.0,
-                "val and test together must leave photos to train on",
+                &self.test,
+                share(self.test) && self.val + self.test < 1.0,
+                "it must be a share that leaves, together with `val`, photos to train on",
             ),
-            ("image_size", self.image_size as f64, (1..=4096).contains(&self.image_size), "it must be 1 to 4096 pixels"),
             (
                 "checkpoint_minutes",
-                self.checkpoint_minutes,
-                self.checkpoint_minutes >= 0.0,
+                &self.checkpoint_minutes,
+                self.checkpoint_minutes >= 0.0 && self.checkpoint_minutes.is_finite(),
                 "it must be 0 or more",
             ),
         ];
         for (name, value, valid, why) in checks {
-            if !(valid && value.is_finite()) {
+            if !valid {
                 return Err(SettingsError { name, value: value.to_string(), why: why.into() });
             }
         }

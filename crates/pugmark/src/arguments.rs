@@ -8,10 +8,13 @@ mod predict;
 mod train;
 mod weights;
 
+use std::path::PathBuf;
+
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use serde::Serialize;
 
 pub(crate) use bench::BenchArguments;
-pub(crate) use data::DataFlags;
+pub(crate) use data::{DataFlags, ReadFlags};
 pub(crate) use doctor::DoctorArguments;
 pub(crate) use eval::EvalArguments;
 pub(crate) use predict::PredictArguments;
@@ -57,24 +60,28 @@ pub(crate) enum Command {
 pub(crate) struct DemoArguments {
     /// Folder to write the demo's photos and runs to
     #[arg(long, value_name = "FOLDER", default_value = "pugmark-demo")]
-    pub(crate) out: std::path::PathBuf,
+    pub(crate) out: PathBuf,
 
     /// Replace an earlier demo in that folder
     #[arg(long)]
     pub(crate) overwrite: bool,
 }
 
-/// How the machine is used; the results do not depend on it.
-#[derive(Args, serde::Serialize, Debug, Default)]
+/// How photos are run through a model; the results do not depend on it.
+#[derive(Args, Serialize, Debug, Default)]
 #[command(next_help_heading = "Machine")]
-pub(crate) struct MachineFlags {
+pub(crate) struct InferenceFlags {
+    /// Photos in one step
+    #[arg(long, value_name = "N")]
+    batch_size: Option<u32>,
+
     /// Threads that compute; 0 takes every core
     #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<u32>,
+    threads: Option<u32>,
 
     /// Threads that read and decode photos; 0 takes every core
     #[arg(long, value_name = "N")]
-    pub(crate) loader_threads: Option<u32>,
+    loader_threads: Option<u32>,
 }
 
 /// Where the settings of a verb come from besides its flags.
@@ -85,7 +92,7 @@ pub(crate) struct ConfigFlags {
     /// A flag goes before a `PUGMARK_*` variable, that before this file, and that before the default. The `config.toml` of
     /// a run repeats its training.
     #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<std::path::PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// The whole command line, with variable and default of every setting in its help.

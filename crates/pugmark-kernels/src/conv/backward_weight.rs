@@ -5,6 +5,8 @@
 //! same pixel. Pixels are taken a block at a time: the block's inputs stay in cache while all tiles pass over them, and
 //! sums stay in registers for a whole block.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::ConvShape;
@@ -182,7 +184,7 @@ unsafe fn run_task<S: Tile>(job: &Job<'_>, cut: &Cut, task: usize, dw: Shared<'_
                 let mut first = 0;
                 for tile in 0..tiles {
                     let len = short + usize::from(tile < long);
-                    let mut sums = [0f32; MAX_TILE];
+                    let mut sums = [const { MaybeUninit::<f32>::uninit() }; MAX_TILE];
                     // SAFETY: the inputs of every pixel of `rows` under kernel row `ky` are inside `x`, for the planes
                     // were checked; `gradient` holds a block of channels for each of those pixels; the rows of `dw`
                     // are this task's.
@@ -194,11 +196,11 @@ unsafe fn run_task<S: Tile>(job: &Job<'_>, cut: &Cut, task: usize, dw: Shared<'_
                             pixel_step: s.stride * s.in_channels,
                             gradient: gradient.as_ptr(),
                         };
-                        S::outer(len, n.div_ceil(S::LANES), &outer, sums.as_mut_ptr());
+                        S::outer(len, n.div_ceil(S::LANES), &outer, sums.as_mut_ptr().cast());
                         let at = split * s.weights() + (ky * depth + first) * s.out_channels + channel;
                         for i in 0..len {
                             let dw = std::slice::from_raw_parts_mut(dw.at(at + i * s.out_channels), n);
-                            let sums = &sums[i * S::BLOCK..][..n];
+                            let sums = std::slice::from_raw_parts(sums.as_ptr().add(i * S::BLOCK).cast(), n);
                             if block == first_row {
                                 dw.copy_from_slice(sums);
                             } else {

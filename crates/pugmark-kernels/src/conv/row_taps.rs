@@ -5,6 +5,7 @@
 //! next output pixel lie a fixed step further: nothing is copied and no edge is special.
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::pack::PANEL;
@@ -19,8 +20,8 @@ use crate::stats::ChannelStats;
 
 /// Weights that a task keeps in its core's second-level cache (1 to 2 MB on today's machines), in bytes.
 const WEIGHT_BYTES: usize = 640 << 10;
-/// Inputs that stay there beside them while the weights pass by.
-const INPUT_BYTES: usize = 192 << 10;
+/// Inputs and outputs that stay there beside them while the weights pass by.
+const PIXEL_BYTES: usize = 192 << 10;
 /// Multiplications that are worth a task: some 30 microseconds.
 const TASK_WORK: usize = 1 << 20;
 /// Enough to keep the threads of a large machine evenly busy.
@@ -147,7 +148,7 @@ impl RowTaps<'_> {
         let chunks = blocks.div_ceil(chunk_blocks);
 
         let shares = tasks.div_ceil(chunks);
-        let cached_rows = INPUT_BYTES / (4 * self.input_steps.row.max(1));
+        let cached_rows = PIXEL_BYTES / (4 * (self.input_steps.row + self.width * self.channels));
         let unit_rows = cached_rows.min((self.images * self.height).div_ceil(shares)).clamp(1, self.height);
         let image_units = self.height.div_ceil(unit_rows);
         let units = self.images * image_units;
@@ -257,7 +258,7 @@ impl<S: Tile> Block<'_, S> {
     #[inline(always)]
     unsafe fn tile(&mut self, runs: &[Pixel], len: usize) {
         let taps = self.taps;
-        let mut sums = [0f32; MAX_TILE];
+        let mut sums = [const { MaybeUninit::<f32>::uninit() }; MAX_TILE];
         // SAFETY: `RowTaps::check` covers every pixel's inputs and all panels.
         unsafe {
             let input = |pixel| taps.input.as_ptr().wrapping_add(taps.input_steps.offset(pixel));
@@ -271,14 +272,14 @@ impl<S: Tile> Block<'_, S> {
                 weights: taps.packed.as_ptr().wrapping_add(self.channel / PANEL * panel_len + self.channel % PANEL),
                 panel_len,
             };
-            S::product(runs.len(), len, self.vectors, &product, sums.as_mut_ptr());
-            self.finish(runs, len, &sums);
+            S::product(runs.len(), len, self.vectors, &product, sums.as_mut_ptr().cast());
+            self.finish(runs, len, sums.as_ptr().cast());
         }
     }
 
     /// Epilogue, statistics and store.
     #[inline(always)]
-    unsafe fn finish(&mut self, runs: &[Pixel], len: usize, sums: &[f32; MAX_TILE]) {
+    unsafe fn finish(&mut self, runs: &[Pixel], len: usize, sums: *const f32) {
         let taps = self.taps;
         let Epilogue { bias, residual, relu } = taps.epilogue;
         for v in 0..self.vectors {
@@ -296,7 +297,7 @@ impl<S: Tile> Block<'_, S> {
                     for pixel in 0..len {
                         let output = output.add(pixel * taps.output_steps.pixel);
                         let at = (r * len + pixel) * S::BLOCK + v * S::LANES;
-                        let mut value = S::add(S::load(sums.as_ptr().add(at)), bias);
+                        let mut value = S::add(S::load(sums.add(at)), bias);
                         if let Some(residual) = residual {
                             value = S::add(value, load::<S>(residual.add(pixel * taps.channels), n));
                         }

@@ -68,7 +68,13 @@ unsafe fn product<S: Tile, const RUNS: usize, const LEN: usize, const VECTORS: u
         let mut acc = [[[S::splat(0.0); VECTORS]; LEN]; RUNS];
         let mut weights = o.weights;
         for row in 0..o.tap_rows {
-            let mut inputs = [o.runs[0], o.runs[RUNS - 1]].map(|run| run.wrapping_add(row * o.tap_pitch));
+            // Three pixels from each pointer: an x86 address reaches base, base + step and base + 2 * step.
+            let mut inputs = [[o.runs[0]; 3]; RUNS];
+            for run in 0..RUNS {
+                for i in 0..3 {
+                    inputs[run][i] = o.runs[run].wrapping_add(row * o.tap_pitch + 3 * i * o.pixel_step);
+                }
+            }
             for _ in 0..o.tap_len {
                 let mut w = [S::splat(0.0); VECTORS];
                 for (v, w) in w.iter_mut().enumerate() {
@@ -77,13 +83,17 @@ unsafe fn product<S: Tile, const RUNS: usize, const LEN: usize, const VECTORS: u
                 }
                 for run in 0..RUNS {
                     for pixel in 0..LEN {
-                        let x = S::splat(*inputs[run].add(pixel * o.pixel_step));
+                        let x = S::splat(*inputs[run][pixel / 3].add(pixel % 3 * o.pixel_step));
                         for v in 0..VECTORS {
                             acc[run][pixel][v] = S::mul_add(x, w[v], acc[run][pixel][v]);
                         }
                     }
                 }
-                inputs = [inputs[0].add(1), inputs[1].add(1)];
+                for inputs in &mut inputs {
+                    for input in inputs {
+                        *input = input.wrapping_add(1);
+                    }
+                }
                 weights = weights.wrapping_add(PANEL);
             }
         }

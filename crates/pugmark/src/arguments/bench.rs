@@ -1,4 +1,6 @@
+use clap::builder::PossibleValuesParser;
 use clap::{Args, value_parser};
+use pugmark_graph::Architecture;
 
 /// Measure the speed of a training or inference step
 ///
@@ -7,7 +9,7 @@ use clap::{Args, value_parser};
 pub(crate) struct BenchArguments {
     /// Architecture
     #[arg(long, value_name = "NAME", default_value = "resnet18")]
-    #[arg(value_parser = ["simple_cnn", "resnet18", "resnet34", "resnet50"])]
+    #[arg(value_parser = PossibleValuesParser::new(Architecture::ALL.map(Architecture::name)))]
     pub(crate) model: String,
 
     /// Images in a step

@@ -1,9 +1,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
-/// Which photos, and which labels.
+/// The data set of a training.
 #[derive(Args, Serialize, Debug, Default)]
 #[command(next_help_heading = "Data")]
 pub(crate) struct DataFlags {
@@ -11,15 +12,24 @@ pub(crate) struct DataFlags {
     #[arg(long = "data-dir", value_name = "DATA")]
     pub(crate) data: Option<PathBuf>,
 
-    /// Folder that the photos named in a CSV are below (by default the folder of the CSV)
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) read: ReadFlags,
+}
+
+/// How a data set is read.
+#[derive(Args, Serialize, Debug, Default)]
+#[command(next_help_heading = "Data")]
+pub(crate) struct ReadFlags {
+    /// Folder that the photos named in a CSV are below [default: the folder of the CSV]
     #[arg(long, value_name = "FOLDER")]
-    pub(crate) photos: Option<PathBuf>,
+    photos: Option<PathBuf>,
 
     /// Leave out labels whose photo does not exist, instead of stopping
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub(crate) skip_missing: Option<bool>,
+    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new())]
+    skip_missing: Option<bool>,
 
     /// Keep classes that have no photo, instead of stopping
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub(crate) allow_empty_class: Option<bool>,
+    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new())]
+    allow_empty_class: Option<bool>,
 }

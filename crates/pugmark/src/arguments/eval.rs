@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ConfigFlags, DataFlags, InferenceFlags};
+use super::{ConfigFlags, InferenceFlags, ReadFlags};
 
 /// Measure a trained classifier: accuracy, log loss, precision, recall and F1 of each class, confusion matrix
 ///
@@ -14,7 +14,7 @@ pub(crate) struct EvalArguments {
     pub(crate) run: PathBuf,
 
     /// Another labelled data set: a folder or a CSV file; all its labelled photos are used
-    #[arg(value_name = "DATA", conflicts_with = "data")]
+    #[arg(value_name = "DATA")]
     pub(crate) dataset: Option<PathBuf>,
 
     /// Part of the data to measure on [default: val, with DATA everything]
@@ -29,7 +29,7 @@ pub(crate) struct EvalArguments {
     pub(crate) config: ConfigFlags,
 
     #[command(flatten)]
-    pub(crate) data: DataFlags,
+    pub(crate) read: ReadFlags,
 
     #[command(flatten)]
     pub(crate) inference: InferenceFlags,

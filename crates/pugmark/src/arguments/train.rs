@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{BoolishValueParser, PossibleValuesParser, RangedU64ValueParser};
+use pugmark_graph::Architecture;
 use serde::Serialize;
 
 use super::{ConfigFlags, DataFlags};
@@ -44,7 +45,8 @@ pub(crate) struct TrainArguments {
     pub(crate) training: TrainFlags,
 
     /// Accepted for older scripts; there is no GPU engine yet
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", hide_possible_values = true)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new(), hide_possible_values = true)]
     pub(crate) use_cuda: Option<bool>,
 }
 
@@ -52,8 +54,8 @@ pub(crate) struct TrainArguments {
 #[derive(Args, Serialize, Debug, Default)]
 pub(crate) struct TrainFlags {
     /// Architecture
-    #[arg(long, value_name = "NAME", value_parser = ["simple_cnn", "resnet18", "resnet34", "resnet50"])]
-    #[arg(help_heading = "Model")]
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    #[arg(value_parser = PossibleValuesParser::new(Architecture::ALL.map(Architecture::name)))]
     model: Option<String>,
 
     /// Weights to start from: a `.pth`, `.safetensors` or model file, or a NAME of `pugmark weights list`
@@ -65,11 +67,11 @@ pub(crate) struct TrainFlags {
     freeze: Option<String>,
 
     /// Passes over the training part
-    #[arg(long, value_name = "N", value_parser = at_least_one(), help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = "Training")]
     epochs: Option<u32>,
 
     /// Photos in one step
-    #[arg(long, value_name = "N", value_parser = at_least_one(), help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = "Training")]
     batch_size: Option<u32>,
 
     /// Optimiser
@@ -77,15 +79,15 @@ pub(crate) struct TrainFlags {
     optimiser: Option<String>,
 
     /// Length of a step
-    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Training")]
+    #[arg(long, value_name = "X", help_heading = "Training")]
     learning_rate: Option<f64>,
 
     /// Pull of the parameters towards zero
-    #[arg(long, value_name = "X", value_parser = not_negative, help_heading = "Training")]
+    #[arg(long, value_name = "X", help_heading = "Training")]
     weight_decay: Option<f64>,
 
     /// Share of the earlier direction in a step of `sgd`
-    #[arg(long, value_name = "X", value_parser = share, help_heading = "Training")]
+    #[arg(long, value_name = "X", help_heading = "Training")]
     momentum: Option<f64>,
 
     /// The learning rate over time: `plateau` halves it after two epochs without a lower validation loss
@@ -93,7 +95,7 @@ pub(crate) struct TrainFlags {
     schedule: Option<String>,
 
     /// Share of the label that is spread over all classes
-    #[arg(long, value_name = "X", value_parser = share, help_heading = "Training")]
+    #[arg(long, value_name = "X", help_heading = "Training")]
     label_smoothing: Option<f64>,
 
     /// `balanced` lets rare classes count as much as frequent ones
@@ -109,25 +111,23 @@ pub(crate) struct TrainFlags {
     seed: Option<u64>,
 
     /// Photos are squashed to this many pixels a side
-    #[arg(long, value_name = "PIXELS", value_parser = at_least_one(), help_heading = "Photos")]
+    #[arg(long, value_name = "PIXELS", help_heading = "Photos")]
     image_size: Option<u32>,
 
     /// Look at photos without their colours
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    #[arg(hide_possible_values = true, help_heading = "Photos")]
+    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new(), help_heading = "Photos")]
     grayscale: Option<bool>,
 
     /// Mirror every other photo
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    #[arg(hide_possible_values = true, help_heading = "Photos")]
+    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new(), help_heading = "Photos")]
     flip: Option<bool>,
 
     /// Turn each photo by up to so many degrees either way
-    #[arg(long, value_name = "DEGREES", value_parser = not_negative, help_heading = "Photos")]
+    #[arg(long, value_name = "DEGREES", help_heading = "Photos")]
     rotation: Option<f64>,
 
     /// Change brightness, contrast and saturation by up to this share
-    #[arg(long, value_name = "X", value_parser = share, help_heading = "Photos")]
+    #[arg(long, value_name = "X", help_heading = "Photos")]
     jitter: Option<f64>,
 
     /// What stays together in one part: `auto` keeps the photos of a site together where sites are known
@@ -135,11 +135,11 @@ pub(crate) struct TrainFlags {
     split: Option<String>,
 
     /// Share of the photos in the validation part
-    #[arg(long, value_name = "X", value_parser = share, help_heading = "Split")]
+    #[arg(long, value_name = "X", help_heading = "Split")]
     val: Option<f64>,
 
     /// Share of the photos in the test part
-    #[arg(long, value_name = "X", value_parser = share, help_heading = "Split")]
+    #[arg(long, value_name = "X", help_heading = "Split")]
     test: Option<f64>,
 
     /// Threads that compute; 0 takes every core
@@ -155,34 +155,11 @@ pub(crate) struct TrainFlags {
     cache_mib: Option<u32>,
 
     /// Minutes between two checkpoints
-    #[arg(long, value_name = "MINUTES", value_parser = positive, help_heading = "Machine")]
+    #[arg(long, value_name = "MINUTES", help_heading = "Machine")]
     checkpoint_minutes: Option<f64>,
-}
-
-fn at_least_one() -> RangedU64ValueParser<u32> {
-    RangedU64ValueParser::new().range(1..=u64::from(u32::MAX))
 }
 
 /// TOML's integers end at 2^63 - 1.
 fn seed() -> RangedU64ValueParser<u64> {
     RangedU64ValueParser::new().range(0..=i64::MAX as u64)
-}
-
-fn number(text: &str, good: impl Fn(f64) -> bool, what: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(value) if good(value) => Ok(value),
-        _ => Err(format!("not {what}")),
-    }
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    number(text, |x| x > 0.0 && x.is_finite(), "a number above 0")
-}
-
-fn not_negative(text: &str) -> Result<f64, String> {
-    number(text, |x| x >= 0.0 && x.is_finite(), "a number of at least 0")
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    number(text, |x| (0.0..1.0).contains(&x), "a number from 0 to below 1")
 }

@@ -1,0 +1,194 @@
+//! Whole training steps against PyTorch in float64; `fixtures/README.md` says how the numbers came about.
+
+mod common;
+
+use std::path::Path;
+
+use common::{engines, spec};
+use pugmark_engine::{InputSpec, TrainBatch};
+use pugmark_graph::{Architecture, Graph, Role, Tensor, Tensors};
+use safetensors::{Dtype, SafeTensors};
+
+const LABELS: [u32; 4] = [0, 3, 7, 2];
+const SIDE: usize = 64;
+const INPUT: InputSpec = InputSpec { batch: 4, height: SIDE, width: SIDE, mean: [0.5; 3], std: [0.25; 3] };
+
+fn hash(name: &str, index: usize) -> u64 {
+    let fnv1a = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
+    let mut z = fnv1a.wrapping_add(index as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn parameters(graph: &Graph) -> Tensors {
+    let of = |role: Role, name: &str, shape: &[usize]| -> Vec<f32> {
+        let (low, high) = match role {
+            Role::ConvWeight | Role::LinearWeight => {
+                let bound = 0.5 * (6.0 / shape[1..].iter().product::<usize>() as f64).sqrt();
+                (-bound, bound)
+            }
+            Role::NormWeight => (0.5, 1.5),
+            Role::Bias { .. } | Role::NormBias => (-0.1, 0.1),
+            Role::RunningMean => (0.0, 0.0),
+            Role::RunningVar => (1.0, 1.0),
+        };
+        let unit = |i| (hash(name, i) >> 40) as f64 / f64::from(1 << 24);
+        (0..shape.iter().product()).map(|i| (low + (high - low) * unit(i)) as f32).collect()
+    };
+    graph
+        .params()
+        .iter()
+        .map(|p| {
+            let values = of(p.role, &p.name, &p.shape);
+            (p.name.clone(), Tensor { shape: p.shape.clone(), values })
+        })
+        .collect()
+}
+
+fn pixels(name: &str) -> Vec<u8> {
+    (0..LABELS.len() * SIDE * SIDE * 3).map(|i| (hash(name, i) >> 56) as u8).collect()
+}
+
+/// A fixture's tensors as f64.
+struct Fixture(Vec<u8>);
+
+impl Fixture {
+    fn open(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
+        Self(std::fs::read(folder.join(format!("{name}.safetensors"))).unwrap())
+    }
+
+    fn get(&self, name: &str) -> Vec<f64> {
+        let file = SafeTensors::deserialize(&self.0).unwrap();
+        let tensor = file.tensor(name).unwrap();
+        let words = tensor.data().chunks_exact(8).map(|b| b.try_into().unwrap());
+        match tensor.dtype() {
+            Dtype::F64 => words.map(f64::from_le_bytes).collect(),
+            Dtype::I64 => words.map(|b| i64::from_le_bytes(b) as f64).collect(),
+            other => panic!("{name} is {other:?}"),
+        }
+    }
+
+    fn scalar(&self, name: &str) -> f64 {
+        self.get(name)[0]
+    }
+}
+
+#[track_caller]
+fn close(what: &str, found: &[f32], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (f, e) in found.iter().zip(expected) {
+        assert!((f64::from(*f) - e).abs() <= tolerance, "{what}: {f} against {e}, tolerance {tolerance}");
+    }
+}
+
+fn norm(values: &[f32]) -> f64 {
+    values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt()
+}
+
+/// Rounding in f32 depends on the order of sums, so ours is as far from float64 as PyTorch's f32 is, give or take: four
+/// times that, plus a few units in the last place.
+const ROUNDING: f64 = 4.0;
+
+#[test]
+fn a_resnet18_step_agrees_with_pytorch() {
+    let fixture = Fixture::open("resnet18_step");
+    let graph = Architecture::ResNet18.graph(8);
+    let tensors = parameters(&graph);
+    let pixels = pixels("input 6");
+    for engine in engines() {
+        let mut inference = engine.inference(&graph, &tensors, &INPUT, &[]).unwrap();
+        let error = ROUNDING * fixture.scalar("eval_logits_f32_max_error") + 1e-6;
+        close("eval logits", &inference.logits(4, &pixels).unwrap(), &fixture.get("eval_logits"), error);
+
+        let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
+        let step = plan.step(&TrainBatch { pixels: &pixels, labels: &LABELS, seed: 0 }, 0.0, 0.0).unwrap();
+        let error = ROUNDING * fixture.scalar("loss_f32_max_error") + 1e-6;
+        assert!((step.loss - fixture.scalar("loss")).abs() <= error, "loss {}", step.loss);
+        let error = ROUNDING * fixture.scalar("logits_f32_max_error") + 1e-6;
+        close("logits", &step.logits, &fixture.get("logits"), error);
+
+        let gradients = plan.gradients();
+        assert_eq!(gradients.len(), 62);
+        for (name, gradient) in &gradients {
+            let expected = fixture.scalar(&format!("{name}.grad_norm"));
+            let error = ROUNDING * fixture.scalar(&format!("{name}.grad_f32_error")) + 1e-6;
+            let found = norm(&gradient.values);
+            assert!((found - expected).abs() <= error * expected, "{name}: norm {found} against {expected}");
+            let rms = expected / (gradient.values.len() as f64).sqrt();
+            let indices = fixture.get(&format!("{name}.grad_indices"));
+            let samples: Vec<f32> = indices.iter().map(|&i| gradient.values[i as usize]).collect();
+            let error = ROUNDING * fixture.scalar(&format!("{name}.grad_f32_max_error")) + 1e-6;
+            close(name, &samples, &fixture.get(&format!("{name}.grad_samples")), error * rms);
+        }
+        for (name, tensor) in plan.tensors().iter().filter(|(name, _)| name.contains("running")) {
+            let error = ROUNDING * fixture.scalar(&format!("{name}_f32_max_error")) + 1e-6;
+            close(name, &tensor.values, &fixture.get(name), error);
+        }
+    }
+}
+
+/// Batch norm over 16 values amplifies rounding from layer to layer, so gradients are held to the worst relative error
+/// that f32 makes in PyTorch anywhere in this network.
+#[test]
+fn a_resnet50_step_agrees_with_pytorch() {
+    let fixture = Fixture::open("resnet50_step");
+    let graph = Architecture::ResNet50.graph(8);
+    let tensors = parameters(&graph);
+    let pixels = pixels("input 15");
+    for engine in engines() {
+        let mut inference = engine.inference(&graph, &tensors, &INPUT, &[]).unwrap();
+        let error = ROUNDING * fixture.scalar("eval_logits_f32_max_error") + 1e-6;
+        close("eval logits", &inference.logits(4, &pixels).unwrap(), &fixture.get("eval_logits"), error);
+
+        let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
+        let step = plan.step(&TrainBatch { pixels: &pixels, labels: &LABELS, seed: 0 }, 0.0, 0.0).unwrap();
+        let error = ROUNDING * fixture.scalar("logits_f32_max_error") + 1e-6;
+        close("logits", &step.logits, &fixture.get("logits"), error);
+        let gradients = plan.gradients();
+        let f32_error = |name: &String| fixture.scalar(&format!("{name}.grad_f32_error"));
+        let worst = gradients.keys().map(f32_error).fold(0.0, f64::max);
+        for (name, gradient) in &gradients {
+            let expected = fixture.scalar(&format!("{name}.grad_norm"));
+            let found = norm(&gradient.values);
+            assert!((found - expected).abs() <= worst * expected, "{name}: norm {found} against {expected}");
+        }
+    }
+}
+
+/// Adam's first steps are the signs of gradients, whatever their size, so a parameter whose gradient is all rounding may
+/// land whole steps apart: parameters are compared by their root mean square error, losses by PyTorch's own f32 error.
+#[test]
+fn three_adamw_steps_agree_with_pytorch() {
+    let fixture = Fixture::open("resnet18_training");
+    let graph = Architecture::ResNet18.graph(8);
+    let tensors = parameters(&graph);
+    let pixels = pixels("input 6");
+    let batch = TrainBatch { pixels: &pixels, labels: &LABELS, seed: 0 };
+    for engine in engines() {
+        let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
+        let mut losses: Vec<f64> = (0..3).map(|_| plan.step(&batch, 1e-3, 0.01).unwrap().loss).collect();
+        let trained = plan.tensors();
+        losses.push(plan.step(&batch, 0.0, 0.0).unwrap().loss);
+        let errors = fixture.get("losses_f32_error");
+        for ((found, expected), error) in losses.iter().zip(fixture.get("losses")).zip(errors) {
+            let tolerance = ROUNDING * error + 1e-3 * expected;
+            assert!((found - expected).abs() <= tolerance, "{losses:?} against {:?}", fixture.get("losses"));
+        }
+        for param in graph.params().iter().filter(|p| p.role.is_trained()) {
+            let name = &param.name;
+            let expected = fixture.get(&format!("{name}.value_samples"));
+            let indices = fixture.get(&format!("{name}.value_indices"));
+            let squares = indices
+                .iter()
+                .zip(&expected)
+                .map(|(&i, e)| (f64::from(trained[name].values[i as usize]) - e).powi(2));
+            let rms = (squares.sum::<f64>() / expected.len() as f64).sqrt();
+            // A tenth of one step of the optimiser.
+            assert!(rms <= 1e-4, "{name}: root mean square error {rms}");
+        }
+    }
+}

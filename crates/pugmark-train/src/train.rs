@@ -1,0 +1,143 @@
+mod predictions;
+mod prepare;
+mod report;
+mod session;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use pugmark_data::{Dataset, Part};
+use pugmark_engine::Engine;
+use pugmark_eval::Evaluation;
+use pugmark_model::RunFolder;
+use serde::{Deserialize, Serialize};
+
+use crate::{EpochMetrics, Event, Observer, TrainError, TrainSettings};
+use predictions::Predictions;
+use prepare::Prepared;
+use report::Report;
+use session::Session;
+
+/// What is done with the run folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A new run; the folder must be absent or empty.
+    New,
+    /// A new run in place of the one that is there.
+    Overwrite,
+    /// The run that is there goes on.
+    Resume,
+}
+
+/// How a training ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The run folder.
+    pub run: PathBuf,
+    /// Epochs that are trained, validated and saved.
+    pub epochs_done: u32,
+    /// It was stopped before the end; [`Mode::Resume`] goes on.
+    pub interrupted: bool,
+    /// The best epoch.
+    pub best: Option<EpochMetrics>,
+    /// The best model on the test part; none where there is no test part or nothing was left to do.
+    pub test: Option<Evaluation>,
+}
+
+/// Trains a model into the run folder `out`. When `stop` becomes true, the step in progress is finished and everything
+/// saved.
+///
+/// # Errors
+/// See [`TrainError`]. Whatever goes wrong, what the run saved before is whole.
+pub fn train(
+    data: &Dataset,
+    settings: &TrainSettings,
+    out: &Path,
+    mode: Mode,
+    engine: &dyn Engine,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, TrainError> {
+    settings.validate()?;
+    // Nothing is made or deleted before data, settings and weights are known to be good.
+    let (prepared, folder) = match mode {
+        Mode::New => {
+            RunFolder::vacant(out)?;
+            let prepared = Prepared::new(data, settings)?;
+            (prepared, RunFolder::create(out)?)
+        }
+        Mode::Overwrite => {
+            RunFolder::replaceable(out)?;
+            let prepared = Prepared::new(data, settings)?;
+            (prepared, RunFolder::overwrite(out)?)
+        }
+        Mode::Resume => {
+            let folder = RunFolder::resume(out)?;
+            (Prepared::resume(data, settings, &folder)?, folder)
+        }
+    };
+    let mut report = Report::new(&folder, observer)?;
+    let outcome = run(data, settings, prepared, &folder, engine, stop, &mut report);
+    report.end(&outcome)?;
+    outcome
+}
+
+fn run(
+    data: &Dataset,
+    settings: &TrainSettings,
+    prepared: Prepared,
+    folder: &RunFolder,
+    engine: &dyn Engine,
+    stop: &AtomicBool,
+    report: &mut Report<'_>,
+) -> Result<Outcome, TrainError> {
+    for text in &prepared.warnings {
+        report.event(Event::Warning(text))?;
+    }
+    for text in &prepared.notes {
+        report.event(Event::Note(text))?;
+    }
+    let mut outcome = Outcome {
+        run: folder.path().into(),
+        epochs_done: prepared.state.epochs_done,
+        interrupted: false,
+        best: prepared.state.best().cloned(),
+        test: None,
+    };
+    let finished = outcome.epochs_done >= settings.epochs;
+    if finished {
+        let text = format!(
+            "the run is finished: {} of {} epochs are trained; more `--epochs` train on",
+            outcome.epochs_done, settings.epochs
+        );
+        report.event(Event::Note(&text))?;
+        if folder.predictions().exists() {
+            return Ok(outcome);
+        }
+    }
+    // What the best model is shown at the end.
+    let (part, items) = match prepared.test.as_slice() {
+        [] => (Part::Val, prepared.val.clone()),
+        test => (Part::Test, test.to_vec()),
+    };
+    let mut damaged = prepared.state.damaged.clone();
+    if !finished {
+        prepared.write(data, settings, folder)?;
+        let mut session = Session::new(settings, prepared, folder, engine, stop, report)?;
+        outcome.interrupted = session.train()?.is_break();
+        let state = session.state();
+        outcome.epochs_done = state.epochs_done;
+        outcome.best = state.best().cloned();
+        damaged = state.damaged.clone();
+    }
+    if !outcome.interrupted {
+        let predictions = Predictions { settings, folder, part, items, stop };
+        match predictions.write(engine, &mut damaged, report)? {
+            ControlFlow::Break(()) => outcome.interrupted = true,
+            ControlFlow::Continue(evaluation) => outcome.test = evaluation,
+        }
+    }
+    Ok(outcome)
+}

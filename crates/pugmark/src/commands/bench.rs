@@ -1,0 +1,140 @@
+//! The speed of one step on a batch that stays in memory.
+
+use std::time::Instant;
+
+use pugmark_data::{Random, Recipe};
+use pugmark_engine::{Cpu, Engine, Freeze, InputSpec, Loss, Optimiser, TrainBatch, TrainingSpec};
+use pugmark_graph::Architecture;
+use serde::Serialize;
+
+use crate::arguments::BenchArguments;
+use crate::error::ExitStatus;
+use crate::memory;
+use crate::printer::Printer;
+
+#[derive(Serialize)]
+struct Figures {
+    version: &'static str,
+    model: Architecture,
+    mode: &'static str,
+    engine: String,
+    batch: u32,
+    image_size: u32,
+    classes: u32,
+    warmup: u32,
+    /// Batch over the median step.
+    images_per_sec: f64,
+    step_seconds_median: f64,
+    /// In the order they were measured.
+    step_seconds: Vec<f64>,
+    peak_memory_bytes: Option<u64>,
+}
+
+pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    let model: Architecture = arguments.model.parse()?;
+    let engine = Cpu::new(arguments.threads as usize)?;
+    let step_seconds = measure(arguments, model, &engine, printer)?;
+    let step_seconds_median = median(&step_seconds);
+    let figures = Figures {
+        version: env!("CARGO_PKG_VERSION"),
+        model,
+        mode: if arguments.infer { "infer" } else { "train" },
+        engine: engine.name(),
+        batch: arguments.batch,
+        image_size: arguments.image_size,
+        classes: arguments.classes,
+        warmup: arguments.warmup,
+        images_per_sec: f64::from(arguments.batch) / step_seconds_median,
+        step_seconds_median,
+        step_seconds,
+        peak_memory_bytes: memory::peak(),
+    };
+    if arguments.json {
+        printer.json(&figures)?;
+    } else {
+        printer.result(&line(&figures))?;
+    }
+    Ok(ExitStatus::Done)
+}
+
+/// Seconds of each measured step.
+fn measure(
+    arguments: &BenchArguments,
+    model: Architecture,
+    engine: &dyn Engine,
+    printer: &Printer,
+) -> anyhow::Result<Vec<f64>> {
+    let (batch, size) = (arguments.batch as usize, arguments.image_size as usize);
+    let graph = model.graph(arguments.classes as usize);
+    let tensors = graph.initialise(0);
+    let Recipe { width, height, mean, std, .. } = Recipe::imagenet(size);
+    let input = InputSpec { batch, height, width, mean, std };
+    let mut random = Random::new(0, 0, "bench");
+    let pixels: Vec<u8> = (0..batch * height * width * 3).map(|_| random.below(256) as u8).collect();
+    let labels: Vec<u32> = (0..batch).map(|_| random.below(arguments.classes as usize) as u32).collect();
+
+    let mut step: Box<dyn FnMut(u32) -> anyhow::Result<()>> = if arguments.infer {
+        let mut plan = engine.inference(&graph, &tensors, &input, &[])?;
+        Box::new(move |_| Ok(plan.logits(batch, &pixels).map(drop)?))
+    } else {
+        let spec = TrainingSpec {
+            freeze: Freeze::None,
+            loss: Loss::default(),
+            optimiser: Optimiser::AdamW,
+            taps: Vec::new(),
+        };
+        let mut plan = engine.training(&graph, &tensors, &input, &spec)?;
+        Box::new(move |number| {
+            let batch = TrainBatch { pixels: &pixels, labels: &labels, seed: number.into() };
+            Ok(plan.step(&batch, 1e-4, 0.01).map(drop)?)
+        })
+    };
+
+    let all = arguments.warmup + arguments.steps;
+    let mut progress = printer.progress("steps", all.into());
+    let mut seconds = Vec::new();
+    for number in 0..all {
+        let start = Instant::now();
+        step(number)?;
+        if number >= arguments.warmup {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        progress.set_with_rate(u64::from(number) + 1, "steps");
+    }
+    Ok(seconds)
+}
+
+/// The middle value, or the mean of the two in the middle; there is at least one.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
+}
+
+fn line(figures: &Figures) -> String {
+    let memory = figures.peak_memory_bytes.map_or_else(String::new, |bytes| format!(", peak memory {} MiB", bytes >> 20));
+    format!(
+        "{} {} on {}, batch {} at {} px: {:.1} images/s (median of {} steps, {:.1} ms each){memory}",
+        figures.model,
+        figures.mode,
+        figures.engine,
+        figures.batch,
+        figures.image_size,
+        figures.images_per_sec,
+        figures.step_seconds.len(),
+        figures.step_seconds_median * 1e3,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        for (values, middle) in [(vec![3.0], 3.0), (vec![4.0, 1.0], 2.5), (vec![9.0, 1.0, 2.0], 2.0)] {
+            assert_eq!(median(&values), middle);
+        }
+    }
+}

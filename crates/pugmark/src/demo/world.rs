@@ -1,0 +1,282 @@
+//! The demo's data: a small camera-trap survey, drawn.
+//!
+//! Every site has a place, a camera and favourite animals of its own, as in the field. A classifier can therefore do
+//! well by knowing the sites, and only photos from other sites show whether it knows the animals.
+
+use std::fmt::Write as _;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pugmark_data::Random;
+use rayon::prelude::*;
+
+use super::animals::{Animal, BLANK, CLASSES, Individual, Part};
+use super::camera::{Camera, Clock, Moment, jpeg};
+use super::canvas::{Canvas, Limb, scale};
+use super::scene::Scene;
+
+/// What to draw. Equal settings give equal files.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WorldSettings {
+    /// Another seed draws another world.
+    pub(crate) seed: u64,
+    /// Sites to train on, and other sites to test on.
+    pub(crate) sites: [usize; 2],
+    /// Photos from the former and from the latter.
+    pub(crate) photos: [usize; 2],
+    /// Width and height in pixels.
+    pub(crate) size: [usize; 2],
+}
+
+impl Default for WorldSettings {
+    fn default() -> Self {
+        Self { seed: 0, sites: [20, 8], photos: [1600, 500], size: [320, 240] }
+    }
+}
+
+/// What was drawn.
+#[derive(Debug)]
+pub(crate) struct World {
+    /// `train_labels.csv`: photos, classes and sites to train on.
+    pub(crate) train: PathBuf,
+    /// `test_labels.csv`: the same of other sites.
+    pub(crate) test: PathBuf,
+    /// Photos written, broken ones included.
+    pub(crate) photos: usize,
+    /// Ids of the photos that were cut short, and of those without a byte.
+    pub(crate) truncated: Vec<String>,
+    pub(crate) empty: Vec<String>,
+}
+
+/// Share of the photos of a class that are taken at night, in the order of the classes.
+const NIGHT: [f32; 8] = [0.25, 0.05, 0.4, 0.9, 0.4, 0.5, 0.1, 0.8];
+/// How common a class is where it is nobody's favourite.
+const COMMON: [f32; 8] = [1.5, 1.0, 1.2, 1.4, 0.7, 1.2, 1.5, 1.2];
+/// How much more often a site sees its favourites.
+const FAVOURITES: [f32; 2] = [8.0, 4.0];
+
+/// One photo before it is drawn.
+struct Frame {
+    site: usize,
+    animal: Option<Individual>,
+    /// Where the animal stands: across the picture, and from the horizon (0) to the lower edge (1).
+    place: [f32; 2],
+    /// Which way it looks, times how much of its length shows.
+    heading: f32,
+    phase: f32,
+    /// How far the camera has turned since the scene was drawn, in pixels.
+    drift: [i32; 2],
+    moment: Moment,
+}
+
+impl Frame {
+    fn class(&self) -> usize {
+        self.animal.map_or(BLANK, |animal| animal.class)
+    }
+}
+
+/// Writes the world below `folder`; `progress` is told how many of how many photos are done.
+pub(crate) fn write_world(
+    folder: &Path,
+    settings: &WorldSettings,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> io::Result<World> {
+    let [train_sites, test_sites] = settings.sites;
+    let [width, height] = settings.size;
+    let sites: Vec<(Scene, Camera)> = (0..train_sites + test_sites)
+        .into_par_iter()
+        .map(|site| {
+            let random = &mut Random::new(settings.seed, site as u64, "site");
+            (Scene::draw(random, width, height), Camera::new(random))
+        })
+        .collect();
+
+    let done = AtomicUsize::new(0);
+    let total: usize = settings.photos.iter().sum();
+    let mut world = World {
+        train: folder.join("train_labels.csv"),
+        test: folder.join("test_labels.csv"),
+        photos: total,
+        truncated: Vec::new(),
+        empty: Vec::new(),
+    };
+    let parts = [("train", 0..train_sites, 0), ("test", train_sites..train_sites + test_sites, settings.photos[0])];
+    for ((part, range, first_id), count) in parts.into_iter().zip(settings.photos) {
+        let frames = plan(settings.seed, range, count);
+        let photos = format!("{part}_features");
+        std::fs::create_dir_all(folder.join(&photos))?;
+        let id = |index: usize| format!("PM{:06}", first_id + index);
+        // Files break in the field: one photo in 300 is cut short and one in 400 has no byte.
+        let random = &mut Random::new(settings.seed, 0, &format!("{part} breaks"));
+        let mut order: Vec<usize> = (0..count).collect();
+        random.shuffle(&mut order);
+        let (truncated, rest) = order.split_at((count / 300).max(1).min(count));
+        let empty = &rest[..(count / 400).max(1).min(rest.len())];
+        frames.par_iter().enumerate().try_for_each(|(index, frame)| {
+            let (scene, camera) = &sites[frame.site];
+            let mut bytes = if empty.contains(&index) { Vec::new() } else { shoot(scene, camera, frame)? };
+            if truncated.contains(&index) {
+                bytes.truncate(bytes.len() * 6 / 10);
+            }
+            std::fs::write(folder.join(&photos).join(format!("{}.jpg", id(index))), bytes)?;
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+            io::Result::Ok(())
+        })?;
+        let mut features = String::from("id,filepath,site\n");
+        let mut labels = format!("id,{}\n", CLASSES.join(","));
+        for (index, frame) in frames.iter().enumerate() {
+            let id = id(index);
+            // Writing into a String cannot fail.
+            let _ = writeln!(features, "{id},{photos}/{id}.jpg,S{:04}", frame.site);
+            let one_hot: Vec<_> = (0..CLASSES.len()).map(|c| if c == frame.class() { "1.0" } else { "0.0" }).collect();
+            let _ = writeln!(labels, "{id},{}", one_hot.join(","));
+        }
+        std::fs::write(folder.join(format!("{part}_features.csv")), features)?;
+        std::fs::write(folder.join(format!("{part}_labels.csv")), labels)?;
+        let ids = |indices: &[usize]| indices.iter().map(|&index| id(index)).collect::<Vec<_>>();
+        world.truncated.extend(ids(truncated));
+        world.empty.extend(ids(empty));
+    }
+    world.truncated.sort();
+    world.empty.sort();
+    std::fs::write(folder.join("README.txt"), readme(&world, settings))?;
+    Ok(world)
+}
+
+/// Decides what `count` photos of the sites in `range` show: bursts of one to four frames, in shuffled order.
+fn plan(seed: u64, range: Range<usize>, count: usize) -> Vec<Frame> {
+    let weights: Vec<[f32; 8]> = range
+        .clone()
+        .map(|site| {
+            let random = &mut Random::new(seed, site as u64, "animals");
+            let mut weights = COMMON.map(|weight| weight * (0.3 + 1.4 * random.uniform()));
+            for factor in FAVOURITES {
+                weights[random.below(8)] *= factor;
+            }
+            weights
+        })
+        .collect();
+    let mut frames = Vec::with_capacity(count + 3);
+    for burst in 0.. {
+        if frames.len() >= count {
+            break;
+        }
+        let site = range.start + burst % range.len();
+        let random = &mut Random::new(seed, (burst * 1000 + site) as u64, "burst");
+        // The first burst of a site past the first eight sites is drawn by chance; so each class occurs in any world.
+        let class = if burst < 8 { burst } else { pick(&weights[site - range.start], random) };
+        snap(site, class, random, &mut frames);
+    }
+    frames.truncate(count);
+    Random::new(seed, range.start as u64, "order").shuffle(&mut frames);
+    frames
+}
+
+fn pick(weights: &[f32; 8], random: &mut Random) -> usize {
+    let mut left = random.uniform() * weights.iter().sum::<f32>();
+    weights.iter().position(|weight| {
+        left -= weight;
+        left < 0.0
+    })
+    // Rounding can leave a trace past the last weight.
+    .unwrap_or(BLANK)
+}
+
+/// One trigger of the camera: an animal, or nothing, in one to four frames a second or two apart.
+fn snap(site: usize, class: usize, random: &mut Random, frames: &mut Vec<Frame>) {
+    let animal = (class != BLANK).then(|| Individual::new(class, random));
+    let night = random.uniform() < NIGHT[class];
+    let hour = if night { (19 + random.below(10)) % 24 } else { 6 + random.below(12) };
+    let mut clock: Clock = [
+        2023,
+        1 + random.below(12) as u32,
+        1 + random.below(28) as u32,
+        hour as u32,
+        random.below(60) as u32,
+        random.below(50) as u32,
+    ];
+    let facing = if random.uniform() < 0.5 { -1.0 } else { 1.0 };
+    let heading = facing * (0.7 + 0.3 * random.uniform());
+    let mut x = 0.15 + 0.7 * random.uniform();
+    let y = 0.12 + 0.72 * random.uniform();
+    let mut phase = random.uniform();
+    let speed = if random.uniform() < 0.35 { 0.0 } else { 0.03 + 0.09 * random.uniform() };
+    let drift = [random.below(5) as i32 - 2, random.below(5) as i32 - 2];
+    let weather = 0.8 + 0.4 * random.uniform();
+    let celsius = if night { 20 } else { 24 } + random.below(7) as u32;
+    for _ in 0..1 + random.below(4) {
+        let grain = random.next_u64() as u32;
+        let moment = Moment { clock, night, weather, celsius, grain };
+        frames.push(Frame { site, animal, place: [x, y], heading, phase, drift, moment });
+        clock[5] += 1 + random.below(2) as u32;
+        // It walks on, but not out of the picture: an empty frame would bear a wrong label.
+        x = (x + facing * speed).clamp(0.1, 0.9);
+        phase += 2.2 * speed + 0.07 * random.uniform();
+    }
+}
+
+/// Draws one frame.
+fn shoot(scene: &Scene, camera: &Camera, frame: &Frame) -> io::Result<Vec<u8>> {
+    let mut canvas = scene.canvas.clone();
+    let (w, h) = (canvas.width as f32, canvas.height as f32);
+    if let Some(individual) = &frame.animal {
+        let animal = individual.pose(frame.phase);
+        let foot = [w * frame.place[0], scene.horizon + frame.place[1] * (h - scene.horizon)];
+        // Pixels a metre: the same perspective as the plants'.
+        let metre = h / 240.0 * (26.0 + 92.0 * frame.place[1]);
+        stand(&mut canvas, &animal, foot, metre, frame);
+    }
+    shift(&mut canvas, frame.drift);
+    let pixels = camera.expose(&canvas, scene.horizon, &frame.moment);
+    jpeg(&pixels, canvas.width, canvas.height, frame.moment.clock)
+}
+
+fn stand(canvas: &mut Canvas, animal: &Animal, foot: [f32; 2], metre: f32, frame: &Frame) {
+    // Centred on the middle of the body, which lies forward of the hip.
+    let middle = animal.limbs.iter().map(|limb| limb.to[0]).sum::<f32>() / animal.limbs.len() as f32;
+    let pixel = |[x, y]: [f32; 2]| [foot[0] + (x - middle) * metre * frame.heading, foot[1] - y * metre];
+    let limbs: Vec<Limb> = animal
+        .limbs
+        .iter()
+        .map(|limb| Limb {
+            from: pixel(limb.from),
+            to: pixel(limb.to),
+            radii: limb.radii.map(|radius| (radius * metre).max(0.35)),
+        })
+        .collect();
+    let night = frame.moment.night;
+    canvas.shadow([foot[0], foot[1] + 0.02 * metre], [0.55 * metre, 0.12 * metre], if night { 0.3 } else { 0.55 });
+    canvas.figure(&limbs, foot[1], (0.035 * metre, 1.0), |spot| {
+        let x = (spot.x - foot[0]) / (metre * frame.heading) + middle;
+        scale(animal.coat(spot, x, (foot[1] - spot.y) / metre, night), 1.0)
+    });
+}
+
+/// Moves the picture by a few pixels; the edge is repeated.
+fn shift(canvas: &mut Canvas, [dx, dy]: [i32; 2]) {
+    let (width, height) = (canvas.width, canvas.height);
+    let from = |at: usize, by: i32, end: usize| (at as i32 + by).clamp(0, end as i32 - 1) as usize;
+    let source = |index: usize| from(index / width, dy, height) * width + from(index % width, dx, width);
+    canvas.rgb = (0..width * height).map(|index| canvas.rgb[source(index)]).collect();
+    canvas.base = (0..width * height).map(|index| canvas.base[source(index)]).collect();
+}
+
+fn readme(world: &World, settings: &WorldSettings) -> String {
+    format!(
+        "A small camera-trap survey, drawn by `pugmark demo`. No photo is real.\n\n\
+         train_features.csv, train_labels.csv  {} photos from {} sites\n\
+         test_features.csv, test_labels.csv    {} photos from {} other sites\n\n\
+         Photos come in bursts of one to four; EXIF DateTimeOriginal tells when.\n\
+         As in the field, some files are broken:\n\n\
+         cut short: {}\n\
+         empty: {}\n",
+        settings.photos[0],
+        settings.sites[0],
+        settings.photos[1],
+        settings.sites[1],
+        world.truncated.join(" "),
+        world.empty.join(" ")
+    )
+}

@@ -1,0 +1,191 @@
+//! Settings: flag > `PUGMARK_*` variable > configuration file > default, merged into one struct.
+//!
+//! A setting is described once, as a flag. Variables and files are read as if they were that flag, so that a value means
+//! the same and is refused for the same reason wherever it stands.
+
+mod document;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, Command};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::arguments::{DataFlags, TrainFlags};
+use crate::error::WrongCall;
+
+pub(crate) use document::document;
+
+/// The data set of a training.
+#[derive(Serialize, Deserialize, Default, Debug)]
+#[serde(default)]
+pub(crate) struct DataSettings {
+    pub(crate) data: Option<PathBuf>,
+    #[serde(flatten)]
+    pub(crate) read: ReadSettings,
+}
+
+/// How a data set is read.
+#[derive(Serialize, Deserialize, Default, Debug)]
+#[serde(default)]
+pub(crate) struct ReadSettings {
+    photos: Option<PathBuf>,
+    skip_missing: bool,
+    allow_empty_class: bool,
+}
+
+impl From<ReadSettings> for pugmark_data::ReadOptions {
+    fn from(settings: ReadSettings) -> Self {
+        let ReadSettings { photos, skip_missing, allow_empty_class } = settings;
+        Self { photos, skip_missing, allow_empty_class }
+    }
+}
+
+/// How photos are run through a model.
+#[derive(Serialize, Deserialize, Debug)]
+#[serde(default)]
+pub(crate) struct InferenceSettings {
+    pub(crate) batch_size: usize,
+    pub(crate) threads: usize,
+    pub(crate) loader_threads: usize,
+}
+
+impl Default for InferenceSettings {
+    fn default() -> Self {
+        Self { batch_size: 32, threads: 0, loader_threads: 0 }
+    }
+}
+
+/// Where a value stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    Flag(String),
+    Variable(String),
+    File(PathBuf, String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) | Self::Variable(name) => f.write_str(name),
+            Self::File(path, key) => write!(f, "{}: {key}", path.display()),
+        }
+    }
+}
+
+/// Settings with the place each value that is no default stands in.
+#[derive(Debug)]
+pub(crate) struct Resolved<S> {
+    pub(crate) settings: S,
+    pub(crate) origins: BTreeMap<String, Origin>,
+}
+
+/// What settings are read from, besides flags.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    file: Option<(PathBuf, Table)>,
+}
+
+impl Sources {
+    /// Reads the configuration file, if there is one. A key that no verb knows is refused.
+    pub(crate) fn new(config: Option<&Path>) -> Result<Self, WrongCall> {
+        let Some(path) = config else { return Ok(Self::default()) };
+        let wrong = |why: String| WrongCall::new(format!("{}: {why}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let table: Table = text.parse().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
+        let every = TrainFlags::augment_args(flags::<DataFlags>());
+        for key in table.keys().filter(|key| every.get_arguments().all(|arg| arg.get_id() != key.as_str())) {
+            let error = wrong(format!("unknown setting `{key}`"));
+            return Err(match nearest(&every, key) {
+                Some(nearest) => error.hint(format!("is `{nearest}` meant?")),
+                None => error.hint("`pugmark train --help` lists the settings"),
+            });
+        }
+        Ok(Self { file: Some((path.to_owned(), table)) })
+    }
+
+    /// Merges the settings `S`, whose keys are the flags of `F`. Keys of other verbs in the file are passed over.
+    pub(crate) fn resolve<F, S>(&self, given: &F) -> Result<Resolved<S>, WrongCall>
+    where
+        F: Args + Serialize,
+        S: DeserializeOwned,
+    {
+        let command = flags::<F>();
+        let mut merged = Table::new();
+        let mut origins = BTreeMap::new();
+        for arg in command.get_arguments() {
+            let key = arg.get_id().as_str();
+            // Every flag of a settings group is a long one.
+            let Some(long) = arg.get_long() else { continue };
+            let variable = format!("PUGMARK_{}", key.to_uppercase());
+            let in_file = self.file.as_ref().and_then(|(path, table)| Some((path, table.get(key)?)));
+            let in_environment = std::env::var_os(&variable).filter(|value| !value.is_empty());
+            let (origin, text) = match (in_environment, in_file) {
+                (Some(value), _) => (Origin::Variable(variable), value.to_string_lossy().into_owned()),
+                (None, Some((path, value))) => {
+                    let origin = Origin::File(path.clone(), key.to_owned());
+                    let text = scalar(value)
+                        .ok_or_else(|| WrongCall::new(format!("{origin} is `{value}`: one value is meant")))?;
+                    (origin, text)
+                }
+                (None, None) => continue,
+            };
+            let values = parse::<F>(&command, long, &text)
+                .map_err(|why| WrongCall::new(format!("{origin} is `{text}`: {why}")))?;
+            merged.extend(values);
+            origins.insert(key.to_owned(), origin);
+        }
+        for (key, value) in to_table(given).map_err(WrongCall::new)? {
+            let long = command.get_arguments().find(|arg| arg.get_id() == key.as_str()).and_then(|arg| arg.get_long());
+            origins.insert(key.clone(), Origin::Flag(format!("--{}", long.unwrap_or(&key))));
+            merged.insert(key, value);
+        }
+        let settings = S::deserialize(merged).map_err(|error| WrongCall::new(error.to_string()))?;
+        Ok(Resolved { settings, origins })
+    }
+}
+
+/// A command that has the flags of `F` alone.
+fn flags<F: Args>() -> Command {
+    F::augment_args(Command::new("settings").no_binary_name(true).disable_help_flag(true))
+}
+
+/// The value of one flag, typed; or why it has none.
+fn parse<F: Args + Serialize>(command: &Command, long: &str, text: &str) -> Result<Table, String> {
+    let values = command.clone().try_get_matches_from([format!("--{long}={text}")]);
+    to_table(&values.and_then(|matches| F::from_arg_matches(&matches)).map_err(|error| why(&error))?)
+}
+
+/// Why clap refuses a value, without naming a flag that nobody wrote.
+fn why(error: &clap::Error) -> String {
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(valid)) if !valid.is_empty() => format!("it must be one of {}", valid.join(", ")),
+        _ => error.source().map_or_else(|| "it has no such value".to_owned(), ToString::to_string),
+    }
+}
+
+/// The setting that `key` resembles most, as clap finds it.
+fn nearest(command: &Command, key: &str) -> Option<String> {
+    let error = command.clone().try_get_matches_from([format!("--{}", key.replace('_', "-"))]).err()?;
+    let ContextValue::String(flag) = error.get(ContextKind::SuggestedArg)? else { return None };
+    let long = flag.trim_start_matches('-').split('=').next()?;
+    command.get_arguments().find(|arg| arg.get_long() == Some(long)).map(|arg| arg.get_id().to_string())
+}
+
+/// The keys that have a value.
+fn to_table(value: &impl Serialize) -> Result<Table, String> {
+    Table::try_from(value).map_err(|error| error.to_string())
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => Some(value.to_string()),
+        Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
+    }
+}
