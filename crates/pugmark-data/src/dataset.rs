@@ -107,9 +107,7 @@ impl Dataset {
     /// SHA-256 (hex) over id and class name of every sample, sorted by id: equal for equal labels in any order.
     pub fn hash(&self) -> String {
         let lines = self.samples.iter().map(|sample| {
-            let class = sample
-                .class
-                .map_or("", |class| self.classes[class].as_str());
+            let class = sample.class.map_or("", |class| self.classes[class].as_str());
             (sample.id.as_str(), class)
         });
         hash_pairs(lines.collect())
@@ -135,8 +133,5 @@ pub(crate) fn hash_pairs(mut pairs: Vec<(&str, &str)>) -> String {
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text.as_bytes());
     }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -17,7 +17,7 @@ pub use error::DataError;
 pub use loader::{Batch, Epoch, Item, Loader, LoaderSettings};
 pub use photo::{Limits, Photo, PhotoError, decode, decode_file};
 pub use random::Random;
-pub use read::{photos_below, read};
+pub use read::{photos_below, read, read_labels};
 pub use recipe::{Colour, Recipe, Resize};
 pub use resize::resize_bilinear;
 pub use split::{Split, SplitBy, SplitSettings, split};

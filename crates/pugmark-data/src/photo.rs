@@ -28,10 +28,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_pixels: 89_478_485,
-            max_bytes: 256 << 20,
-        }
+        Self { max_pixels: 89_478_485, max_bytes: 256 << 20 }
     }
 }
 

@@ -20,9 +20,7 @@ impl Random {
         let digest = hash.finalize();
         let mut state = [0; 8];
         state.copy_from_slice(&digest[..8]);
-        Self {
-            state: u64::from_le_bytes(state),
-        }
+        Self { state: u64::from_le_bytes(state) }
     }
 
     /// 64 uniform bits.

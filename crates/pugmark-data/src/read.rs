@@ -1,16 +1,188 @@
 //! Readers: a folder or a CSV becomes a [`Dataset`].
 
+mod files;
+mod folder;
+mod one_hot;
+mod rows;
+mod table;
+
 use std::path::{Path, PathBuf};
 
-use crate::dataset::{Dataset, ReadOptions};
-use crate::error::DataError;
+use crate::dataset::{Dataset, Note, ReadOptions};
+use crate::error::{DataError, RowName};
 
-/// Reads the data set at `data`, a folder or a CSV file; its format is found from what is there.
-pub fn read(_data: &Path, _options: &ReadOptions) -> Result<Dataset, DataError> {
-    Err(DataError::Placeholder)
+pub use files::photos_below;
+use files::{metadata, photo_id};
+pub(crate) use rows::Rows;
+
+/// Whether the files that labels name must be there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Photos {
+    Needed,
+    Ignored,
 }
 
-/// Every photo below `path`, sorted by path; a file gives itself.
-pub fn photos_below(_path: &Path) -> Result<Vec<PathBuf>, DataError> {
-    Err(DataError::Placeholder)
+/// Reads the data set at `data`, a folder or a CSV file; its format is found from what is there.
+///
+/// * A folder with `train_labels.csv` is read as Conser-vision has it: one-hot labels, and paths and sites
+///   from `train_features.csv` where that exists.
+/// * A folder with `labels.csv` is read as that table.
+/// * Any other folder is class-per-folder (torchvision's `ImageFolder`), at its top or below `train`, `val`
+///   and `test`; where it has no class folders, a single table of labels in it is read.
+/// * A CSV with a path and a label column is a table of labels; one with `id` first is one-hot.
+///
+/// # Errors
+/// Every problem in the labels, with file, row and column; see [`DataError`].
+pub fn read(data: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
+    read_with(data, options, Photos::Needed)
+}
+
+/// Reads the labels of [`read`] without looking for the photos they name; not for class-per-folder, whose
+/// photos are its labels.
+///
+/// # Errors
+/// As [`read`], except for what concerns photos.
+pub fn read_labels(data: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
+    read_with(data, options, Photos::Ignored)
+}
+
+fn read_with(data: &Path, options: &ReadOptions, photos: Photos) -> Result<Dataset, DataError> {
+    if let Some(folder) = &options.photos
+        && !metadata(folder)?.is_dir()
+    {
+        return Err(DataError::NotAFolder { path: folder.clone() });
+    }
+    if !metadata(data)?.is_dir() {
+        return read_csv(data, data, options, photos);
+    }
+    for name in ["train_labels.csv", "labels.csv"] {
+        let file = data.join(name);
+        if file.is_file() {
+            return read_csv(&file, data, options, photos);
+        }
+    }
+    if folder::has_classes(data)? {
+        return folder::read(data, options);
+    }
+    let mut tables = table::tables_in(data)?;
+    match (tables.pop(), tables.is_empty()) {
+        (Some(file), true) => read_csv(&file, data, options, photos),
+        (Some(file), false) => {
+            tables.push(file);
+            let files = tables.iter().map(|file| photo_id(data, file)).collect();
+            Err(DataError::SeveralTables { folder: data.to_owned(), files })
+        }
+        (None, _) => Err(match photos_below(data)?.len() {
+            0 => DataError::NoPhotos { folder: data.to_owned() },
+            photos => DataError::NoLabels { folder: data.to_owned(), photos },
+        }),
+    }
+}
+
+fn read_csv(file: &Path, root: &Path, options: &ReadOptions, photos: Photos) -> Result<Dataset, DataError> {
+    let rows = Rows::open(file)?;
+    let folder = match &options.photos {
+        Some(folder) => folder.clone(),
+        None => parent(file),
+    };
+    let search = Search { file, folder: &folder, options, photos };
+    let mut dataset = if let Some(columns) = table::Columns::find(&rows.header) {
+        table::read(rows, &columns, &search)?
+    } else if one_hot::is_header(&rows.header) {
+        one_hot::read(rows, &search)?
+    } else {
+        let wanted = "filepath and label, or id and one for each class";
+        return Err(DataError::MissingColumns { file: file.to_owned(), wanted, found: rows.header });
+    };
+    dataset.root = root.to_owned();
+    search.check_classes(&dataset)?;
+    if photos == Photos::Needed {
+        dataset.notes.extend(search.unlabelled(&dataset)?);
+    }
+    Ok(dataset)
+}
+
+/// The folder a file is in.
+fn parent(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Where a CSV's photos are looked for, and what is done about those that are not there.
+struct Search<'a> {
+    file: &'a Path,
+    folder: &'a Path,
+    options: &'a ReadOptions,
+    photos: Photos,
+}
+
+impl Search<'_> {
+    /// Rows without a photo: an error, or a note where they may be skipped.
+    fn missing(&self, rows: Vec<RowName>) -> Result<Option<Note>, DataError> {
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        if !self.options.skip_missing {
+            let (file, photos) = (self.file.to_owned(), self.folder.to_owned());
+            return Err(DataError::MissingPhotos { file, photos, rows });
+        }
+        let text =
+            format!("{} rows of {} skipped: their photo does not exist", rows.len(), self.file.display());
+        let items = rows.into_iter().map(|RowName { row, name }| format!("{name} (row {row})")).collect();
+        Ok(Some(Note { text, items }))
+    }
+
+    fn check_classes(&self, dataset: &Dataset) -> Result<(), DataError> {
+        let all: Vec<usize> = (0..dataset.samples.len()).collect();
+        check_classes(&dataset.classes, &dataset.class_counts(&all), self.file, self.options)
+    }
+
+    /// Notes the photos that no row names: below the folder that was asked for, else below the deepest
+    /// folder that holds all named photos, since a CSV may lie in a home folder.
+    fn unlabelled(&self, dataset: &Dataset) -> Result<Option<Note>, DataError> {
+        let folder = match (&self.options.photos, common_folder(dataset)) {
+            (Some(folder), _) => folder.clone(),
+            (None, Some(folder)) => folder,
+            (None, None) => return Ok(None),
+        };
+        let named: std::collections::HashSet<&Path> =
+            dataset.samples.iter().map(|sample| sample.path.as_path()).collect();
+        let mut items: Vec<String> = photos_below(&folder)?
+            .iter()
+            .filter(|photo| !named.contains(photo.as_path()))
+            .map(|photo| photo_id(&folder, photo))
+            .collect();
+        items.sort_unstable();
+        let text =
+            format!("{} photos below {} have no label and are not used", items.len(), folder.display());
+        Ok((!items.is_empty()).then_some(Note { text, items }))
+    }
+}
+
+fn common_folder(dataset: &Dataset) -> Option<PathBuf> {
+    let mut folders = dataset.samples.iter().filter_map(|sample| sample.path.parent());
+    let mut common = folders.next()?;
+    for folder in folders {
+        while !folder.starts_with(common) {
+            common = common.parent()?;
+        }
+    }
+    Some(if common.as_os_str().is_empty() { PathBuf::from(".") } else { common.to_owned() })
+}
+
+/// Fails if a class has no photo and that was not allowed.
+fn check_classes(
+    classes: &[String],
+    counts: &[usize],
+    place: &Path,
+    options: &ReadOptions,
+) -> Result<(), DataError> {
+    let empty = |(class, &count): (&String, &usize)| (count == 0).then(|| class.clone());
+    let classes: Vec<String> = classes.iter().zip(counts).filter_map(empty).collect();
+    if classes.is_empty() || options.allow_empty_class {
+        return Ok(());
+    }
+    Err(DataError::EmptyClass { place: place.to_owned(), classes })
 }

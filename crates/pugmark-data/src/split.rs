@@ -49,12 +49,7 @@ pub struct SplitSettings {
 
 impl Default for SplitSettings {
     fn default() -> Self {
-        Self {
-            by: SplitBy::Auto,
-            val: 0.25,
-            test: 0.0,
-            seed: 0,
-        }
+        Self { by: SplitBy::Auto, val: 0.25, test: 0.0, seed: 0 }
     }
 }
 
@@ -77,9 +72,7 @@ pub fn split(_d: &Dataset, _s: &SplitSettings) -> Result<Split, DataError> {
 impl Split {
     /// The samples of one part, in the data set's order.
     pub fn indices(&self, part: Part) -> Vec<usize> {
-        (0..self.parts.len())
-            .filter(|&index| self.parts[index] == Some(part))
-            .collect()
+        (0..self.parts.len()).filter(|&index| self.parts[index] == Some(part)).collect()
     }
 
     /// `id,split,class,site`, one row a used sample.

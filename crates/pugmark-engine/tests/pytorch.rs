@@ -160,7 +160,8 @@ fn a_resnet50_step_agrees_with_pytorch() {
 }
 
 /// Adam's first steps are the signs of gradients, whatever their size, so a parameter whose gradient is all rounding may
-/// land whole steps apart: parameters are compared by their root mean square error, losses by PyTorch's own f32 error.
+/// land a whole step (1e-3) apart: of the sampled parameters 98 in 100 must agree within 2e-5, none be off by more than
+/// the three steps.
 #[test]
 fn three_adamw_steps_agree_with_pytorch() {
     let fixture = Fixture::open("resnet18_training");
@@ -178,17 +179,17 @@ fn three_adamw_steps_agree_with_pytorch() {
             let tolerance = ROUNDING * error + 1e-3 * expected;
             assert!((found - expected).abs() <= tolerance, "{losses:?} against {:?}", fixture.get("losses"));
         }
+        let mut differences = Vec::new();
         for param in graph.params().iter().filter(|p| p.role.is_trained()) {
-            let name = &param.name;
-            let expected = fixture.get(&format!("{name}.value_samples"));
-            let indices = fixture.get(&format!("{name}.value_indices"));
-            let squares = indices
-                .iter()
-                .zip(&expected)
-                .map(|(&i, e)| (f64::from(trained[name].values[i as usize]) - e).powi(2));
-            let rms = (squares.sum::<f64>() / expected.len() as f64).sqrt();
-            // A tenth of one step of the optimiser.
-            assert!(rms <= 1e-4, "{name}: root mean square error {rms}");
+            let values = &trained[&param.name].values;
+            let indices = fixture.get(&format!("{}.value_indices", param.name));
+            let expected = fixture.get(&format!("{}.value_samples", param.name));
+            differences.extend(
+                indices.iter().zip(expected).map(|(&i, e)| (f64::from(values[i as usize]) - e).abs()),
+            );
         }
+        let far = differences.iter().filter(|&&d| d > 2e-5).count();
+        assert!(far * 50 <= differences.len(), "{far} of {} parameters differ", differences.len());
+        assert!(differences.iter().all(|&d| d <= 6e-3));
     }
 }

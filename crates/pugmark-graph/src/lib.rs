@@ -17,6 +17,6 @@ pub use op::Op;
 pub use shape::Shape;
 pub use tensors::{Tensor, Tensors};
 pub use weights::{
-    FileProblem, FitReport, HeadFit, HeadPolicy, Mismatch, WeightsError, WrongShape, fit, read_metadata, read_weights,
-    write_safetensors,
+    FileProblem, FitReport, HeadFit, HeadPolicy, Mismatch, WeightsError, WrongShape, fit, read_metadata,
+    read_weights, write_safetensors,
 };

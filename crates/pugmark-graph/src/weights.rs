@@ -83,7 +83,8 @@ fn without_prefix(mut tensors: Tensors) -> Tensors {
         })
     };
     while let Some(prefix) = shared(&tensors) {
-        tensors = tensors.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_string(), tensor)).collect();
+        tensors =
+            tensors.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_string(), tensor)).collect();
     }
     tensors
 }

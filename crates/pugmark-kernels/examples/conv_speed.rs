@@ -5,8 +5,8 @@
 use std::time::Instant;
 
 use pugmark_kernels::{
-    ConvShape, Epilogue, Isa, Plane, conv2d_backward_data, conv2d_backward_weight, conv2d_forward, pack_backward,
-    pack_forward, packed_len_backward, packed_len_forward, with_isa,
+    ConvShape, Epilogue, Isa, Plane, conv2d_backward_data, conv2d_backward_weight, conv2d_forward,
+    pack_backward, pack_forward, packed_len_backward, packed_len_forward, with_isa,
 };
 use rayon::prelude::*;
 
@@ -32,7 +32,8 @@ const SHAPES: [Shape; 13] = [
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let batch = arguments.next().map_or(32, |n| n.parse().expect("batch: a number"));
-    let isa = arguments.next().map_or(Isa::detected(), |name| name.parse().expect("portable, avx2 or avx512"));
+    let isa =
+        arguments.next().map_or(Isa::detected(), |name| name.parse().expect("portable, avx2 or avx512"));
     // Inside the pool, as the engine runs: no call pays for waking it.
     rayon::scope(|_| with_isa(isa, || run(batch)));
 }
@@ -46,7 +47,8 @@ fn run(batch: usize) {
         let s = ConvShape { kernel: (kernel, kernel), stride, padding, in_channels, out_channels };
         let (out_size, _) = s.output_size(size, size);
         let xp = Plane { height: size, width: size, channels: in_channels, border: s.input_border() };
-        let yp = Plane { height: out_size, width: out_size, channels: out_channels, border: s.gradient_border() };
+        let yp =
+            Plane { height: out_size, width: out_size, channels: out_channels, border: s.gradient_border() };
         let values = |n: usize| (0..n).map(|i| (i % 17) as f32 / 17.0 - 0.5).collect::<Vec<f32>>();
         let weights = values(kernel * kernel * in_channels * out_channels);
         let (x, mut y) = (values(batch * xp.len()), values(batch * yp.len()));
@@ -129,6 +131,9 @@ fn multiply_adds(steps: usize) -> usize {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { avx2(steps) },
-        _ => chains::<{ 12 * 4 }>(steps, if cfg!(target_arch = "x86_64") { |a, b, c| a * b + c } else { f32::mul_add }),
+        _ => chains::<{ 12 * 4 }>(
+            steps,
+            if cfg!(target_arch = "x86_64") { |a, b, c| a * b + c } else { f32::mul_add },
+        ),
     }
 }

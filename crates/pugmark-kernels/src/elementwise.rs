@@ -1,44 +1,108 @@
 //! Kernels that treat every value by itself.
 
-use crate::plane::{Plane, check, check_interior};
+use rayon::prelude::*;
 
-/// Calls `f(offset in y, image, row)` for each interior row, after zeroing `y`'s border.
-pub(crate) fn rows(images: usize, y: &mut [f32], yp: Plane, f: &mut dyn FnMut(&mut [f32], usize, usize)) {
-    for n in 0..images {
-        for row in 0..yp.padded_height() {
-            let at = n * yp.len() + row * yp.row_pitch();
-            let values = &mut y[at..at + yp.row_pitch()];
-            if row < yp.border || row >= yp.border + yp.height {
-                values.fill(0.0);
-                continue;
-            }
-            let edge = yp.border * yp.channels;
-            values[..edge].fill(0.0);
-            values[edge + yp.row_len()..].fill(0.0);
-            f(&mut values[edge..edge + yp.row_len()], n, row - yp.border);
+use crate::Isa;
+use crate::parallel::{GRAIN, for_each_row, row, write_rows};
+use crate::plane::{Plane, check, check_interior, check_len};
+use crate::simd::multiversion;
+
+/// Negative values become zero, NaN stays.
+#[inline(always)]
+pub(crate) fn relu(v: f32) -> f32 {
+    if v < 0.0 { 0.0 } else { v }
+}
+
+/// The gradient behind a ReLU whose output is `y`.
+#[inline(always)]
+pub(crate) fn masked(dy: f32, y: f32) -> f32 {
+    if y <= 0.0 { 0.0 } else { dy }
+}
+
+multiversion! {
+    fn relu_row(x: &[f32], y: &mut [f32]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = relu(x);
         }
     }
 }
 
-/// The interior row `y` of an image.
-pub(crate) fn row<'a>(x: &'a [f32], p: &Plane, image: usize, y: usize) -> &'a [f32] {
-    let at = image * p.len() + p.offset(y, 0);
-    &x[at..at + p.row_len()]
+multiversion! {
+    fn relu_backward_row(dy: &[f32], y: &[f32], dx: &mut [f32]) {
+        for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
+            *dx = masked(dy, y);
+        }
+    }
 }
 
-/// `y := max(x, 0)`.
+multiversion! {
+    fn relu_backward_accumulate_row(dy: &[f32], y: &[f32], dx: &mut [f32]) {
+        for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
+            *dx += masked(dy, y);
+        }
+    }
+}
+
+multiversion! {
+    fn add_row(a: &[f32], b: &[f32], y: &mut [f32]) {
+        for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+            *y = a + b;
+        }
+    }
+}
+
+multiversion! {
+    fn add_relu_row(a: &[f32], b: &[f32], y: &mut [f32]) {
+        for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+            *y = relu(a + b);
+        }
+    }
+}
+
+multiversion! {
+    fn accumulate_row(src: &[f32], dst: &mut [f32]) {
+        for (dst, &src) in dst.iter_mut().zip(src) {
+            *dst += src;
+        }
+    }
+}
+
+multiversion! {
+    fn dropout_chunk(seed: u64, first: u64, p: f32, x: &[f32], y: &mut [f32]) {
+        let threshold = (f64::from(p) * (1u64 << 32) as f64) as u64;
+        let scale = 1.0 / (1.0 - p);
+        for ((i, y), &x) in (first..).zip(y).zip(x) {
+            // SplitMix64 (Steele, Lea and Flood, 2014) at position i of the seed's stream.
+            let z = seed.wrapping_add((i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            *y = if (z ^ (z >> 31)) >> 32 >= threshold { x * scale } else { 0.0 };
+        }
+    }
+}
+
+multiversion! {
+    fn from_u8_row(pixels: &[u8], mean: &[f32], std: &[f32], y: &mut [f32]) {
+        let channels = mean.len();
+        for (y, pixel) in y.chunks_exact_mut(channels).zip(pixels.chunks_exact(channels)) {
+            for (((y, &p), &mean), &std) in y.iter_mut().zip(pixel).zip(mean).zip(std) {
+                *y = (f32::from(p) / 255.0 - mean) / std;
+            }
+        }
+    }
+}
+
+/// `y := max(x, 0)`; NaN stays. Writes `y`'s border too.
 pub fn relu_forward(images: usize, x: &[f32], xp: Plane, y: &mut [f32], yp: Plane) {
     check("x", x.len(), images, &xp);
     check("y", y.len(), images, &yp);
     check_interior("x", &xp, &yp);
-    rows(images, y, yp, &mut |y, n, r| {
-        for (y, &x) in y.iter_mut().zip(row(x, &xp, n, r)) {
-            *y = x.max(0.0);
-        }
-    });
+    let isa = Isa::active();
+    write_rows(y, yp, |image, r, y| relu_row(isa, row(x, &xp, image, r), y));
 }
 
-/// `dx :=` (or `+=` when `accumulate`) `dy` where the output `y` of the ReLU is positive.
+/// `dx :=` (or `+=` when `accumulate`) `dy` where the output `y` of the ReLU is positive; the border of `dx` is zeroed
+/// when not accumulating and stays otherwise.
 #[expect(clippy::too_many_arguments, reason = "three tensors with their planes")]
 pub fn relu_backward(
     images: usize,
@@ -55,15 +119,19 @@ pub fn relu_backward(
     check("dx", dx.len(), images, &dxp);
     check_interior("dy", &dyp, &dxp);
     check_interior("y", &yp, &dxp);
-    rows(images, dx, dxp, &mut |dx, n, r| {
-        for ((dx, &dy), &y) in dx.iter_mut().zip(row(dy, &dyp, n, r)).zip(row(y, &yp, n, r)) {
-            let g = if y > 0.0 { dy } else { 0.0 };
-            *dx = if accumulate { *dx + g } else { g };
-        }
-    });
+    let isa = Isa::active();
+    if accumulate {
+        for_each_row(dx, dxp, |image, r, dx| {
+            relu_backward_accumulate_row(isa, row(dy, &dyp, image, r), row(y, &yp, image, r), dx);
+        });
+    } else {
+        write_rows(dx, dxp, |image, r, dx| {
+            relu_backward_row(isa, row(dy, &dyp, image, r), row(y, &yp, image, r), dx);
+        });
+    }
 }
 
-/// `y := a + b`, then ReLU if asked for.
+/// `y := a + b`, then ReLU if asked for; writes `y`'s border too.
 #[expect(clippy::too_many_arguments, reason = "three tensors with their planes")]
 pub fn add_forward(
     images: usize,
@@ -80,60 +148,49 @@ pub fn add_forward(
     check("y", y.len(), images, &yp);
     check_interior("a", &ap, &yp);
     check_interior("b", &bp, &yp);
-    rows(images, y, yp, &mut |y, n, r| {
-        for ((y, &a), &b) in y.iter_mut().zip(row(a, &ap, n, r)).zip(row(b, &bp, n, r)) {
-            *y = if relu { (a + b).max(0.0) } else { a + b };
-        }
-    });
+    let isa = Isa::active();
+    let add = if relu { add_relu_row } else { add_row };
+    write_rows(y, yp, |image, r, y| add(isa, row(a, &ap, image, r), row(b, &bp, image, r), y));
 }
 
-/// `dst += src`; the border of `dst` stays as it is.
+/// `dst += src`; the border of `dst` stays.
 pub fn accumulate(images: usize, src: &[f32], sp: Plane, dst: &mut [f32], dp: Plane) {
     check("src", src.len(), images, &sp);
     check("dst", dst.len(), images, &dp);
     check_interior("src", &sp, &dp);
-    rows(images, dst, dp, &mut |dst, n, r| {
-        for (dst, &src) in dst.iter_mut().zip(row(src, &sp, n, r)) {
-            *dst += src;
-        }
-    });
+    let isa = Isa::active();
+    for_each_row(dst, dp, |image, r, dst| accumulate_row(isa, row(src, &sp, image, r), dst));
 }
 
-/// `dst := src`, with another border.
+/// `dst := src`, with the border of `dst`'s own plane.
 pub fn copy_plane(images: usize, src: &[f32], sp: Plane, dst: &mut [f32], dp: Plane) {
     check("src", src.len(), images, &sp);
     check("dst", dst.len(), images, &dp);
     check_interior("src", &sp, &dp);
-    rows(images, dst, dp, &mut |dst, n, r| dst.copy_from_slice(row(src, &sp, n, r)));
+    write_rows(dst, dp, |image, r, dst| dst.copy_from_slice(row(src, &sp, image, r)));
 }
 
-/// `y := (pixel / 255 - mean) / std` per channel; `pixels` is NHWC without a border.
+/// `y := (pixel / 255 - mean) / std` per channel; `pixels` is NHWC without a border. Writes `y`'s border too.
 pub fn input_from_u8(images: usize, pixels: &[u8], mean: &[f32], std: &[f32], y: &mut [f32], yp: Plane) {
     check("y", y.len(), images, &yp);
-    assert_eq!(pixels.len(), images * yp.pixels() * yp.channels, "pixels");
-    assert_eq!(mean.len(), yp.channels, "mean");
-    assert_eq!(std.len(), yp.channels, "std");
-    rows(images, y, yp, &mut |y, n, r| {
-        let at = (n * yp.height + r) * yp.row_len();
-        for (i, (y, &p)) in y.iter_mut().zip(&pixels[at..at + yp.row_len()]).enumerate() {
-            let c = i % yp.channels;
-            *y = (f32::from(p) / 255.0 - mean[c]) / std[c];
-        }
+    check_len("pixels", pixels.len(), images * yp.pixels() * yp.channels);
+    check_len("mean", mean.len(), yp.channels);
+    check_len("std", std.len(), yp.channels);
+    let isa = Isa::active();
+    write_rows(y, yp, |image, r, y| {
+        let at = (image * yp.height + r) * yp.row_len();
+        from_u8_row(isa, &pixels[at..at + yp.row_len()], mean, std, y);
     });
 }
 
-/// `y := x / (1 - p)` with probability `1 - p`, else 0; which it is depends on (`seed`, index) alone, so that the
-/// backward pass is the same call on the gradient.
+/// `y := x / (1 - p)` with probability `1 - p`, else 0, for `p` in [0, 1).
+///
+/// Which it is depends on `seed` and the value's index alone, so that the backward pass is the same call on the gradient.
 pub fn dropout(seed: u64, p: f32, x: &[f32], y: &mut [f32]) {
-    assert_eq!(x.len(), y.len(), "y");
+    check_len("y", y.len(), x.len());
     assert!((0.0..1.0).contains(&p), "p: {p} is not in [0, 1)");
-    let threshold = (f64::from(p) * (1u64 << 32) as f64) as u64;
-    for (i, (y, &x)) in y.iter_mut().zip(x).enumerate() {
-        // SplitMix64 (Steele, Lea and Flood, 2014) at position i of the seed's stream.
-        let mut z = seed.wrapping_add((i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        *y = if z >> 32 >= threshold { x / (1.0 - p) } else { 0.0 };
-    }
+    let isa = Isa::active();
+    y.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN)).enumerate().for_each(|(chunk, (y, x))| {
+        dropout_chunk(isa, seed, (chunk * GRAIN) as u64, p, x, y);
+    });
 }

@@ -5,6 +5,7 @@
 //! size of the problem alone and reductions run in a fixed order. Public functions check every slice against its plane
 //! and panic with the argument's name; that is a bug in the caller, never bad user input.
 
+mod channels;
 mod conv;
 mod elementwise;
 mod isa;
@@ -19,10 +20,12 @@ mod simd;
 mod stats;
 
 pub use conv::{
-    ConvShape, Epilogue, conv2d_backward_data, conv2d_backward_weight, conv2d_forward, pack_backward, pack_forward,
-    packed_len_backward, packed_len_forward,
+    ConvShape, Epilogue, conv2d_backward_data, conv2d_backward_weight, conv2d_forward, pack_backward,
+    pack_forward, packed_len_backward, packed_len_forward,
 };
-pub use elementwise::{accumulate, add_forward, copy_plane, dropout, input_from_u8, relu_backward, relu_forward};
+pub use elementwise::{
+    accumulate, add_forward, copy_plane, dropout, input_from_u8, relu_backward, relu_forward,
+};
 pub use isa::{Isa, ParseIsaError, with_isa};
 pub use linear::{linear_backward_data, linear_backward_weight, linear_forward};
 pub use loss::{CrossEntropy, cross_entropy, softmax};

@@ -1,8 +1,8 @@
 //! The fully connected layer: a 1x1 convolution of one row of `n` pixels.
 
 use crate::conv::{
-    ConvShape, Epilogue, conv2d_backward_data, conv2d_backward_weight, conv2d_forward, pack_backward, pack_forward,
-    packed_len_backward, packed_len_forward,
+    ConvShape, Epilogue, conv2d_backward_data, conv2d_backward_weight, conv2d_forward, pack_backward,
+    pack_forward, packed_len_backward, packed_len_forward,
 };
 use crate::plane::{Plane, check_len};
 
@@ -15,7 +15,15 @@ fn row(n: usize, channels: usize) -> Plane {
 }
 
 /// `y[n][out] := x[n][in] * w[in][out] + bias[out]`.
-pub fn linear_forward(n: usize, inp: usize, out: usize, x: &[f32], w_io: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+pub fn linear_forward(
+    n: usize,
+    inp: usize,
+    out: usize,
+    x: &[f32],
+    w_io: &[f32],
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) {
     check_len("w_io", w_io.len(), inp * out);
     let s = shape(inp, out);
     let mut packed = vec![0.0; packed_len_forward(&s)];

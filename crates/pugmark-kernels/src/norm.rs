@@ -1,7 +1,140 @@
 //! Batch normalisation.
 
-use crate::elementwise::{row, rows};
+use rayon::prelude::*;
+
+use crate::Isa;
+use crate::channels::{folded, repeated};
+use crate::elementwise::{masked, relu};
+use crate::parallel::{row, sum_rows, write_rows, zero_border};
 use crate::plane::{Plane, check, check_interior, check_len};
+use crate::simd::multiversion;
+
+multiversion! {
+    fn scale_shift_row(x: &[f32], scale: &[f32], shift: &[f32], with_relu: bool, y: &mut [f32]) {
+        let period = scale.len();
+        for (x, y) in x.chunks(period).zip(y.chunks_mut(period)) {
+            for (((y, &x), &scale), &shift) in y.iter_mut().zip(x).zip(scale).zip(shift) {
+                let v = x * scale + shift;
+                *y = if with_relu { relu(v) } else { v };
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn scale_shift_add_row(
+        x: &[f32],
+        scale: &[f32],
+        shift: &[f32],
+        residual: &[f32],
+        with_relu: bool,
+        y: &mut [f32],
+    ) {
+        let period = scale.len();
+        for ((x, residual), y) in x.chunks(period).zip(residual.chunks(period)).zip(y.chunks_mut(period)) {
+            for ((((y, &x), &scale), &shift), &r) in y.iter_mut().zip(x).zip(scale).zip(shift).zip(residual) {
+                let v = x * scale + shift + r;
+                *y = if with_relu { relu(v) } else { v };
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// `sums` holds a period of sums of `g`, then one of sums of `g * (x - mean)`.
+    fn reduce_row(dy: &[f32], y: Option<&[f32]>, x: &[f32], mean: &[f32], sums: &mut [f32]) {
+        let period = mean.len();
+        let (sums, products) = sums.split_at_mut(period);
+        for (i, (dy, x)) in dy.chunks(period).zip(x.chunks(period)).enumerate() {
+            let values = dy.iter().zip(x).zip(mean).zip(&mut *sums).zip(&mut *products);
+            match y {
+                Some(y) => {
+                    for (((((&dy, &x), &mean), sum), product), &y) in values.zip(&y[i * period..]) {
+                        let g = masked(dy, y);
+                        *sum += g;
+                        *product += g * (x - mean);
+                    }
+                }
+                None => {
+                    for ((((&dy, &x), &mean), sum), product) in values {
+                        *sum += dy;
+                        *product += dy * (x - mean);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Coefficients of the second pass, a period each: `dx = scale * g - (slope * (x - mean) + offset)`.
+struct Coefficients {
+    mean: Vec<f32>,
+    scale: Vec<f32>,
+    slope: Vec<f32>,
+    offset: Vec<f32>,
+}
+
+multiversion! {
+    fn apply_row(dy: &[f32], y: Option<&[f32]>, x: &[f32], k: &Coefficients, dx: &mut [f32]) {
+        let period = k.mean.len();
+        for (i, ((dy, x), dx)) in dy.chunks(period).zip(x.chunks(period)).zip(dx.chunks_mut(period)).enumerate() {
+            let values = dx.iter_mut().zip(dy).zip(x).zip(&k.mean).zip(&k.scale).zip(&k.slope).zip(&k.offset);
+            match y {
+                Some(y) => {
+                    for (((((((dx, &dy), &x), &mean), &scale), &slope), &offset), &y) in values.zip(&y[i * period..]) {
+                        *dx = scale * masked(dy, y) - (slope * (x - mean) + offset);
+                    }
+                }
+                None => {
+                    for ((((((dx, &dy), &x), &mean), &scale), &slope), &offset) in values {
+                        *dx = scale * dy - (slope * (x - mean) + offset);
+                    }
+                }
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn apply_frozen_row(dy: &[f32], y: Option<&[f32]>, scale: &[f32], dx: &mut [f32]) {
+        let period = scale.len();
+        for (i, (dy, dx)) in dy.chunks(period).zip(dx.chunks_mut(period)).enumerate() {
+            let values = dx.iter_mut().zip(dy).zip(scale);
+            match y {
+                Some(y) => {
+                    for (((dx, &dy), &scale), &y) in values.zip(&y[i * period..]) {
+                        *dx = scale * masked(dy, y);
+                    }
+                }
+                None => {
+                    for ((dx, &dy), &scale) in values {
+                        *dx = scale * dy;
+                    }
+                }
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// `r := g`, or `+=` when `accumulate`.
+    fn residual_row(dy: &[f32], y: Option<&[f32]>, accumulate: bool, r: &mut [f32]) {
+        let values = r.iter_mut().zip(dy);
+        match y {
+            Some(y) => {
+                for ((r, &dy), &y) in values.zip(y) {
+                    let g = masked(dy, y);
+                    *r = if accumulate { *r + g } else { g };
+                }
+            }
+            None => {
+                for (r, &dy) in values {
+                    *r = if accumulate { *r + dy } else { dy };
+                }
+            }
+        }
+    }
+}
 
 /// `y := x * scale + shift + residual`, then ReLU if asked for; writes `y`'s border too.
 ///
@@ -27,13 +160,15 @@ pub fn scale_shift(
         check("residual", r.len(), images, &rp);
         check_interior("residual", &rp, &yp);
     }
-    rows(images, y, yp, &mut |y, n, r| {
-        let x = row(x, &xp, n, r);
-        let residual = residual.map(|(values, p)| row(values, &p, n, r));
-        for (i, y) in y.iter_mut().enumerate() {
-            let c = i % yp.channels;
-            let v = x[i] * scale[c] + shift[c] + residual.map_or(0.0, |r| r[i]);
-            *y = if relu { v.max(0.0) } else { v };
+    let isa = Isa::active();
+    let (scale, shift) = (&repeated(scale), &repeated(shift));
+    write_rows(y, yp, |image, r, y| {
+        let x = row(x, &xp, image, r);
+        match residual {
+            Some((values, p)) => {
+                scale_shift_add_row(isa, x, scale, shift, row(values, &p, image, r), relu, y)
+            }
+            None => scale_shift_row(isa, x, scale, shift, relu, y),
         }
     });
 }
@@ -67,22 +202,18 @@ pub fn batch_norm_backward_reduce(
     check_len("invstd", invstd.len(), channels);
     check_len("sum_g", sum_g.len(), channels);
     check_len("sum_gx", sum_gx.len(), channels);
-    let mut sums = vec![(0f64, 0f64); channels];
-    for n in 0..images {
-        for r in 0..xp.height {
-            let (dy, x) = (row(dy, &dyp, n, r), row(x, &xp, n, r));
-            let y = y.map(|(y, yp)| row(y, &yp, n, r));
-            for i in 0..dy.len() {
-                let c = i % channels;
-                let g = if y.is_none_or(|y| y[i] > 0.0) { dy[i] } else { 0.0 };
-                sums[c].0 += f64::from(g);
-                sums[c].1 += f64::from(g * (x[i] - mean[c]));
-            }
-        }
+    let isa = Isa::active();
+    let means = &repeated(mean);
+    let period = means.len();
+    let sums = sum_rows(images, xp, 2 * period, |image, r, sums| {
+        let y = y.map(|(y, yp)| row(y, &yp, image, r));
+        reduce_row(isa, row(dy, &dyp, image, r), y, row(x, &xp, image, r), means, sums);
+    });
+    for (c, sum) in folded(&sums[..period], channels).into_iter().enumerate() {
+        sum_g[c] = sum as f32;
     }
-    for c in 0..channels {
-        sum_g[c] = sums[c].0 as f32;
-        sum_gx[c] = (sums[c].1 * f64::from(invstd[c])) as f32;
+    for (c, sum) in folded(&sums[period..], channels).into_iter().enumerate() {
+        sum_gx[c] = (sum * f64::from(invstd[c])) as f32;
     }
 }
 
@@ -134,26 +265,46 @@ pub fn batch_norm_backward_apply(
     {
         check_len(name, values.len(), channels);
     }
+    if images * dxp.len() == 0 {
+        return;
+    }
     let count = (images * dxp.pixels()) as f32;
-    let g_at = |n: usize, r: usize, i: usize| {
-        if y.is_none_or(|(y, yp)| row(y, &yp, n, r)[i] > 0.0) { row(dy, &dyp, n, r)[i] } else { 0.0 }
+    let per_channel = |f: &dyn Fn(usize) -> f32| repeated(&(0..channels).map(f).collect::<Vec<f32>>());
+    let k = &Coefficients {
+        mean: repeated(mean),
+        scale: per_channel(&|c| gamma[c] * invstd[c]),
+        slope: per_channel(&|c| gamma[c] * invstd[c] * invstd[c] * sum_gx[c] / count),
+        offset: per_channel(&|c| gamma[c] * invstd[c] * sum_g[c] / count),
     };
-    rows(images, dx, dxp, &mut |dx, n, r| {
-        let x = row(x, &xp, n, r);
-        for (i, dx) in dx.iter_mut().enumerate() {
-            let c = i % channels;
-            let xhat = (x[i] - mean[c]) * invstd[c];
-            let centre = if frozen { 0.0 } else { (sum_g[c] + xhat * sum_gx[c]) / count };
-            *dx = gamma[c] * invstd[c] * (g_at(n, r, i) - centre);
+    let isa = Isa::active();
+    let dy_row = |image: usize, r: usize| row(dy, &dyp, image, r);
+    let y_row = |image: usize, r: usize| y.map(|(y, yp)| row(y, &yp, image, r));
+    let apply = |image: usize, r: usize, dx: &mut [f32]| {
+        let (dy, y) = (dy_row(image, r), y_row(image, r));
+        if frozen {
+            apply_frozen_row(isa, dy, y, &k.scale, dx);
+        } else {
+            apply_row(isa, dy, y, row(x, &xp, image, r), k, dx);
+        }
+    };
+    let Some(ResidualGradient { gradient, plane, accumulate }) = residual_gradient else {
+        write_rows(dx, dxp, apply);
+        return;
+    };
+    check("residual_gradient", gradient.len(), images, &plane);
+    check_interior("residual_gradient", &plane, &dxp);
+    if !accumulate {
+        zero_border(gradient, plane);
+    }
+    // Both in one pass over the images, so that `dy` and `y` are read from memory once.
+    zero_border(dx, dxp);
+    let pairs = dx.par_chunks_mut(dxp.len()).zip(gradient.par_chunks_mut(plane.len()));
+    pairs.enumerate().for_each(|(image, (dx, gradient))| {
+        for r in 0..dxp.height {
+            let (at, to) = (dxp.offset(r, 0), plane.offset(r, 0));
+            apply(image, r, &mut dx[at..at + dxp.row_len()]);
+            let gradient = &mut gradient[to..to + plane.row_len()];
+            residual_row(isa, dy_row(image, r), y_row(image, r), accumulate, gradient);
         }
     });
-    if let Some(ResidualGradient { gradient, plane, accumulate }) = residual_gradient {
-        check("residual_gradient", gradient.len(), images, &plane);
-        check_interior("residual_gradient", &plane, &dxp);
-        rows(images, gradient, plane, &mut |out, n, r| {
-            for (i, out) in out.iter_mut().enumerate() {
-                *out = if accumulate { *out + g_at(n, r, i) } else { g_at(n, r, i) };
-            }
-        });
-    }
 }

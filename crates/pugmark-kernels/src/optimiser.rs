@@ -1,6 +1,11 @@
 //! Optimiser updates.
 
+use rayon::prelude::*;
+
+use crate::Isa;
+use crate::parallel::GRAIN;
 use crate::plane::check_len;
+use crate::simd::multiversion;
 
 /// AdamW's settings, as `torch.optim.AdamW`'s.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -28,10 +33,32 @@ pub fn adamw_step(o: &AdamW, step: u64, p: &mut [f32], g: &[f32], m: &mut [f32],
     let decay = (1.0 - f64::from(o.lr) * f64::from(o.weight_decay)) as f32;
     let step_size = (f64::from(o.lr) / correction(o.beta1)) as f32;
     let denominator = correction(o.beta2).sqrt() as f32;
-    for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
-        *m += (g - *m) * (1.0 - o.beta1);
-        *v = *v * o.beta2 + g * g * (1.0 - o.beta2);
-        *p = *p * decay - step_size * *m / (v.sqrt() / denominator + o.eps);
+    let isa = Isa::active();
+    let chunks = p
+        .par_chunks_mut(GRAIN)
+        .zip(g.par_chunks(GRAIN))
+        .zip(m.par_chunks_mut(GRAIN))
+        .zip(v.par_chunks_mut(GRAIN));
+    chunks.for_each(|(((p, g), m), v)| adamw_chunk(isa, o, decay, step_size, denominator, p, g, m, v));
+}
+
+multiversion! {
+    #[expect(clippy::too_many_arguments, reason = "four tensors and the step's constants")]
+    fn adamw_chunk(
+        o: &AdamW,
+        decay: f32,
+        step_size: f32,
+        denominator: f32,
+        p: &mut [f32],
+        g: &[f32],
+        m: &mut [f32],
+        v: &mut [f32],
+    ) {
+        for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+            *m += (g - *m) * (1.0 - o.beta1);
+            *v = *v * o.beta2 + g * g * (1.0 - o.beta2);
+            *p = *p * decay - step_size * *m / (v.sqrt() / denominator + o.eps);
+        }
     }
 }
 
@@ -52,10 +79,18 @@ pub struct Sgd {
 pub fn sgd_step(o: &Sgd, first: bool, p: &mut [f32], g: &[f32], buf: &mut [f32]) {
     check_len("g", g.len(), p.len());
     check_len("buf", buf.len(), p.len());
-    for ((p, &g), buf) in p.iter_mut().zip(g).zip(buf) {
-        let g = g + o.weight_decay * *p;
-        *buf = if first { g } else { o.momentum * *buf + g };
-        let step = if o.nesterov { g + o.momentum * *buf } else { *buf };
-        *p -= o.lr * step;
+    let isa = Isa::active();
+    let chunks = p.par_chunks_mut(GRAIN).zip(g.par_chunks(GRAIN)).zip(buf.par_chunks_mut(GRAIN));
+    chunks.for_each(|((p, g), buf)| sgd_chunk(isa, o, first, p, g, buf));
+}
+
+multiversion! {
+    fn sgd_chunk(o: &Sgd, first: bool, p: &mut [f32], g: &[f32], buf: &mut [f32]) {
+        for ((p, &g), buf) in p.iter_mut().zip(g).zip(buf) {
+            let g = g + o.weight_decay * *p;
+            *buf = if first { g } else { o.momentum * *buf + g };
+            let step = if o.nesterov { g + o.momentum * *buf } else { *buf };
+            *p -= o.lr * step;
+        }
     }
 }

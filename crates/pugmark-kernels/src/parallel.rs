@@ -10,10 +10,17 @@ use crate::plane::Plane;
 pub(crate) const GRAIN: usize = 1 << 15;
 
 /// Calls `f(index, chunk)` for each chunk of `len` values; the last may be shorter.
-pub(crate) fn for_each_chunk<T: Send>(values: &mut [T], len: usize, f: impl Fn(usize, &mut [T]) + Sync + Send) {
+pub(crate) fn for_each_chunk<T: Send>(
+    values: &mut [T],
+    len: usize,
+    f: impl Fn(usize, &mut [T]) + Sync + Send,
+) {
     if values.len() <= len {
         // Not worth waking another thread.
-        return if values.is_empty() { () } else { f(0, values) };
+        if !values.is_empty() {
+            f(0, values);
+        }
+        return;
     }
     values.par_chunks_mut(len).enumerate().for_each(|(index, chunk)| f(index, chunk));
 }

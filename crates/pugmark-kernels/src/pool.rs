@@ -1,7 +1,13 @@
 //! Pooling.
 
-use crate::elementwise::{row, rows};
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::Isa;
+use crate::parallel::{for_each_chunk, row, write_rows, zero_border};
 use crate::plane::{Plane, check, check_len};
+use crate::simd::multiversion;
 
 /// A max pooling, without dilation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,13 +30,16 @@ impl PoolShape {
         (size(height), size(width))
     }
 
-    /// The input rows (or columns) that output `o` sees of `size`, with their tap.
-    fn taps(&self, o: usize, size: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let (kernel, start, padding) = (self.kernel, o * self.stride, self.padding);
-        (0..kernel).filter_map(move |k| {
-            let i = (start + k).checked_sub(padding)?;
-            (i < size).then_some((k, i))
-        })
+    /// The taps of output `o` that lie inside an input of `size` rows (or columns).
+    fn taps(&self, o: usize, size: usize) -> Range<usize> {
+        let first = o * self.stride;
+        self.padding.saturating_sub(first)..self.kernel.min((size + self.padding).saturating_sub(first))
+    }
+
+    /// The outputs, of `size` rows (or columns), whose windows hold input `i`.
+    fn windows(&self, i: usize, size: usize) -> Range<usize> {
+        let i = i + self.padding;
+        (i + 1).saturating_sub(self.kernel).div_ceil(self.stride)..size.min(i / self.stride + 1)
     }
 
     #[track_caller]
@@ -40,14 +49,94 @@ impl PoolShape {
             "pool shape: {self:?}"
         );
         let (height, width) = self.output_size(xp.height, xp.width);
-        assert_eq!((yp.height, yp.width, yp.channels), (height, width, xp.channels), "yp: {self:?} of {xp:?}");
+        assert_eq!(
+            (yp.height, yp.width, yp.channels),
+            (height, width, xp.channels),
+            "yp: {self:?} of {xp:?}"
+        );
     }
 }
 
-/// `y :=` the maximum over each window; the first maximum wins and a NaN wins over all, as in PyTorch.
+multiversion! {
+    /// Row `oy` of the output; `x` is an image, `argmax` the row's or empty.
+    fn max_pool_row(s: &PoolShape, x: &[f32], xp: &Plane, oy: usize, y: &mut [f32], argmax: &mut [u8]) {
+        let channels = xp.channels;
+        let mut argmax = argmax.chunks_exact_mut(channels);
+        for (ox, y) in y.chunks_exact_mut(channels).enumerate() {
+            let mut argmax = argmax.next();
+            let mut first = true;
+            for ky in s.taps(oy, xp.height) {
+                for kx in s.taps(ox, xp.width) {
+                    let at = xp.offset(oy * s.stride + ky - s.padding, ox * s.stride + kx - s.padding);
+                    let (x, tap) = (&x[at..at + channels], (ky * s.kernel + kx) as u8);
+                    match &mut argmax {
+                        _ if first => {
+                            y.copy_from_slice(x);
+                            if let Some(argmax) = &mut argmax {
+                                argmax.fill(tap);
+                            }
+                        }
+                        Some(argmax) => {
+                            for ((y, &x), argmax) in y.iter_mut().zip(x).zip(argmax.iter_mut()) {
+                                let wins = x > *y || x.is_nan();
+                                *y = if wins { x } else { *y };
+                                *argmax = if wins { tap } else { *argmax };
+                            }
+                        }
+                        None => {
+                            for (y, &x) in y.iter_mut().zip(x) {
+                                *y = if x > *y || x.is_nan() { x } else { *y };
+                            }
+                        }
+                    }
+                    first = false;
+                }
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Row `iy` of the input's gradient; `dy` and `argmax` are an image's.
+    fn max_pool_backward_row(s: &PoolShape, dy: &[f32], dyp: &Plane, argmax: &[u8], iy: usize, dx: &mut [f32]) {
+        let channels = dyp.channels;
+        for (ix, dx) in dx.chunks_exact_mut(channels).enumerate() {
+            dx.fill(0.0);
+            for oy in s.windows(iy, dyp.height) {
+                for ox in s.windows(ix, dyp.width) {
+                    let (ky, kx) = (iy + s.padding - oy * s.stride, ix + s.padding - ox * s.stride);
+                    let tap = (ky * s.kernel + kx) as u8;
+                    let dy = &dy[dyp.offset(oy, ox)..][..channels];
+                    let argmax = &argmax[(oy * dyp.width + ox) * channels..][..channels];
+                    for ((dx, &dy), &argmax) in dx.iter_mut().zip(dy).zip(argmax) {
+                        *dx += if argmax == tap { dy } else { 0.0 };
+                    }
+                }
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn mean(x: &[f32], xp: &Plane, y: &mut [f32]) {
+        y.fill(0.0);
+        for r in 0..xp.height {
+            for pixel in row(x, xp, 0, r).chunks_exact(xp.channels) {
+                for (y, &x) in y.iter_mut().zip(pixel) {
+                    *y += x;
+                }
+            }
+        }
+        for y in y {
+            *y /= xp.pixels() as f32;
+        }
+    }
+}
+
+/// `y :=` the maximum over each window; the first maximum wins and a NaN wins over all, as in PyTorch. Writes `y`'s
+/// border too.
 ///
 /// `argmax`, if given (`[images][pixels of y][channels]`), receives the index `ky * kernel + kx` of the winner.
-#[expect(clippy::too_many_arguments, reason = "tensors with their planes")]
 pub fn max_pool_forward(
     s: &PoolShape,
     images: usize,
@@ -55,37 +144,33 @@ pub fn max_pool_forward(
     xp: Plane,
     y: &mut [f32],
     yp: Plane,
-    mut argmax: Option<&mut [u8]>,
+    argmax: Option<&mut [u8]>,
 ) {
     check("x", x.len(), images, &xp);
     check("y", y.len(), images, &yp);
     s.check(&xp, &yp);
-    if let Some(argmax) = &argmax {
-        check_len("argmax", argmax.len(), images * yp.pixels() * yp.channels);
+    let isa = Isa::active();
+    let Some(argmax) = argmax else {
+        write_rows(y, yp, |image, oy, y| max_pool_row(isa, s, &x[image * xp.len()..], &xp, oy, y, &mut []));
+        return;
+    };
+    check_len("argmax", argmax.len(), images * yp.pixels() * yp.channels);
+    if argmax.is_empty() {
+        y.fill(0.0);
+        return;
     }
-    rows(images, y, yp, &mut |y, n, oy| {
-        for (i, y) in y.iter_mut().enumerate() {
-            let (ox, c) = (i / yp.channels, i % yp.channels);
-            let (mut best, mut tap) = (f32::NEG_INFINITY, None);
-            for (ky, iy) in s.taps(oy, xp.height) {
-                let x = row(x, &xp, n, iy);
-                for (kx, ix) in s.taps(ox, xp.width) {
-                    let v = x[ix * xp.channels + c];
-                    if tap.is_none() || v > best || v.is_nan() {
-                        (best, tap) = (v, Some(ky * s.kernel + kx));
-                    }
-                }
-            }
-            *y = best;
-            if let Some(argmax) = &mut argmax {
-                argmax[(n * yp.height + oy) * yp.row_len() + i] = tap.unwrap_or(0) as u8;
-            }
+    zero_border(y, yp);
+    let pairs = y.par_chunks_mut(yp.len()).zip(argmax.par_chunks_mut(yp.pixels() * yp.channels));
+    pairs.enumerate().for_each(|(image, (y, argmax))| {
+        for (oy, argmax) in argmax.chunks_exact_mut(yp.row_len()).enumerate() {
+            let at = yp.offset(oy, 0);
+            let y = &mut y[at..at + yp.row_len()];
+            max_pool_row(isa, s, &x[image * xp.len()..], &xp, oy, y, argmax);
         }
     });
 }
 
 /// `dx :=` each output's gradient at the input that won; zeroes the border of `dx`.
-#[expect(clippy::too_many_arguments, reason = "tensors with their planes")]
 pub fn max_pool_backward(
     s: &PoolShape,
     images: usize,
@@ -98,45 +183,34 @@ pub fn max_pool_backward(
     check("dy", dy.len(), images, &dyp);
     check("dx", dx.len(), images, &dxp);
     s.check(&dxp, &dyp);
-    check_len("argmax", argmax.len(), images * dyp.pixels() * dyp.channels);
-    dx.fill(0.0);
-    for n in 0..images {
-        for oy in 0..dyp.height {
-            for (i, &dy) in row(dy, &dyp, n, oy).iter().enumerate() {
-                let (ox, c) = (i / dyp.channels, i % dyp.channels);
-                let tap = usize::from(argmax[(n * dyp.height + oy) * dyp.row_len() + i]);
-                let iy = oy * s.stride + tap / s.kernel - s.padding;
-                let ix = ox * s.stride + tap % s.kernel - s.padding;
-                dx[n * dxp.len() + dxp.offset(iy, ix) + c] += dy;
-            }
-        }
-    }
+    let image_argmax = dyp.pixels() * dyp.channels;
+    check_len("argmax", argmax.len(), images * image_argmax);
+    let isa = Isa::active();
+    write_rows(dx, dxp, |image, iy, dx| {
+        let (dy, argmax) = (&dy[image * dyp.len()..], &argmax[image * image_argmax..]);
+        max_pool_backward_row(isa, s, dy, &dyp, argmax, iy, dx);
+    });
 }
 
 /// `y[image][channel] :=` the mean over the image's pixels.
 pub fn global_avg_pool_forward(images: usize, x: &[f32], xp: Plane, y: &mut [f32]) {
     check("x", x.len(), images, &xp);
     check_len("y", y.len(), images * xp.channels);
-    for (n, y) in y.chunks_exact_mut(xp.channels).enumerate() {
-        y.fill(0.0);
-        for r in 0..xp.height {
-            for (i, &x) in row(x, &xp, n, r).iter().enumerate() {
-                y[i % xp.channels] += x;
-            }
-        }
-        for y in y {
-            *y /= xp.pixels() as f32;
-        }
-    }
+    let isa = Isa::active();
+    for_each_chunk(y, xp.channels.max(1), |image, y| mean(isa, &x[image * xp.len()..], &xp, y));
 }
 
 /// `dx := dy[image][channel] / pixels` for each pixel; zeroes the border of `dx`.
 pub fn global_avg_pool_backward(images: usize, dy: &[f32], dx: &mut [f32], dxp: Plane) {
     check("dx", dx.len(), images, &dxp);
     check_len("dy", dy.len(), images * dxp.channels);
-    rows(images, dx, dxp, &mut |dx, n, _| {
-        for (i, dx) in dx.iter_mut().enumerate() {
-            *dx = dy[n * dxp.channels + i % dxp.channels] / dxp.pixels() as f32;
+    let pixels = dxp.pixels() as f32;
+    write_rows(dx, dxp, |image, _, dx| {
+        let dy = &dy[image * dxp.channels..][..dxp.channels];
+        for dx in dx.chunks_exact_mut(dxp.channels) {
+            for (dx, &dy) in dx.iter_mut().zip(dy) {
+                *dx = dy / pixels;
+            }
         }
     });
 }

@@ -1,6 +1,10 @@
 //! Per-channel sums of a batch.
 
+use crate::Isa;
+use crate::channels::{folded, repeats};
+use crate::parallel::{row, sum_rows};
 use crate::plane::{Plane, check, check_len};
+use crate::simd::multiversion;
 
 /// Per-channel sum and sum of squares of a batch.
 #[derive(Clone, Debug)]
@@ -47,29 +51,46 @@ impl ChannelStats {
     }
 }
 
-/// Adds the sums of a tensor that is there already.
-pub fn channel_stats(images: usize, x: &[f32], p: Plane, stats: &mut ChannelStats) {
-    check("x", x.len(), images, &p);
-    check_len("stats", stats.sum.len(), p.channels);
-    for n in 0..images {
-        for y in 0..p.height {
-            let at = n * p.len() + p.offset(y, 0);
-            for pixel in x[at..at + p.row_len()].chunks_exact(p.channels) {
-                for (c, &v) in pixel.iter().enumerate() {
-                    stats.sum[c] += f64::from(v);
-                    stats.square[c] += f64::from(v) * f64::from(v);
-                }
+multiversion! {
+    fn stats_row(x: &[f32], sums: &mut [f32]) {
+        let (sums, squares) = sums.split_at_mut(sums.len() / 2);
+        for x in x.chunks(sums.len()) {
+            for ((&x, sum), square) in x.iter().zip(&mut *sums).zip(&mut *squares) {
+                *sum += x;
+                *square += x * x;
             }
         }
     }
 }
 
+multiversion! {
+    fn sum_row(x: &[f32], sums: &mut [f32]) {
+        for x in x.chunks(sums.len()) {
+            for (&x, sum) in x.iter().zip(&mut *sums) {
+                *sum += x;
+            }
+        }
+    }
+}
+
+/// Adds the sums of a tensor that is there already.
+pub fn channel_stats(images: usize, x: &[f32], p: Plane, stats: &mut ChannelStats) {
+    check("x", x.len(), images, &p);
+    check_len("stats", stats.channels(), p.channels);
+    let isa = Isa::active();
+    let period = p.channels * repeats(p.channels);
+    let sums = sum_rows(images, p, 2 * period, |image, r, sums| stats_row(isa, row(x, &p, image, r), sums));
+    stats.add(0, &folded(&sums[..period], p.channels), &folded(&sums[period..], p.channels));
+}
+
 /// `out[c] :=` the sum of channel `c` over all pixels of all images: the gradient of a bias.
 pub fn channel_sum(images: usize, x: &[f32], p: Plane, out: &mut [f32]) {
+    check("x", x.len(), images, &p);
     check_len("out", out.len(), p.channels);
-    let mut stats = ChannelStats::new(p.channels);
-    channel_stats(images, x, p, &mut stats);
-    for (out, &sum) in out.iter_mut().zip(&stats.sum) {
+    let isa = Isa::active();
+    let period = p.channels * repeats(p.channels);
+    let sums = sum_rows(images, p, period, |image, r, sums| sum_row(isa, row(x, &p, image, r), sums));
+    for (out, sum) in out.iter_mut().zip(folded(&sums, p.channels)) {
         *out = sum as f32;
     }
 }

@@ -4,9 +4,9 @@ mod common;
 
 use common::{Expected, Random, Sum, UNIT, assert_close, assert_zero_border, at, interior, plane, poisoned};
 use pugmark_kernels::{
-    ChannelStats, ConvShape, Epilogue, Isa, Plane, conv2d_backward_data, conv2d_backward_weight, conv2d_forward,
-    linear_backward_data, linear_backward_weight, linear_forward, pack_backward, pack_forward, packed_len_backward,
-    packed_len_forward, with_isa,
+    ChannelStats, ConvShape, Epilogue, Isa, Plane, conv2d_backward_data, conv2d_backward_weight,
+    conv2d_forward, linear_backward_data, linear_backward_weight, linear_forward, pack_backward,
+    pack_forward, packed_len_backward, packed_len_forward, with_isa,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -192,7 +192,17 @@ fn epilogue_adds_bias_and_residual_then_relu_and_counts_what_is_written() {
             let mut y = poisoned(p.images, p.yp);
             let mut stats = ChannelStats::new(p.shape.out_channels);
             let packed = p.packed_forward();
-            conv2d_forward(&p.shape, p.images, &p.x, p.xp, &packed, &mut y, p.yp, &epilogue, Some(&mut stats));
+            conv2d_forward(
+                &p.shape,
+                p.images,
+                &p.x,
+                p.xp,
+                &packed,
+                &mut y,
+                p.yp,
+                &epilogue,
+                Some(&mut stats),
+            );
             let mut expected = expected(&sums, &offsets);
             if relu {
                 // Clamping moves no value away from its neighbour.
@@ -205,7 +215,8 @@ fn epilogue_adds_bias_and_residual_then_relu_and_counts_what_is_written() {
             let (mut mean, mut var) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
             stats.finish(p.images * p.yp.pixels(), &mut mean, &mut var);
             for c in 0..channels {
-                let values: Vec<f64> = offsets.iter().skip(c).step_by(channels).map(|&at| f64::from(y[at])).collect();
+                let values: Vec<f64> =
+                    offsets.iter().skip(c).step_by(channels).map(|&at| f64::from(y[at])).collect();
                 let count = values.len() as f64;
                 let expected_mean = values.iter().sum::<f64>() / count;
                 let expected_var = values.iter().map(|v| (v - expected_mean).powi(2)).sum::<f64>() / count;
@@ -213,7 +224,11 @@ fn epilogue_adds_bias_and_residual_then_relu_and_counts_what_is_written() {
                 // Some dozens to hundreds of f32 additions before f64 takes over; the variance is a difference of
                 // mean squares, so its error is relative to those.
                 let tolerance = 300.0 * UNIT;
-                assert!((f64::from(mean[c]) - expected_mean).abs() <= tolerance * square.sqrt(), "{}", p.what(isa));
+                assert!(
+                    (f64::from(mean[c]) - expected_mean).abs() <= tolerance * square.sqrt(),
+                    "{}",
+                    p.what(isa)
+                );
                 assert!((f64::from(var[c]) - expected_var).abs() <= tolerance * square, "{}", p.what(isa));
             }
         }
@@ -259,7 +274,8 @@ fn backward_weight_sums_over_pixels() {
 fn linear_is_a_matrix_product() {
     for (n, inputs, outputs) in [(1, 1, 1), (3, 5, 10), (7, 33, 2), (32, 64, 133), (5, 512, 8)] {
         let mut random = Random(9);
-        let (x, w, dy) = (random.values(n * inputs), random.values(inputs * outputs), random.values(n * outputs));
+        let (x, w, dy) =
+            (random.values(n * inputs), random.values(inputs * outputs), random.values(n * outputs));
         let bias = random.values(outputs);
         let (mut ys, mut dxs, mut dws) =
             (vec![Sum::default(); dy.len()], vec![Sum::default(); x.len()], vec![Sum::default(); w.len()]);

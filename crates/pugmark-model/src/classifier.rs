@@ -104,7 +104,8 @@ impl Classifier {
         for batch in loader.epoch(0, 0) {
             let images = batch.items.len();
             let values = if images > 0 { self.probabilities(images, &batch.pixels)? } else { Vec::new() };
-            let decoded = batch.items.iter().zip(values.chunks_exact(classes)).map(|(&i, row)| (i, Ok(row.to_vec())));
+            let decoded =
+                batch.items.iter().zip(values.chunks_exact(classes)).map(|(&i, row)| (i, Ok(row.to_vec())));
             let broken = batch.broken.iter().map(|(i, reason)| (*i, Err(reason.clone())));
             let mut rows: Vec<_> = decoded.chain(broken).collect();
             rows.sort_by_key(|&(index, _)| index);

@@ -9,7 +9,15 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// The system refuses to read or write.
+    /// A model can't be saved.
+    #[error("can't save {}: {source}", path.display())]
+    Save {
+        /// The file; what was there before is whole.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The system refuses a file or folder.
     #[error("{}: {source}", path.display())]
     Io {
         /// File or folder.
@@ -74,7 +82,7 @@ pub enum ModelError {
         version: String,
     },
     /// The tensors are not those of the architecture that the file names.
-    #[error("{}: its tensors do not make a {architecture} with {classes} classes: {why}", path.display())]
+    #[error("{}: {why}; the file says it is a {architecture} with {classes} classes", path.display())]
     Tensors {
         /// The file.
         path: PathBuf,
@@ -83,7 +91,7 @@ pub enum ModelError {
         /// The number of classes it names.
         classes: usize,
         /// Names and shapes that differ.
-        why: String,
+        why: WeightsError,
     },
     /// The file's tensors can't be read.
     #[error(transparent)]
@@ -112,7 +120,9 @@ impl ModelError {
             }
             Self::NewerFormat { version, .. } => format!("use pugmark {version} or later"),
             Self::Tensors { .. } => "the file was changed or damaged: use the one that the training wrote".into(),
-            Self::Io { .. } | Self::Weights(_) | Self::Engine(_) => return None,
+            Self::Weights(error) => return error.hint(),
+            Self::Save { .. } => "the earlier file is whole; free some space or make the folder writable".into(),
+            Self::Io { .. } | Self::Engine(_) => return None,
         };
         Some(text)
     }

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use pugmark_data::Recipe;
 use pugmark_engine::InputSpec;
-use pugmark_graph::{Architecture, Tensors, read_metadata, read_weights, write_safetensors};
+use pugmark_graph::{Architecture, HeadPolicy, Tensors, fit, read_metadata, read_weights, write_safetensors};
 use serde::{Deserialize, Serialize};
 
 use crate::{ModelError, write_atomic_with};
@@ -94,56 +94,24 @@ impl Model {
                 card.temperature
             )));
         }
-        let model = Self { card, tensors: read_weights(path)? };
-        model.check(path)?;
-        Ok(model)
+        let graph = card.architecture.graph(card.classes.len());
+        let (tensors, _) =
+            fit(&graph, &read_weights(path)?, Tensors::new(), HeadPolicy::Exact).map_err(|why| {
+                let (architecture, classes) = (card.architecture, card.classes.len());
+                ModelError::Tensors { path: path.into(), architecture, classes, why }
+            })?;
+        Ok(Self { card, tensors })
     }
 
     /// Saves the model; a kill at any moment leaves the earlier file or the new one. Equal models give equal bytes.
     ///
     /// # Errors
-    /// [`ModelError::Io`]; the earlier file is whole then.
+    /// [`ModelError::Save`]; the earlier file is whole then.
     pub fn write(&self, path: &Path) -> Result<(), ModelError> {
         let card = serde_json::to_string(&self.card)
-            .map_err(|e| ModelError::NotAModel { path: path.into(), why: e.to_string() })?;
+            .map_err(|e| ModelError::Save { path: path.into(), source: e.into() })?;
         let metadata = BTreeMap::from([(CARD.to_string(), card)]);
         write_atomic_with(path, |file| write_safetensors(file, &self.tensors, &metadata))
-            .map_err(|source| ModelError::Io { path: path.into(), source })
-    }
-
-    /// Every tensor of the graph with its shape, and no other.
-    fn check(&self, path: &Path) -> Result<(), ModelError> {
-        let ModelCard { architecture, classes, .. } = &self.card;
-        let graph = architecture.graph(classes.len());
-        let mut wrong = Vec::new();
-        for param in graph.params() {
-            match self.tensors.get(&param.name) {
-                None => wrong.push(format!("`{}` is missing", param.name)),
-                Some(tensor) if tensor.shape != param.shape => {
-                    wrong.push(format!("`{}` is {:?} instead of {:?}", param.name, tensor.shape, param.shape));
-                }
-                Some(_) => {}
-            }
-        }
-        let known = |name: &&String| graph.params().iter().any(|param| param.name == **name);
-        wrong.extend(self.tensors.keys().filter(|name| !known(name)).map(|name| format!("`{name}` is unexpected")));
-        if wrong.is_empty() {
-            return Ok(());
-        }
-        let more = wrong.len().saturating_sub(MOST_NAMED);
-        wrong.truncate(MOST_NAMED);
-        let mut why = wrong.join(", ");
-        if more > 0 {
-            why.push_str(&format!(" and {more} more"));
-        }
-        Err(ModelError::Tensors {
-            path: path.into(),
-            architecture: *architecture,
-            classes: classes.len(),
-            why,
-        })
+            .map_err(|source| ModelError::Save { path: path.into(), source })
     }
 }
-
-/// Enough to see what happened; a wrong architecture has hundreds.
-const MOST_NAMED: usize = 5;

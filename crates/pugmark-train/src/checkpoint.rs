@@ -1,8 +1,8 @@
 //! `checkpoint/`: everything an exact resume needs.
 //!
-//! `state.json` is the commit point: it names the two tensor files of its save, which have names of their own each time,
-//! and is replaced by one rename. A kill before it leaves the earlier state with its files; a kill after it leaves files
-//! that no state names, and the next save deletes them.
+//! `state.json` is the commit point: it names the tensor file of its save, which has a name of its own each time, and is
+//! replaced by one rename. A kill before that leaves the earlier state with its file, a kill after it the new one; a file
+//! that no state names is deleted by the next save or resume.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,12 +18,15 @@ use crate::{EpochMetrics, Plateau, TrainError};
 
 const FORMAT: u32 = 1;
 const STATE: &str = "state.json";
+/// Prefixes of the names in the tensor file.
+const MODEL: &str = "parameter.";
+const OPTIMISER: &str = "optimiser.";
 
 /// Where a training is and how it got there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
     format: u32,
-    /// Counts the saves of the run; part of the tensor files' names.
+    /// Counts the saves of the run; part of the tensor file's name.
     save: u64,
     /// What all models of the run say about themselves, without metrics.
     pub(crate) card: ModelCard,
@@ -96,39 +99,40 @@ impl State {
         self.rows.iter().find(|row| Some(row.epoch) == self.best)
     }
 
-    fn files(&self) -> [String; 2] {
-        ["tensors", "optimiser"].map(|kind| format!("{kind}-{}.safetensors", self.save))
+    fn file(&self) -> String {
+        format!("tensors-{}.safetensors", self.save)
     }
 
     /// Saves this state with its tensors, and then deletes the earlier ones.
     pub(crate) fn save(
         &mut self,
         folder: &Path,
-        tensors: &Tensors,
-        optimiser: &Tensors,
+        tensors: Tensors,
+        optimiser: Tensors,
     ) -> Result<(), TrainError> {
         let failed = |path: PathBuf| move |source: io::Error| TrainError::Save { path, source };
         fs::create_dir_all(folder).map_err(failed(folder.into()))?;
         self.save += 1;
-        let files = self.files();
-        for (name, tensors) in files.iter().zip([tensors, optimiser]) {
-            let path = folder.join(name);
-            write_atomic_with(&path, |file| write_safetensors(file, tensors, &BTreeMap::new()))
-                .map_err(failed(path))?;
-        }
+        let name = |prefix| move |(name, tensor)| (format!("{prefix}{name}"), tensor);
+        let tensors: Tensors =
+            tensors.into_iter().map(name(MODEL)).chain(optimiser.into_iter().map(name(OPTIMISER))).collect();
+        let path = folder.join(self.file());
+        write_atomic_with(&path, |file| write_safetensors(file, &tensors, &BTreeMap::new()))
+            .map_err(failed(path))?;
         let path = folder.join(STATE);
-        let json = serde_json::to_vec_pretty(self).map_err(|e| failed(path.clone())(e.into()))?;
-        write_atomic(&path, &json).map_err(failed(path))?;
+        serde_json::to_vec_pretty(self)
+            .map_err(io::Error::from)
+            .and_then(|json| write_atomic(&path, &json))
+            .map_err(failed(path))?;
         self.sweep(folder);
         Ok(())
     }
 
     /// Deletes what other saves left; what can't be deleted now is deleted after the next save.
     fn sweep(&self, folder: &Path) {
-        let files = self.files();
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            if name != STATE && !files.iter().any(|file| name == file.as_str()) {
+            if name != STATE && name != self.file().as_str() {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -139,20 +143,26 @@ impl Checkpoint {
     /// Reads the checkpoint in a folder and deletes what a kill left beside it; none when nothing was saved yet.
     pub(crate) fn read(folder: &Path) -> Result<Option<Self>, TrainError> {
         let path = folder.join(STATE);
-        let failed = |path: &Path, why: String| TrainError::Checkpoint { path: path.into(), why };
+        let failed = |why: String| TrainError::Checkpoint { path: path.clone(), why };
         let json = match fs::read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            json => json.map_err(|e| failed(&path, e.to_string()))?,
+            json => json.map_err(|e| failed(e.to_string()))?,
         };
-        let state: State = serde_json::from_slice(&json).map_err(|e| failed(&path, e.to_string()))?;
+        let state: State = serde_json::from_slice(&json).map_err(|e| failed(e.to_string()))?;
         if state.format != FORMAT {
-            return Err(failed(&path, format!("it has format {}, this version reads {FORMAT}", state.format)));
+            return Err(failed(format!("it has format {}, this version reads {FORMAT}", state.format)));
         }
         state.sweep(folder);
-        let [tensors, optimiser] = state.files().map(|name| {
-            let path = folder.join(name);
-            read_weights(&path).map_err(|e| failed(&path, e.to_string()))
-        });
-        Ok(Some(Self { tensors: tensors?, optimiser: optimiser?, state }))
+        let path = folder.join(state.file());
+        let all = read_weights(&path).map_err(|e| TrainError::Checkpoint { path, why: e.to_string() })?;
+        let (mut tensors, mut optimiser) = (Tensors::new(), Tensors::new());
+        for (name, tensor) in all {
+            if let Some(name) = name.strip_prefix(MODEL) {
+                tensors.insert(name.into(), tensor);
+            } else if let Some(name) = name.strip_prefix(OPTIMISER) {
+                optimiser.insert(name.into(), tensor);
+            }
+        }
+        Ok(Some(Self { state, tensors, optimiser }))
     }
 }

@@ -112,6 +112,7 @@ impl From<ModelError> for TrainError {
     fn from(error: ModelError) -> Self {
         match error {
             ModelError::Engine(error) => Self::Engine(error),
+            ModelError::Save { path, source } => Self::Save { path, source },
             error => Self::Model(error),
         }
     }

@@ -46,7 +46,8 @@ impl EpochMetrics {
         for (key, value) in rates {
             let _ = write!(line, " {key}={value:.4};");
         }
-        let _ = write!(line, " learning_rate={}; images_per_sec={:.1};", self.learning_rate, self.images_per_sec);
+        let _ =
+            write!(line, " learning_rate={}; images_per_sec={:.1};", self.learning_rate, self.images_per_sec);
         let _ = write!(line, " seconds={:.1};", self.seconds);
         if let Some(mib) = self.peak_memory_mib {
             let _ = write!(line, " peak_memory_mib={mib};");

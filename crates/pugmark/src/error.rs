@@ -1,7 +1,14 @@
 //! One way to end: exit statuses, and errors as people read them.
 
+use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
+
+use pugmark_data::DataError;
+use pugmark_eval::EvalError;
+use pugmark_graph::WeightsError;
+use pugmark_model::ModelError;
+use pugmark_train::TrainError;
 
 use crate::printer::Printer;
 
@@ -47,8 +54,12 @@ impl WrongCall {
         Self { message: message.into(), hint: None }
     }
 
-    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.hint.clone()
     }
 }
 
@@ -58,7 +69,7 @@ impl fmt::Display for WrongCall {
     }
 }
 
-impl std::error::Error for WrongCall {}
+impl Error for WrongCall {}
 
 /// Prints an error with its causes and its hint; the status to end with.
 pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitStatus {
@@ -75,16 +86,32 @@ pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitStatus {
     if error.chain().any(is_wrong_call) { ExitStatus::WrongCall } else { ExitStatus::Failed }
 }
 
-fn is_wrong_call(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.is::<WrongCall>()
+/// Whether the same call would fail again, whatever the data and the machine.
+fn is_wrong_call(error: &(dyn Error + 'static)) -> bool {
+    let model = error.downcast_ref().or_else(|| match error.downcast_ref() {
+        Some(TrainError::Model(error)) => Some(error),
+        _ => None,
+    });
+    let path = matches!(
+        model,
+        Some(
+            ModelError::HoldsRun { .. }
+                | ModelError::HoldsOtherFiles { .. }
+                | ModelError::Missing { .. }
+                | ModelError::NotARun { .. }
+        )
+    );
+    let settings = matches!(
+        error.downcast_ref(),
+        Some(TrainError::Settings(_) | TrainError::Config { .. } | TrainError::SettingChanged { .. })
+    );
+    error.is::<WrongCall>() || path || settings
 }
 
-fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    if let Some(error) = error.downcast_ref::<WrongCall>() {
-        return error.hint.clone();
+/// What the error's own crate advises.
+fn hint(error: &(dyn Error + 'static)) -> Option<String> {
+    macro_rules! first_of {
+        ($($kind:ty),*) => { None$(.or_else(|| error.downcast_ref::<$kind>()?.hint()))* };
     }
-    if let Some(error) = error.downcast_ref::<pugmark_data::DataError>() {
-        return error.hint();
-    }
-    None
+    first_of!(WrongCall, TrainError, ModelError, WeightsError, EvalError, DataError)
 }

@@ -28,22 +28,15 @@ pub(crate) struct DataSettings {
     pub(crate) data: Option<PathBuf>,
     #[serde(flatten)]
     pub(crate) read: ReadSettings,
+    pub(crate) allow_empty_class: bool,
 }
 
 /// How a data set is read.
 #[derive(Serialize, Deserialize, Default, Debug)]
 #[serde(default)]
 pub(crate) struct ReadSettings {
-    photos: Option<PathBuf>,
-    skip_missing: bool,
-    allow_empty_class: bool,
-}
-
-impl From<ReadSettings> for pugmark_data::ReadOptions {
-    fn from(settings: ReadSettings) -> Self {
-        let ReadSettings { photos, skip_missing, allow_empty_class } = settings;
-        Self { photos, skip_missing, allow_empty_class }
-    }
+    pub(crate) photos: Option<PathBuf>,
+    pub(crate) skip_missing: bool,
 }
 
 /// How photos are run through a model.
@@ -102,11 +95,17 @@ impl Sources {
         for key in table.keys().filter(|key| every.get_arguments().all(|arg| arg.get_id() != key.as_str())) {
             let error = wrong(format!("unknown setting `{key}`"));
             return Err(match nearest(&every, key) {
-                Some(nearest) => error.hint(format!("is `{nearest}` meant?")),
-                None => error.hint("`pugmark train --help` lists the settings"),
+                Some(nearest) => error.with_hint(format!("is `{nearest}` meant?")),
+                None => error.with_hint("`pugmark train --help` lists the settings"),
             });
         }
         Ok(Self { file: Some((path.to_owned(), table)) })
+    }
+
+    /// The data set that a run's own `config.toml` names.
+    pub(crate) fn stored_data(self) -> Result<DataSettings, WrongCall> {
+        let (path, table) = self.file.unwrap_or_default();
+        DataSettings::deserialize(table).map_err(|error| WrongCall::new(format!("{}: {error}", path.display())))
     }
 
     /// Merges the settings `S`, whose keys are the flags of `F`. Keys of other verbs in the file are passed over.

@@ -1,7 +1,7 @@
 use half::{bf16, f16};
 
 /// Floating-point types that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Element {
     F64,
     F32,

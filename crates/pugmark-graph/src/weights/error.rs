@@ -63,15 +63,17 @@ impl FileProblem {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Io(_) => None,
-            Self::UnknownFormat => Some("weights are read from .pth files of `torch.save` and from .safetensors files"),
+            Self::UnknownFormat => {
+                Some("weights are read from .pth files of `torch.save` and from .safetensors files")
+            }
             Self::WebPage | Self::Damaged(_) => Some("download or copy the file again"),
             Self::LfsPointer => Some("fetch the file itself: run `git lfs pull` in its repository"),
             Self::Legacy => Some(
                 "convert it in Python: `torch.save(torch.load('old.pth', map_location='cpu'), 'new.pth')`",
             ),
-            Self::Refused(_) | Self::Unsupported(_) | Self::NoTensors => Some(
-                "save the tensors alone in Python: `torch.save(model.float().state_dict(), 'new.pth')`",
-            ),
+            Self::Refused(_) | Self::Unsupported(_) | Self::NoTensors => {
+                Some("save the tensors alone in Python: `torch.save(model.float().state_dict(), 'new.pth')`")
+            }
         }
     }
 }
@@ -113,12 +115,7 @@ impl fmt::Display for Mismatch {
 }
 
 /// `; 3 missing from the file: a [1], b [2], c [3]`, at most five by name.
-fn list<T>(
-    f: &mut fmt::Formatter<'_>,
-    what: &str,
-    items: &[T],
-    text: impl Fn(&T) -> String,
-) -> fmt::Result {
+fn list<T>(f: &mut fmt::Formatter<'_>, what: &str, items: &[T], text: impl Fn(&T) -> String) -> fmt::Result {
     const NAMED: usize = 5;
     if items.is_empty() {
         return Ok(());
@@ -133,9 +130,9 @@ impl WeightsError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::File { problem, .. } => problem.hint().map(Into::into),
-            Self::Mismatch(mismatch) => mismatch
-                .fits
-                .map(|architecture| format!("these look like {architecture} weights: use `--model {architecture}`")),
+            Self::Mismatch(mismatch) => mismatch.fits.map(|architecture| {
+                format!("these look like {architecture} weights: use `--model {architecture}`")
+            }),
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) enum Value<'a> {
 }
 
 /// Where a tensor's values are: an entry of the archive. No element type stands for integers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Storage<'a> {
     pub(super) key: &'a str,
     pub(super) element: Option<Element>,
@@ -61,7 +61,9 @@ impl Callable {
             ("torch", "FloatStorage") => Self::StorageType(Some(Element::F32)),
             ("torch", "HalfStorage") => Self::StorageType(Some(Element::F16)),
             ("torch", "BFloat16Storage") => Self::StorageType(Some(Element::Bf16)),
-            ("torch", "LongStorage" | "IntStorage" | "ShortStorage" | "CharStorage") => Self::StorageType(None),
+            ("torch", "LongStorage" | "IntStorage" | "ShortStorage" | "CharStorage") => {
+                Self::StorageType(None)
+            }
             ("torch", "ByteStorage" | "BoolStorage") => Self::StorageType(None),
             _ => return Err(FileProblem::Refused(printable(&format!("{module}.{name}")))),
         })
@@ -196,7 +198,8 @@ impl<'a> Machine<'a> {
             b')' => self.new_tuple(Vec::new()),
             b'\x85'..=b'\x87' => {
                 let size = usize::from(opcode - b'\x84');
-                let start = self.stack.len().checked_sub(size).ok_or_else(|| broken("a tuple of too few values"))?;
+                let start =
+                    self.stack.len().checked_sub(size).ok_or_else(|| broken("a tuple of too few values"))?;
                 let items = self.stack.split_off(start);
                 self.new_tuple(items)
             }
@@ -238,7 +241,13 @@ impl<'a> Machine<'a> {
             (Callable::OrderedDict, []) => self.new_dict(),
             (
                 Callable::RebuildTensor,
-                &[Value::Storage(storage), Value::Int(offset), Value::Tuple(shape), Value::Tuple(strides), ..],
+                &[
+                    Value::Storage(storage),
+                    Value::Int(offset),
+                    Value::Tuple(shape),
+                    Value::Tuple(strides),
+                    ..,
+                ],
             ) => {
                 let offset = usize::try_from(offset).map_err(|_| broken("a negative offset"))?;
                 let (shape, strides) = (self.dimensions(shape)?, self.dimensions(strides)?);

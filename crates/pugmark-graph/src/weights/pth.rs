@@ -8,7 +8,7 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::error::FileProblem;
-use super::pickle::{Pickle, Value, View, printable};
+use super::pickle::{Pickle, Storage, Value, View, printable};
 use crate::{Tensor, Tensors};
 
 /// Where training checkpoints keep the tensors.
@@ -24,21 +24,16 @@ pub(super) fn read(file: impl Read + Seek, length: u64) -> Result<Tensors, FileP
     let pickle = Pickle::read(&pickle)?;
     let mut budget = length.saturating_mul(EXPANSION);
     let mut tensors = Tensors::new();
-    for (key, views) in by_storage(&pickle)? {
-        let mut values = None;
+    for (Storage { key, element }, views) in by_storage(&pickle)? {
+        let Some(element) = element else { continue };
+        let storage = element.to_f32(&archive.entry(&format!("data/{key}"))?);
         for (name, view) in views {
-            let Some(element) = view.storage.element else { continue };
             let count = size(view)
                 .filter(|&count| count as u64 <= budget)
                 .ok_or_else(|| damaged(name, "has more values than the file can hold"))?;
             budget -= count as u64;
-            // Storages of one key have one type in files of `torch.save`; another type here reads other values, no worse.
-            let values = match &values {
-                Some(values) => values,
-                None => values.insert(element.to_f32(&archive.entry(&format!("data/{key}"))?)),
-            };
             let values =
-                gather(view, count, values).ok_or_else(|| damaged(name, "reaches beyond its storage"))?;
+                gather(view, count, &storage).ok_or_else(|| damaged(name, "reaches beyond its storage"))?;
             tensors.insert(name.to_string(), Tensor { shape: view.shape.clone(), values });
         }
     }
@@ -52,7 +47,7 @@ fn damaged(name: &str, what: &str) -> FileProblem {
 type Named<'p, 'a> = Vec<(&'a str, &'p View<'a>)>;
 
 /// The state dictionary's tensors, by the storage that holds them.
-fn by_storage<'p, 'a>(pickle: &'p Pickle<'a>) -> Result<BTreeMap<&'a str, Named<'p, 'a>>, FileProblem> {
+fn by_storage<'p, 'a>(pickle: &'p Pickle<'a>) -> Result<BTreeMap<Storage<'a>, Named<'p, 'a>>, FileProblem> {
     let Value::Dict(mut dict) = pickle.root else { return Err(FileProblem::NoTensors) };
     // A dictionary may hold itself: this many steps are more than any checkpoint nests.
     for _ in 0..4 {
@@ -73,9 +68,9 @@ fn by_storage<'p, 'a>(pickle: &'p Pickle<'a>) -> Result<BTreeMap<&'a str, Named<
             named.insert(name, &pickle.tensors[tensor]);
         }
     }
-    let mut storages: BTreeMap<&str, Named<'_, '_>> = BTreeMap::new();
+    let mut storages: BTreeMap<Storage<'_>, Named<'_, '_>> = BTreeMap::new();
     for (name, view) in named {
-        storages.entry(view.storage.key).or_default().push((name, view));
+        storages.entry(view.storage).or_default().push((name, view));
     }
     Ok(storages)
 }
@@ -110,11 +105,12 @@ fn gather(view: &View<'_>, count: usize, storage: &[f32]) -> Option<Vec<f32>> {
         values.push(storage[position]);
         for ((index, &length), &stride) in index.iter_mut().zip(&view.shape).zip(&view.strides).rev() {
             *index += 1;
-            position += stride;
+            // Wraps only in a dimension of length 1, whose stride may be anything, and comes back below.
+            position = position.wrapping_add(stride);
             if *index < length {
                 break;
             }
-            position -= stride * length;
+            position = position.wrapping_sub(stride.wrapping_mul(length));
             *index = 0;
         }
     }
@@ -138,7 +134,9 @@ impl<R: Read + Seek> Archive<R> {
         let root = root.ok_or(FileProblem::UnknownFormat)?;
         let mut archive = Self { zip, root, length };
         match archive.entry("byteorder") {
-            Ok(order) if order != b"little" => Err(FileProblem::Unsupported("a file in big-endian order".into())),
+            Ok(order) if order != b"little" => {
+                Err(FileProblem::Unsupported("a file in big-endian order".into()))
+            }
             // PyTorch before 2.1 did not write it.
             _ => Ok(archive),
         }

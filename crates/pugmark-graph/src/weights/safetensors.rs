@@ -74,8 +74,8 @@ fn read_header(file: &mut impl Read, length: u64) -> Result<Metadata, FileProble
     }
     let mut json = Vec::new();
     file.take(size).read_to_end(&mut json)?;
-    let header: Metadata =
-        serde_json::from_slice(&json).map_err(|error| damaged(format!("its header is not sound ({error})")))?;
+    let header: Metadata = serde_json::from_slice(&json)
+        .map_err(|error| damaged(format!("its header is not sound ({error})")))?;
     let (told, there) = (header.data_len() as u64, room - size);
     if told != there {
         return Err(damaged(format!("it should have {told} bytes of values and has {there}")));
@@ -117,7 +117,8 @@ pub fn write_safetensors(
         }
         let start = end;
         end += tensor.values.len() * size_of::<f32>();
-        entries.insert(name.as_str(), Entry { dtype: "F32", shape: &tensor.shape, data_offsets: [start, end] });
+        entries
+            .insert(name.as_str(), Entry { dtype: "F32", shape: &tensor.shape, data_offsets: [start, end] });
     }
     let mut json = serde_json::to_vec(&Header { metadata, tensors: entries })?;
     // The format asks for spaces up to a multiple of 8, so that values can be mapped into memory.

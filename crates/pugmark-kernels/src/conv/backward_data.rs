@@ -27,7 +27,11 @@ pub fn conv2d_backward_data(
     check("dx", dx.len(), images, &dxp);
     check_len("packed_bwd", packed_bwd.len(), super::packed_len_backward(s));
     s.check_sizes(&dxp, &dyp);
-    assert!(dyp.border >= s.gradient_border(), "dyp: {s:?} needs a border of {}: {dyp:?}", s.gradient_border());
+    assert!(
+        dyp.border >= s.gradient_border(),
+        "dyp: {s:?} needs a border of {}: {dyp:?}",
+        s.gradient_border()
+    );
     if !accumulate {
         zero_border(dx, dxp);
     }

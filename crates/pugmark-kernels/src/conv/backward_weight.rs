@@ -14,9 +14,9 @@ use super::tile::{Outer, Tile};
 use crate::Isa;
 use crate::parallel::{GRAIN, Shared, for_each_chunk};
 use crate::plane::{Plane, check, check_len};
+use crate::simd::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
-use crate::simd::Portable;
 
 /// Pixels that a tile's sums run over before they are added to the gradient: enough to make the adding cheap.
 const BLOCK_PIXELS: usize = 192;
@@ -36,7 +36,6 @@ const MAX_TILE: usize = 14 * BLOCK;
 /// Gradient with respect to the weights, `[kh][kw][in][out]`: `dw :=` the sum over the images.
 ///
 /// `xp` needs a border of at least [`ConvShape::input_border`], `dyp` any.
-#[expect(clippy::too_many_arguments, reason = "the operands of a convolution")]
 pub fn conv2d_backward_weight(
     s: &ConvShape,
     images: usize,

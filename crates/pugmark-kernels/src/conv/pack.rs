@@ -24,7 +24,9 @@ pub fn pack_forward(s: &ConvShape, w_hwio: &[f32], packed: &mut [f32]) {
     for_each_panel(packed, taps * PANEL, |panel, packed| {
         let start = panel * PANEL;
         let channels = PANEL.min(s.out_channels - start);
-        for (packed, w) in packed.as_chunks_mut::<PANEL>().0.iter_mut().zip(w_hwio.chunks_exact(s.out_channels)) {
+        for (packed, w) in
+            packed.as_chunks_mut::<PANEL>().0.iter_mut().zip(w_hwio.chunks_exact(s.out_channels))
+        {
             match w[start..].first_chunk::<PANEL>() {
                 Some(w) => *packed = *w,
                 None => {
@@ -55,7 +57,8 @@ pub fn pack_backward(s: &ConvShape, w_hwio: &[f32], packed: &mut [f32]) {
             let start = panel * PANEL;
             let channels = PANEL.min(inputs - start);
             for (tap, packed) in packed.chunks_exact_mut(outputs * PANEL).enumerate() {
-                let (ky, kx) = (phase.y.kernel_tap(s, tap / phase.x.taps), phase.x.kernel_tap(s, tap % phase.x.taps));
+                let (ky, kx) =
+                    (phase.y.kernel_tap(s, tap / phase.x.taps), phase.x.kernel_tap(s, tap % phase.x.taps));
                 let w = &w_hwio[((ky * s.kernel.1 + kx) * inputs + start) * outputs..][..channels * outputs];
                 packed.fill(0.0);
                 for (c, w) in w.chunks_exact(outputs).enumerate() {

@@ -130,7 +130,10 @@ impl RowTaps<'_> {
         assert!(self.packed.len() == taps * self.channels.next_multiple_of(PANEL), "packed: wrong length");
         assert!(self.output_steps.offset(last) + self.channels <= self.output.len(), "output: too short");
         if let Some((residual, p)) = self.epilogue.residual {
-            assert!((p.height, p.width, p.channels) == (self.height, self.width, self.channels), "residual: {p:?}");
+            assert!(
+                (p.height, p.width, p.channels) == (self.height, self.width, self.channels),
+                "residual: {p:?}"
+            );
             assert!(residual.len() >= self.images * p.len(), "residual: too short");
         }
         if let Some(bias) = self.epilogue.bias {
@@ -269,7 +272,10 @@ impl<S: Tile> Block<'_, S> {
                 tap_rows: taps.tap_rows,
                 tap_pitch: taps.tap_pitch,
                 tap_len: taps.tap_len,
-                weights: taps.packed.as_ptr().wrapping_add(self.channel / PANEL * panel_len + self.channel % PANEL),
+                weights: taps
+                    .packed
+                    .as_ptr()
+                    .wrapping_add(self.channel / PANEL * panel_len + self.channel % PANEL),
                 panel_len,
             };
             S::product(runs.len(), len, self.vectors, &product, sums.as_mut_ptr().cast());

@@ -47,14 +47,20 @@ impl ConvShape {
         assert!(input.channels == self.in_channels, "input plane: {input:?} for {self:?}");
         assert!(output.channels == self.out_channels, "output plane: {output:?} for {self:?}");
         let size = self.output_size(input.height, input.width);
-        assert!((output.height, output.width) == size, "output plane: {output:?}, but {self:?} gives {size:?}");
+        assert!(
+            (output.height, output.width) == size,
+            "output plane: {output:?}, but {self:?} gives {size:?}"
+        );
     }
 
     /// As [`ConvShape::check_sizes`], and the input's border must hold the padding.
     #[track_caller]
     pub(super) fn check_planes(&self, input: &Plane, output: &Plane) {
         self.check_sizes(input, output);
-        assert!(input.border >= self.padding, "input plane: border below the padding: {input:?} for {self:?}");
+        assert!(
+            input.border >= self.padding,
+            "input plane: border below the padding: {input:?} for {self:?}"
+        );
     }
 
     /// Number of weights.

@@ -1,9 +1,9 @@
 //! The two innermost loops of convolution, on a block of sums that stays in registers.
 
 use super::pack::PANEL;
-use crate::simd::{Portable, Simd};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
+use crate::simd::{Portable, Simd};
 
 /// Operands of [`Tile::product`].
 ///
@@ -62,7 +62,11 @@ pub(super) trait Tile: Simd {
 }
 
 #[inline(always)]
-unsafe fn product<S: Tile, const RUNS: usize, const LEN: usize, const VECTORS: usize>(o: &Product, sums: *mut f32) {
+#[expect(clippy::needless_range_loop, reason = "fixed trip counts unroll into registers")]
+unsafe fn product<S: Tile, const RUNS: usize, const LEN: usize, const VECTORS: usize>(
+    o: &Product,
+    sums: *mut f32,
+) {
     // SAFETY: the caller promises what `Tile` asks for; all offsets stay within the operands it describes.
     unsafe {
         let mut acc = [[[S::splat(0.0); VECTORS]; LEN]; RUNS];
@@ -108,6 +112,7 @@ unsafe fn product<S: Tile, const RUNS: usize, const LEN: usize, const VECTORS: u
 }
 
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "fixed trip counts unroll into registers")]
 unsafe fn outer<S: Tile, const LEN: usize, const VECTORS: usize>(o: &Outer<'_>, sums: *mut f32) {
     // SAFETY: the caller promises what `Tile` asks for; all offsets stay within the operands it describes.
     unsafe {

@@ -62,7 +62,8 @@ impl Predictions<'_> {
         report.event(Event::Saved(&folder.predictions()))?;
         let evaluation = match part {
             Part::Test if labels.is_empty() => {
-                report.event(Event::Warning("no photo of the test part can be decoded: nothing was tested"))?;
+                report
+                    .event(Event::Warning("no photo of the test part can be decoded: nothing was tested"))?;
                 None
             }
             Part::Test => Some(evaluate(&classes, &labels, &probabilities)?),
@@ -75,7 +76,9 @@ impl Predictions<'_> {
 /// One row a photo: id, part, true class, predicted class, what is wrong with the file, one probability a class.
 fn to_csv(classes: &[String], part: Part, predictions: &[Prediction]) -> io::Result<Vec<u8>> {
     let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record(["id", "split", "class", "predicted", "note"].into_iter().chain(classes.iter().map(String::as_str)))?;
+    csv.write_record(
+        ["id", "split", "class", "predicted", "note"].into_iter().chain(classes.iter().map(String::as_str)),
+    )?;
     for prediction in predictions {
         let class = prediction.class.map_or("", |class| &classes[class]);
         let row = prediction.outcome.as_deref().unwrap_or_default();

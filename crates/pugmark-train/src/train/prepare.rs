@@ -2,8 +2,8 @@ use std::io;
 use std::thread::available_parallelism;
 
 use pugmark_data::{Augment, Dataset, Item, Limits, Loader, LoaderSettings, Part, Split, split};
-use pugmark_graph::{Graph, HeadPolicy, Tensors, fit, read_weights};
 use pugmark_engine::{Freeze, Loss, TrainingSpec};
+use pugmark_graph::{Graph, HeadPolicy, Tensors, fit, read_weights};
 use pugmark_model::{FORMAT, ModelCard, RunFolder};
 
 use super::report::save;
@@ -78,7 +78,8 @@ impl Prepared {
         if let Some((name, run, asked)) = settings.conflict(&TrainSettings::read(&path)?) {
             return Err(TrainError::SettingChanged { name, run, asked, path });
         }
-        let Some(Checkpoint { mut state, tensors, optimiser }) = Checkpoint::read(&folder.checkpoint())? else {
+        let Some(Checkpoint { mut state, tensors, optimiser }) = Checkpoint::read(&folder.checkpoint())?
+        else {
             let mut prepared = Self::new(data, settings)?;
             prepared.notes.push("nothing of this run was saved yet: it starts from the beginning".into());
             return Ok(prepared);
@@ -100,8 +101,7 @@ impl Prepared {
             0 => format!("resumed after epoch {}", state.epochs_done),
             step => format!("resumed in epoch {} after step {step}", state.epochs_done + 1),
         };
-        let mut prepared =
-            Self::with_split(data, settings, split, graph, state, tensors, Some(optimiser))?;
+        let mut prepared = Self::with_split(data, settings, split, graph, state, tensors, Some(optimiser))?;
         prepared.notes.push(note);
         Ok(prepared)
     }
@@ -123,14 +123,21 @@ impl Prepared {
         }
         let counts = data.class_counts(&split.indices(Part::Train));
         let mut warnings: Vec<String> = split.warning.iter().cloned().collect();
-        let absent: Vec<&str> =
-            data.classes.iter().zip(&counts).filter(|(_, n)| **n == 0).map(|(name, _)| name.as_str()).collect();
+        let absent: Vec<&str> = data
+            .classes
+            .iter()
+            .zip(&counts)
+            .filter(|(_, n)| **n == 0)
+            .map(|(name, _)| name.as_str())
+            .collect();
         if !absent.is_empty() {
-            warnings.push(format!("no photo to train on for: {}; the model can't learn them", absent.join(", ")));
+            warnings
+                .push(format!("no photo to train on for: {}; the model can't learn them", absent.join(", ")));
         }
         if settings.freeze == Freeze::Backbone && settings.weights.is_none() {
             warnings.push(
-                "the backbone is frozen and no weights are given: only the head learns, on random features".into(),
+                "the backbone is frozen and no weights are given: only the head learns, on random features"
+                    .into(),
             );
         }
         let spec = TrainingSpec {
@@ -142,7 +149,19 @@ impl Prepared {
             optimiser: settings.optimiser(),
             taps: Vec::new(),
         };
-        Ok(Self { graph, state, tensors, optimiser, spec, train, val, test, warnings, notes: Vec::new(), split })
+        Ok(Self {
+            graph,
+            state,
+            tensors,
+            optimiser,
+            spec,
+            train,
+            val,
+            test,
+            warnings,
+            notes: Vec::new(),
+            split,
+        })
     }
 
     /// Saves what makes the folder a run: the settings and the split. Predictions of fewer epochs are deleted.

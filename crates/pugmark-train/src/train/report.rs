@@ -78,9 +78,7 @@ impl<'a> Report<'a> {
 
 /// Saves a file of the run.
 pub(super) fn save(path: PathBuf, bytes: io::Result<Vec<u8>>) -> Result<(), TrainError> {
-    bytes
-        .and_then(|bytes| write_atomic(&path, &bytes))
-        .map_err(|source| TrainError::Save { path, source })
+    bytes.and_then(|bytes| write_atomic(&path, &bytes)).map_err(|source| TrainError::Save { path, source })
 }
 
 /// Saves `broken.csv`: damaged photos with what is wrong.

@@ -137,7 +137,8 @@ impl<'a, 'o> Session<'a, 'o> {
             return Ok(None);
         }
         let (epoch, step) = (self.number(), self.state.step);
-        let seed = Random::new(self.settings.seed, epoch.into(), &format!("dropout of step {step}")).next_u64();
+        let seed =
+            Random::new(self.settings.seed, epoch.into(), &format!("dropout of step {step}")).next_u64();
         let rate = self.state.schedule.rate();
         let train_batch = TrainBatch { pixels: &batch.pixels, labels: &batch.labels, seed };
         let output = match self.training.step(&train_batch, rate as f32, self.settings.weight_decay) {
@@ -173,11 +174,18 @@ impl<'a, 'o> Session<'a, 'o> {
         let train = self.photos.0.items.len() as f64;
         let left = train * (steps - self.state.step) as f64 / steps as f64 + train * epochs_after;
         // Without a backward pass a photo takes about a third of the time.
-        let validation =
-            self.validation.unwrap_or(self.photos.1.items.len() as f64 / images_per_sec / 3.0);
+        let validation = self.validation.unwrap_or(self.photos.1.items.len() as f64 / images_per_sec / 3.0);
         let left = left / images_per_sec + validation * (epochs_after + 1.0);
         let left = Duration::try_from_secs_f64(left).ok();
-        self.report.event(Event::Step { epoch, step: self.state.step, steps, images, loss, images_per_sec, left })
+        self.report.event(Event::Step {
+            epoch,
+            step: self.state.step,
+            steps,
+            images,
+            loss,
+            images_per_sec,
+            left,
+        })
     }
 
     /// Without a photo there is nothing to learn or to measure.
@@ -230,7 +238,7 @@ impl<'a, 'o> Session<'a, 'o> {
         let evaluation = evaluate(&self.state.card.classes, &labels, &probabilities)?;
         let seconds = started.elapsed().as_secs_f64();
         self.validation = Some(seconds);
-        Ok(Some(Validation { loss, accuracy: evaluation.accuracy, macro_f1: evaluation.macro_average.f1, seconds }))
+        Ok(Some(Validation { loss, accuracy: evaluation.accuracy, macro_f1: evaluation.macro_f1, seconds }))
     }
 
     /// Closes the epoch: metrics, models, checkpoint.
@@ -264,19 +272,15 @@ impl<'a, 'o> Session<'a, 'o> {
         let card = ModelCard { metrics: row.repeatable(), epoch: row.epoch, ..state.card.clone() };
         let model = Model { card, tensors };
         if improved {
-            self.save_model(&model, &self.folder.best())?;
+            model.write(&self.folder.best())?;
             self.report.event(Event::Saved(&self.folder.best()))?;
         }
-        self.save_model(&model, &self.folder.last())?;
+        model.write(&self.folder.last())?;
         save(self.folder.metrics_csv(), metrics::to_csv(&self.state.rows))?;
         save(self.folder.metrics_json(), metrics::to_json(&self.state.rows))?;
         save_damaged(self.folder, &self.state.damaged)?;
-        self.save_checkpoint(&model.tensors)?;
+        self.save_checkpoint(model.tensors)?;
         self.report.event(Event::Epoch(&row))
-    }
-
-    fn save_model(&self, model: &Model, path: &std::path::Path) -> Result<(), TrainError> {
-        model.write(path).map_err(TrainError::from)
     }
 
     fn checkpoint_is_due(&self) -> bool {
@@ -287,13 +291,13 @@ impl<'a, 'o> Session<'a, 'o> {
     /// Saves where the training is inside an epoch.
     fn checkpoint(&mut self) -> Result<(), TrainError> {
         save_damaged(self.folder, &self.state.damaged)?;
-        self.save_checkpoint(&self.training.tensors())?;
+        self.save_checkpoint(self.training.tensors())?;
         self.report.event(Event::Saved(&self.folder.checkpoint()))
     }
 
-    fn save_checkpoint(&mut self, tensors: &Tensors) -> Result<(), TrainError> {
+    fn save_checkpoint(&mut self, tensors: Tensors) -> Result<(), TrainError> {
         self.saved = Instant::now();
-        self.state.save(&self.folder.checkpoint(), tensors, &self.training.state())
+        self.state.save(&self.folder.checkpoint(), tensors, self.training.state())
     }
 }
 

@@ -14,7 +14,11 @@ pub(crate) struct DataFlags {
 
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) read: ReadFlags,
+    read: ReadFlags,
+
+    /// Keep classes that have no photo, instead of stopping
+    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new())]
+    allow_empty_class: Option<bool>,
 }
 
 /// How a data set is read.
@@ -28,8 +32,4 @@ pub(crate) struct ReadFlags {
     /// Leave out labels whose photo does not exist, instead of stopping
     #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new())]
     skip_missing: Option<bool>,
-
-    /// Keep classes that have no photo, instead of stopping
-    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new())]
-    allow_empty_class: Option<bool>,
 }

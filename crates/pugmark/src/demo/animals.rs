@@ -12,7 +12,7 @@ pub(super) const BLANK: usize = 2;
 
 /// What a limb is part of; decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Part {
+enum Part {
     Body,
     Head,
     Muzzle,
@@ -107,25 +107,24 @@ const BUILDS: [Option<Build>; 8] = [
         tail: [0.75, 0.75, 1.1, 0.028, 0.022],
     }),
     Some(Build {
-        hip: 0.15,
-        shoulder: 0.12,
-        length: 0.20,
-        girth: [0.095, 0.095, 0.075],
-        leg: [0.03, 0.014],
-        head: [0.11, -0.015, 0.052],
-        muzzle: [0.06, 0.014],
-        ear: 0.04,
-        tail: [0.36, -0.3, 0.55, 0.016, 0.007],
+        hip: 0.20,
+        shoulder: 0.16,
+        length: 0.24,
+        girth: [0.12, 0.12, 0.095],
+        leg: [0.035, 0.016],
+        head: [0.14, -0.02, 0.065],
+        muzzle: [0.075, 0.018],
+        ear: 0.055,
+        tail: [0.44, -0.3, 0.55, 0.02, 0.009],
     }),
 ];
 
 /// An animal in a pose: limbs in metres, forward and up from the ground below its hip.
 pub(super) struct Animal {
-    pub(super) class: usize,
     pub(super) limbs: Vec<Limb>,
-    pub(super) parts: Vec<Part>,
-    /// The lowest point, in metres above the ground: 0 unless it flies.
-    pub(super) seed: u32,
+    parts: Vec<Part>,
+    class: usize,
+    seed: u32,
     tone: f32,
     /// Which of several coats.
     morph: usize,
@@ -135,14 +134,14 @@ pub(super) struct Animal {
 #[derive(Clone, Copy)]
 pub(super) struct Individual {
     pub(super) class: usize,
-    pub(super) size: f32,
+    size: f32,
     seed: u32,
     tone: f32,
     morph: usize,
     /// Head low, feeding.
     grazes: bool,
     /// A bird in the air, a monkey on its haunches.
-    pub(super) special: bool,
+    special: bool,
 }
 
 impl Individual {
@@ -204,7 +203,7 @@ impl Animal {
         self.limb(Part::Body, neck, head, [chest * 0.75, skull * 0.85]);
         self.face(build, head, if grazes { -0.9 } else { -0.35 });
         if CLASSES[self.class] == "hog" {
-            self.limb(Part::Crest, [0.05, hip[1] + rump * 0.95], [build.length, shoulder[1] + chest], [0.02, 0.045]);
+            self.limb(Part::Crest, [0.05, hip[1] + rump * 0.95], [build.length, shoulder[1] + chest * 0.95], [0.012, 0.022]);
         }
     }
 
@@ -238,7 +237,7 @@ impl Animal {
             self.limb(Part::Horn, at(-skull * 0.1, skull * 0.8), at(-skull * 0.7, skull * 2.3), [0.016, 0.006]);
         }
         if CLASSES[self.class] == "hog" {
-            self.limb(Part::Horn, at(skull + length * 0.6, -0.3 * skull), at(skull + length * 0.6, 0.15), [0.014, 0.006]);
+            self.limb(Part::Horn, at(skull + length * 0.6, -0.3 * skull), at(skull + length * 0.7, 0.03), [0.014, 0.006]);
         }
         let eye = skull * 0.14 + 0.008;
         self.limb(Part::Eye, at(skull * 0.55, skull * 0.3), at(skull * 0.55, skull * 0.3), [eye, eye]);
@@ -269,30 +268,34 @@ impl Animal {
     }
 
     fn bird(&mut self, phase: f32, flies: bool) {
-        let up = if flies { 0.7 } else { 0.0 };
         let swing = (phase * std::f32::consts::TAU).sin();
-        let beat = 0.25 + 0.2 * swing;
         if flies {
-            self.limb(Part::FarLeg, [0.08, up + 0.3], [0.02, up + 0.3 + beat], [0.08, 0.03]);
-        } else {
-            for (part, step) in [(Part::FarLeg, swing), (Part::Leg, -swing)] {
-                let foot = [0.03 + 0.07 * step, 0.008];
-                self.limb(part, [0.02, 0.16], foot, [0.025, 0.009]);
-                self.limb(part, foot, [foot[0] + 0.05, 0.008], [0.009, 0.006]);
-            }
+            let (up, beat) = (0.95, 0.14 + 0.16 * swing);
+            self.limb(Part::FarLeg, [0.08, up], [0.02, up + beat + 0.12], [0.09, 0.05]);
+            self.limb(Part::Tail(0), [-0.12, up - 0.02], [-0.30, up - 0.01], [0.05, 0.06]);
+            self.limb(Part::Body, [-0.10, up - 0.02], [0.10, up], [0.075, 0.085]);
+            self.limb(Part::Body, [0.14, up + 0.02], [0.26, up + 0.06], [0.05, 0.03]);
+            self.head([0.29, up + 0.07]);
+            self.limb(Part::Wing, [0.03, up + 0.03], [-0.04, up + beat + 0.10], [0.11, 0.09]);
+            self.limb(Part::Wing, [-0.04, up + beat + 0.10], [-0.22, up + 2.1 * beat + 0.14], [0.09, 0.03]);
+            return;
         }
-        self.limb(Part::Tail(0), [-0.12, up + 0.24], [-0.30, up + 0.17], [0.07, 0.035]);
-        self.limb(Part::Body, [-0.06, up + 0.24], [0.10, up + 0.27], [0.115, 0.105]);
-        self.limb(Part::Body, [0.13, up + 0.32], [0.20, up + 0.43], [0.055, 0.03]);
-        self.limb(Part::Head, [0.21, up + 0.45], [0.22, up + 0.45], [0.042, 0.04]);
-        self.limb(Part::Horn, [0.25, up + 0.445], [0.30, up + 0.43], [0.016, 0.005]);
-        if flies {
-            self.limb(Part::Wing, [0.10, up + 0.31], [-0.02, up + 0.33 + beat], [0.07, 0.09]);
-            self.limb(Part::Wing, [-0.02, up + 0.33 + beat], [-0.18, up + 0.36 + 1.5 * beat], [0.08, 0.02]);
-        } else {
-            self.limb(Part::Wing, [0.06, 0.26], [-0.14, 0.22], [0.075, 0.04]);
+        for (part, step) in [(Part::FarLeg, swing), (Part::Leg, -swing)] {
+            let foot = [0.03 + 0.07 * step, 0.008];
+            self.limb(part, [0.02, 0.16], foot, [0.025, 0.011]);
+            self.limb(part, foot, [foot[0] + 0.05, 0.008], [0.011, 0.007]);
         }
-        self.limb(Part::Eye, [0.225, up + 0.46], [0.225, up + 0.46], [0.009, 0.009]);
+        self.limb(Part::Tail(0), [-0.12, 0.24], [-0.30, 0.17], [0.07, 0.035]);
+        self.limb(Part::Body, [-0.06, 0.24], [0.10, 0.27], [0.115, 0.105]);
+        self.limb(Part::Body, [0.13, 0.32], [0.20, 0.43], [0.055, 0.03]);
+        self.head([0.21, 0.45]);
+        self.limb(Part::Wing, [0.06, 0.26], [-0.14, 0.22], [0.075, 0.04]);
+    }
+
+    fn head(&mut self, [x, y]: [f32; 2]) {
+        self.limb(Part::Head, [x, y], [x + 0.01, y], [0.042, 0.04]);
+        self.limb(Part::Horn, [x + 0.04, y - 0.005], [x + 0.09, y - 0.02], [0.016, 0.005]);
+        self.limb(Part::Eye, [x + 0.015, y + 0.01], [x + 0.015, y + 0.01], [0.009, 0.009]);
     }
 
     /// The colour at a point: `spot` counts limbs as this animal does, (`x`, `y`) is in metres on the animal.
@@ -329,26 +332,26 @@ impl Animal {
 
     fn leopard(&self, part: Part, spot: &Spot, x: f32, y: f32) -> Rgb {
         let tawny = mix([0.80, 0.57, 0.28], [0.92, 0.86, 0.76], ((0.72 - spot.light) * 3.0).clamp(0.0, 1.0));
-        let pitch = if matches!(part, Part::Body) { 0.105 } else { 0.06 };
+        let pitch = if part == Part::Body { 0.09 } else { 0.06 };
         match (self.blotch(x / pitch, y / pitch), part) {
-            (near, Part::Body) if (0.20..0.40).contains(&near) => [0.12, 0.09, 0.07],
-            (near, Part::Body) if near < 0.20 => scale(tawny, 0.75),
-            (near, Part::Head | Part::Leg | Part::FarLeg | Part::Tail(_)) if near < 0.30 => [0.14, 0.10, 0.08],
+            (near, Part::Body) if (0.20..0.38).contains(&near) => [0.17, 0.12, 0.08],
+            (near, Part::Body) if near < 0.20 => scale(tawny, 0.72),
+            (near, Part::Head | Part::Leg | Part::FarLeg | Part::Tail(_)) if near < 0.24 => [0.17, 0.12, 0.08],
             (_, Part::Ear | Part::Horn) => [0.18, 0.14, 0.11],
             _ => tawny,
         }
     }
 
     fn civet(&self, part: Part, spot: &Spot, x: f32, y: f32) -> Rgb {
-        let (grey, black) = ([0.60, 0.55, 0.46], [0.10, 0.09, 0.08]);
+        let (grey, black) = ([0.53, 0.48, 0.39], [0.10, 0.09, 0.08]);
         match part {
             Part::Tail(piece) if piece % 2 == 1 => black,
-            Part::Tail(_) => [0.72, 0.68, 0.60],
+            Part::Tail(_) => [0.62, 0.57, 0.48],
             Part::Leg | Part::FarLeg => scale(black, 1.6),
             Part::Head if spot.light < 0.95 => black,
             Part::Muzzle if spot.along > 0.45 => [0.82, 0.79, 0.73],
             Part::Muzzle => black,
-            Part::Body if spot.light > 1.0 || self.blotch(x / 0.075, y / 0.05) < 0.34 => black,
+            Part::Body if spot.light > 1.0 || self.blotch(x / 0.12, y / 0.055) < 0.30 => black,
             _ => grey,
         }
     }
@@ -357,7 +360,7 @@ impl Animal {
         let coat = [[0.40, 0.19, 0.10], [0.17, 0.14, 0.13], [0.28, 0.18, 0.12]][self.morph];
         match part {
             Part::Crest | Part::Horn => [0.86, 0.82, 0.74],
-            Part::Ear => [0.75, 0.70, 0.62],
+            Part::Ear => scale(coat, 1.5),
             Part::Leg | Part::FarLeg => [0.13, 0.10, 0.09],
             Part::Muzzle if spot.along > 0.85 => [0.45, 0.33, 0.29],
             Part::Muzzle => scale(coat, 0.6),

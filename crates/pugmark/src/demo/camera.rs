@@ -6,7 +6,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use pugmark_data::Random;
 
-use super::canvas::{Canvas, Rgb, cell, noise, scale};
+use super::canvas::{Canvas, Rgb, cell, noise};
 
 /// Year, month, day, hour, minute, second, by the camera's clock.
 pub(super) type Clock = [u32; 6];
@@ -16,13 +16,15 @@ pub(super) struct Camera {
     tint: Rgb,
     contrast: f32,
     exposure: f32,
-    /// How strongly the sun falls through the leaves.
-    flecks: f32,
+    /// The light that falls through the leaves, over a wider picture: the sun moves along it.
+    flecks: Vec<f32>,
     /// Where the flash points, in picture widths, and how bright it is.
     flash: [f32; 2],
     style: usize,
-    seed: u32,
 }
+
+/// How far the sun's flecks move in a day, in pixels.
+const SUN_PATH: usize = 256;
 
 /// What differs from one trigger to the next.
 pub(super) struct Moment {
@@ -36,46 +38,55 @@ pub(super) struct Moment {
 }
 
 impl Camera {
-    pub(super) fn new(random: &mut Random) -> Self {
-        let warmth = random.uniform() - 0.5;
+    pub(super) fn new(random: &mut Random, width: usize, height: usize) -> Self {
+        let (warmth, seed) = (random.uniform() - 0.5, random.next_u64() as u32);
+        let strength = 1.5 * random.uniform().powi(2);
+        let wide = width + SUN_PATH;
+        let fleck = |index: usize| {
+            let (x, y) = ((index % wide) as f32, (index / wide) as f32);
+            strength * ((noise(x / 19.0, y / 12.0, seed, 3) - 0.58) * 9.0).clamp(0.0, 1.0)
+        };
         Self {
             tint: [1.0 + 0.22 * warmth, 1.0 + 0.12 * (random.uniform() - 0.5), 1.0 - 0.26 * warmth],
-            contrast: 0.85 + 0.45 * random.uniform(),
-            exposure: 0.85 + 0.5 * random.uniform(),
-            flecks: random.uniform().powi(2) * 1.6,
-            flash: [0.3 + 0.4 * random.uniform(), 0.7 + 0.8 * random.uniform()],
+            contrast: 0.85 + 0.35 * random.uniform(),
+            exposure: 1.15 + 0.6 * random.uniform(),
+            flecks: (0..wide * height).map(fleck).collect(),
+            flash: [0.3 + 0.4 * random.uniform(), 0.7 + 0.7 * random.uniform()],
             style: random.below(3),
-            seed: random.next_u64() as u32,
         }
     }
 
     /// The pixels of one frame, three bytes each, row by row.
     pub(super) fn expose(&self, scene: &Canvas, horizon: f32, moment: &Moment) -> Vec<u8> {
         let (w, h) = (scene.width as f32, scene.height as f32);
-        let minutes = (moment.clock[3] * 60 + moment.clock[4]) as f32;
-        // The sun moves on: other flecks by the hour, warm and dim at both ends of the day.
-        let height = (1.0 - ((minutes - 750.0) / 420.0).powi(2)).clamp(0.0, 1.0);
-        let sun = [1.0, 0.90 + 0.10 * height, 0.78 + 0.22 * height];
+        let minutes = moment.clock[3] * 60 + moment.clock[4];
+        // Warm and dim at both ends of the day, other flecks by the hour.
+        let height = (1.0 - ((minutes as f32 - 750.0) / 420.0).powi(2)).clamp(0.0, 1.0);
+        let gain = self.exposure * moment.weather;
+        let sun = [gain * self.tint[0], gain * self.tint[1] * (0.9 + 0.1 * height), gain * self.tint[2] * (0.78 + 0.22 * height)];
+        let path = minutes as usize * SUN_PATH / 1440;
+        // The flash is a cone and fades with the square of the distance.
+        let beam = |x: usize| self.flash[1] * (-2.2 * (x as f32 / w - self.flash[0]).powi(2)).exp();
+        let beam: Vec<f32> = (0..scene.width).map(beam).collect();
         let mut pixels = Vec::with_capacity(scene.rgb.len() * 3);
-        for (index, &colour) in scene.rgb.iter().enumerate() {
-            let (x, y) = ((index % scene.width) as f32, (index / scene.width) as f32);
-            let corner = ((x / w - 0.5).powi(2) + (y / h - 0.5).powi(2)) * 0.9;
-            let grain = cell(index as i32, 1, moment.grain) + cell(index as i32, 2, moment.grain) - 1.0;
-            let seen = if moment.night {
-                // Leaves and fur are bright in infrared. The flash fades with the square of the distance.
-                let grey = 0.35 * colour[0] + 0.55 * colour[1] + 0.10 * colour[2];
-                let near = ((scene.base[index] - horizon) / (h - horizon)).clamp(0.0, 1.0);
-                let beam = (-2.2 * (x / w - self.flash[0]).powi(2)).exp();
-                let light = self.flash[1] * beam * (0.10 + 1.5 * near) / (0.55 + near);
-                [grey * 1.9 * light + 0.05 * grain + 0.02; 3]
-            } else {
-                let fleck = noise(x / 19.0 + minutes * 0.1, y / 12.0, self.seed, 3);
-                let light = 0.72 + 0.2 * height + self.flecks * height * ((fleck - 0.58) * 9.0).clamp(0.0, 1.0);
-                let gain = light * self.exposure * moment.weather;
-                std::array::from_fn(|c| colour[c] * sun[c] * self.tint[c] * gain + 0.025 * grain)
-            };
-            for value in scale(seen, 1.0 - corner) {
-                pixels.push((255.0 * curve(value, self.contrast)) as u8);
+        for y in 0..scene.height {
+            let flecks = &self.flecks[y * (scene.width + SUN_PATH) + path..];
+            for x in 0..scene.width {
+                let index = y * scene.width + x;
+                let colour = scene.rgb[index];
+                let corner = 1.0 - 0.9 * ((x as f32 / w - 0.5).powi(2) + (y as f32 / h - 0.5).powi(2));
+                let grain = cell(index as i32, 1, moment.grain) + cell(index as i32, 2, moment.grain) - 1.0;
+                let seen = if moment.night {
+                    // Leaves and fur are bright in infrared.
+                    let grey = 0.35 * colour[0] + 0.55 * colour[1] + 0.10 * colour[2];
+                    let near = ((scene.base[index] - horizon) / (h - horizon)).clamp(0.0, 1.0);
+                    let light = beam[x] * (0.10 + 1.5 * near) / (0.55 + near);
+                    [grey * 1.9 * light + 0.05 * grain + 0.02; 3]
+                } else {
+                    let light = 0.72 + height * (0.2 + flecks[x]);
+                    std::array::from_fn(|c| colour[c] * sun[c] * light + 0.025 * grain)
+                };
+                pixels.extend(seen.map(|value| (255.0 * curve(value * corner, self.contrast)) as u8));
             }
         }
         self.stamp(&mut pixels, scene.width, moment);

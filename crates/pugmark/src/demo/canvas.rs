@@ -25,10 +25,12 @@ pub(super) fn noise(x: f32, y: f32, seed: u32, octaves: u32) -> f32 {
     let (mut sum, mut total, mut weight, mut pitch) = (0.0, 0.0, 1.0, 1.0);
     for octave in 0..octaves {
         let (px, py) = (x * pitch, y * pitch);
-        let (cx, cy) = (px.floor(), py.floor());
+        // Rounds down without a call; the arguments are small.
+        let floor = |v: f32| v as i32 - i32::from(v < 0.0);
+        let (ix, iy) = (floor(px), floor(py));
         let ease = |t: f32| t * t * (3.0 - 2.0 * t);
-        let (fx, fy) = (ease(px - cx), ease(py - cy));
-        let corner = |dx: i32, dy: i32| cell(cx as i32 + dx, cy as i32 + dy, seed + octave);
+        let (fx, fy) = (ease(px - ix as f32), ease(py - iy as f32));
+        let corner = |dx: i32, dy: i32| cell(ix + dx, iy + dy, seed.wrapping_add(octave));
         let top = corner(0, 0) + (corner(1, 0) - corner(0, 0)) * fx;
         let bottom = corner(0, 1) + (corner(1, 1) - corner(0, 1)) * fx;
         sum += weight * (top + (bottom - top) * fy);

@@ -105,7 +105,7 @@ impl Scene {
         let (w, h) = (width as f32, height as f32);
         let horizon = h * (0.26 + 0.2 * random.uniform());
         let tilt = 0.16 * (random.uniform() - 0.5);
-        let hue = std::array::from_fn(|_| 0.85 + 0.3 * random.uniform());
+        let hue: Rgb = std::array::from_fn(|_| 0.85 + 0.3 * random.uniform());
         let tone = |colour: Rgb| -> Rgb { std::array::from_fn(|c| colour[c] * hue[c]) };
         let ground = scale(tone(habitat.ground), 0.8 + 0.4 * random.uniform());
         let path = (w * (0.25 + 0.5 * random.uniform()), w * (0.12 + 0.12 * random.uniform()));
@@ -169,16 +169,16 @@ impl Scene {
         let (w, h) = (self.canvas.width as f32, self.canvas.height as f32);
         let near = random.uniform().powf(0.8);
         let from = [w * random.uniform(), self.horizon + 6.0 + near * (h - self.horizon)];
-        let length = h / 240.0 * (1.5 + 6.5 * near) * (0.5 + random.uniform());
+        let length = h / 240.0 * (2.0 + 7.0 * near) * (0.5 + random.uniform());
         let angle = std::f32::consts::TAU * random.uniform();
         let to = [from[0] + length * angle.cos(), from[1] + 0.4 * length * angle.sin()];
         let colour = scale(mix(colours[0], colours[1], random.uniform()), 0.7 + 0.5 * random.uniform());
         let radii = [length * 0.17, length * 0.04];
-        self.canvas.figure(&[Limb { from, to, radii }], from[1], (0.0, 1.0), |_| colour);
+        self.canvas.figure(&[Limb { from, to, radii }], from[1] + length, (0.0, 1.0), |_| colour);
     }
 
     fn trunk(&mut self, random: &mut Random, [x, y]: [f32; 2], size: f32, bark: Rgb, near: bool) {
-        let radius = size * (6.0 + 14.0 * random.uniform()) * if near { 1.5 } else { 1.0 };
+        let radius = size * (4.0 + 12.0 * random.uniform()) * if near { 1.5 } else { 1.0 };
         let lean = self.canvas.height as f32 * 0.3 * (random.uniform() - 0.5);
         let top = [x + lean, -20.0];
         let mut limbs = vec![Limb { from: [x, y - radius], to: top, radii: [radius, radius * 0.75] }];

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pugmark_data::Random;
 use rayon::prelude::*;
 
-use super::animals::{Animal, BLANK, CLASSES, Individual, Part};
+use super::animals::{Animal, BLANK, CLASSES, Individual};
 use super::camera::{Camera, Clock, Moment, jpeg};
-use super::canvas::{Canvas, Limb, scale};
+use super::canvas::{Canvas, Limb};
 use super::scene::Scene;
 
 /// What to draw. Equal settings give equal files.
@@ -52,6 +52,10 @@ pub(crate) struct World {
 
 /// Share of the photos of a class that are taken at night, in the order of the classes.
 const NIGHT: [f32; 8] = [0.25, 0.05, 0.4, 0.9, 0.4, 0.5, 0.1, 0.8];
+/// From where an animal sets the camera off, on the way from the horizon (0) to the lower edge (1): the smaller, the
+/// nearer.
+const FARTHEST_TRIGGER: [f32; 8] = [0.12, 0.35, 0.0, 0.25, 0.10, 0.12, 0.25, 0.5];
+const NEAREST_TRIGGER: f32 = 0.86;
 /// How common a class is where it is nobody's favourite.
 const COMMON: [f32; 8] = [1.5, 1.0, 1.2, 1.4, 0.7, 1.2, 1.5, 1.2];
 /// How much more often a site sees its favourites.
@@ -89,7 +93,7 @@ pub(crate) fn write_world(
         .into_par_iter()
         .map(|site| {
             let random = &mut Random::new(settings.seed, site as u64, "site");
-            (Scene::draw(random, width, height), Camera::new(random))
+            (Scene::draw(random, width, height), Camera::new(random, width, height))
         })
         .collect();
 
@@ -200,7 +204,7 @@ fn snap(site: usize, class: usize, random: &mut Random, frames: &mut Vec<Frame>)
     let facing = if random.uniform() < 0.5 { -1.0 } else { 1.0 };
     let heading = facing * (0.7 + 0.3 * random.uniform());
     let mut x = 0.15 + 0.7 * random.uniform();
-    let y = 0.12 + 0.72 * random.uniform();
+    let y = NEAREST_TRIGGER + (FARTHEST_TRIGGER[class] - NEAREST_TRIGGER) * random.uniform();
     let mut phase = random.uniform();
     let speed = if random.uniform() < 0.35 { 0.0 } else { 0.03 + 0.09 * random.uniform() };
     let drift = [random.below(5) as i32 - 2, random.below(5) as i32 - 2];
@@ -250,7 +254,7 @@ fn stand(canvas: &mut Canvas, animal: &Animal, foot: [f32; 2], metre: f32, frame
     canvas.shadow([foot[0], foot[1] + 0.02 * metre], [0.55 * metre, 0.12 * metre], if night { 0.3 } else { 0.55 });
     canvas.figure(&limbs, foot[1], (0.035 * metre, 1.0), |spot| {
         let x = (spot.x - foot[0]) / (metre * frame.heading) + middle;
-        scale(animal.coat(spot, x, (foot[1] - spot.y) / metre, night), 1.0)
+        animal.coat(spot, x, (foot[1] - spot.y) / metre, night)
     });
 }
 

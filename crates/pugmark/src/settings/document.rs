@@ -2,7 +2,7 @@
 
 use clap::builder::ValueParser;
 use clap::{Arg, Args, Command};
-use super::DataSettings as TrainSettings;
+use pugmark_train::TrainSettings;
 use serde::Serialize;
 use toml::Table;
 

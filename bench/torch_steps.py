@@ -1,0 +1,46 @@
+"""Training steps of a torchvision network on synthetic data; prints one JSON object, as `pugmark bench --json` does."""
+
+import argparse
+import json
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+import torchvision
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    layout = torch.channels_last if arguments.channels_last else torch.contiguous_format
+    model = torchvision.models.get_model(arguments.model, weights=None).to(memory_format=layout).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
+    input = torch.randn(arguments.batch, 3, arguments.size, arguments.size).contiguous(memory_format=layout)
+    labels = torch.randint(0, 1000, (arguments.batch,))
+
+    seconds = []
+    for _ in range(arguments.warmup + arguments.steps):
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        F.cross_entropy(model(input), labels).backward()
+        optimizer.step()
+        seconds.append(time.perf_counter() - start)
+    print(json.dumps({"images_per_sec": arguments.batch / statistics.median(seconds[arguments.warmup :])}))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="resnet18")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--warmup", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--channels-last", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

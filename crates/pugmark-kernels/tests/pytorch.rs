@@ -1,0 +1,334 @@
+//! Every operator against PyTorch, which computed in float64 and rounded once; see `fixtures/README.md`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use pugmark_kernels::*;
+use safetensors::{Dtype, SafeTensors};
+
+/// Ours sum up to a few hundred products in f32: 1e-5 of the largest value is a few of its last places.
+const TOLERANCE: f32 = 1e-5;
+
+struct Fixture(Vec<u8>);
+
+impl Fixture {
+    fn open(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
+        Self(std::fs::read(folder.join(format!("{name}.safetensors"))).unwrap())
+    }
+
+    fn cases(&self) -> Vec<Case<'_>> {
+        let file = SafeTensors::deserialize(&self.0).unwrap();
+        let names: BTreeSet<&str> = file.names().into_iter().map(|n| n.split('.').next().unwrap()).collect();
+        assert!(!names.is_empty());
+        names
+            .into_iter()
+            .map(|name| Case { fixture: self, name: name.into(), tolerance: TOLERANCE })
+            .collect()
+    }
+}
+
+struct Case<'a> {
+    fixture: &'a Fixture,
+    name: String,
+    tolerance: f32,
+}
+
+impl Case<'_> {
+    fn find(&self, tensor: &str) -> Option<(Vec<usize>, Vec<f32>)> {
+        let file = SafeTensors::deserialize(&self.fixture.0).unwrap();
+        let tensor = file.tensor(&format!("{}.{tensor}", self.name)).ok()?;
+        let data = tensor.data();
+        let values = match tensor.dtype() {
+            Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
+            Dtype::I64 => {
+                data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f32).collect()
+            }
+            other => panic!("{other:?}"),
+        };
+        Some((tensor.shape().to_vec(), values))
+    }
+
+    fn values(&self, tensor: &str) -> Vec<f32> {
+        self.find(tensor).unwrap_or_else(|| panic!("{} has no {tensor}", self.name)).1
+    }
+
+    fn scalar(&self, tensor: &str) -> f32 {
+        self.values(tensor)[0]
+    }
+
+    /// An NCHW tensor as padded NHWC, its border zero.
+    fn planes(&self, tensor: &str, border: usize) -> (usize, Plane, Vec<f32>) {
+        let (shape, values) = self.find(tensor).unwrap();
+        let [images, channels, height, width] = shape[..] else { panic!("{tensor}: {shape:?}") };
+        let plane = Plane { height, width, channels, border };
+        let mut padded = vec![0.0; images * plane.len()];
+        for (index, value) in values.into_iter().enumerate() {
+            padded[position(&plane, index)] = value;
+        }
+        (images, plane, padded)
+    }
+
+    /// Compares padded NHWC with an NCHW tensor, and the border with zero.
+    #[track_caller]
+    fn check_planes(&self, tensor: &str, plane: &Plane, found: &[f32]) {
+        let expected = self.values(tensor);
+        let interior: Vec<f32> = (0..expected.len()).map(|i| found[position(plane, i)]).collect();
+        self.check(tensor, &interior, &expected);
+        let sum = |values: &[f32]| values.iter().map(|v| f64::from(v.abs())).sum::<f64>();
+        assert!(
+            (sum(found) - sum(&interior)).abs() <= 1e-9,
+            "{} {tensor}: the border is not zero",
+            self.name
+        );
+    }
+
+    #[track_caller]
+    fn check(&self, tensor: &str, found: &[f32], expected: &[f32]) {
+        assert_eq!(found.len(), expected.len());
+        let scale = expected.iter().fold(1.0_f32, |m, v| m.max(v.abs()));
+        for (f, e) in found.iter().zip(expected) {
+            let isa = Isa::active();
+            assert!(
+                (f - e).abs() <= self.tolerance * scale,
+                "{} {tensor} on {isa}: {f} against {e}",
+                self.name
+            );
+        }
+    }
+
+    #[track_caller]
+    fn check_values(&self, tensor: &str, found: &[f32]) {
+        self.check(tensor, found, &self.values(tensor));
+    }
+}
+
+/// Where the NCHW entry `index` lies in padded NHWC.
+fn position(plane: &Plane, index: usize) -> usize {
+    let (rest, x) = (index / plane.width, index % plane.width);
+    let (rest, y) = (rest / plane.height, rest % plane.height);
+    let (image, channel) = (rest / plane.channels, rest % plane.channels);
+    image * plane.len() + plane.offset(y, x) + channel
+}
+
+/// Poison: what a kernel does not write shows up in every sum.
+fn poisoned(images: usize, plane: &Plane) -> Vec<f32> {
+    vec![f32::NAN; images * plane.len()]
+}
+
+fn hwio(shape: &ConvShape, oihw: &[f32]) -> Vec<f32> {
+    let (taps, i, o) = (shape.kernel.0 * shape.kernel.1, shape.in_channels, shape.out_channels);
+    let mut values = vec![0.0; oihw.len()];
+    for (index, &value) in oihw.iter().enumerate() {
+        let (out, input, tap) = (index / taps / i, index / taps % i, index % taps);
+        values[(tap * i + input) * o + out] = value;
+    }
+    values
+}
+
+fn each(fixture: &str, run: impl Fn(&mut Case<'_>)) {
+    let fixture = Fixture::open(fixture);
+    for isa in Isa::available() {
+        with_isa(isa, || fixture.cases().iter_mut().for_each(&run));
+    }
+}
+
+#[test]
+fn convolution() {
+    each("op_conv2d", |case| {
+        let (weight_shape, weight) = case.find("weight").unwrap();
+        let [out_channels, in_channels, height, width] = weight_shape[..] else { panic!() };
+        let (stride, padding) = (case.scalar("stride") as usize, case.scalar("padding") as usize);
+        let shape = ConvShape { kernel: (height, width), stride, padding, in_channels, out_channels };
+        let weight = hwio(&shape, &weight);
+        let (images, xp, x) = case.planes("input", shape.input_border());
+        let (_, dyp, dy) = case.planes("grad_output", shape.gradient_border());
+        let yp = Plane { border: 1, ..dyp };
+
+        let mut packed = vec![0.0; packed_len_forward(&shape)];
+        pack_forward(&shape, &weight, &mut packed);
+        let bias = case.find("bias").map(|(_, bias)| bias);
+        let epilogue = Epilogue { bias: bias.as_deref(), ..Epilogue::default() };
+        let mut y = poisoned(images, &yp);
+        conv2d_forward(&shape, images, &x, xp, &packed, &mut y, yp, &epilogue, None);
+        case.check_planes("output", &yp, &y);
+
+        let mut packed = vec![0.0; packed_len_backward(&shape)];
+        pack_backward(&shape, &weight, &mut packed);
+        let mut dx = poisoned(images, &xp);
+        conv2d_backward_data(&shape, images, &dy, dyp, &packed, &mut dx, xp, false);
+        case.check_planes("grad_input", &xp, &dx);
+
+        let mut dw = vec![f32::NAN; weight.len()];
+        conv2d_backward_weight(&shape, images, &x, xp, &dy, dyp, &mut dw);
+        case.check("grad_weight", &dw, &hwio(&shape, &case.values("grad_weight")));
+        if bias.is_some() {
+            let mut db = vec![f32::NAN; out_channels];
+            channel_sum(images, &dy, dyp, &mut db);
+            case.check_values("grad_bias", &db);
+        }
+    });
+}
+
+#[test]
+fn batch_norm() {
+    each("op_batch_norm", |case| {
+        let training = case.name.starts_with("train");
+        let (images, xp, x) = case.planes("input", 1);
+        let (_, dyp, dy) = case.planes("grad_output", 0);
+        let (gamma, beta, eps) = (case.values("weight"), case.values("bias"), case.scalar("eps"));
+        let count = images * xp.pixels();
+        let (mut mean, mut var) = (case.values("running_mean"), case.values("running_var"));
+        if training {
+            let mut stats = ChannelStats::new(xp.channels);
+            channel_stats(images, &x, xp, &mut stats);
+            stats.finish(count, &mut mean, &mut var);
+            let momentum = case.scalar("momentum");
+            let unbiased = count as f32 / (count as f32 - 1.0);
+            let blend = |running: Vec<f32>, batch: &[f32], factor: f32| -> Vec<f32> {
+                running.iter().zip(batch).map(|(r, b)| r + momentum * (b * factor - r)).collect()
+            };
+            case.check_values("running_mean_after", &blend(case.values("running_mean"), &mean, 1.0));
+            case.check_values("running_var_after", &blend(case.values("running_var"), &var, unbiased));
+        }
+        if training {
+            // The variance is a difference of squares: it keeps f32's precision less mean^2 / variance.
+            let loss = mean.iter().zip(&var).map(|(m, v)| m * m / v).fold(0.0, f32::max);
+            case.tolerance = TOLERANCE.max(f32::EPSILON * loss);
+        }
+        let invstd: Vec<f32> = var.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();
+        let scale: Vec<f32> = gamma.iter().zip(&invstd).map(|(g, i)| g * i).collect();
+        let shift: Vec<f32> = (0..scale.len()).map(|c| beta[c] - mean[c] * scale[c]).collect();
+        let mut y = poisoned(images, &xp);
+        scale_shift(images, &x, xp, &scale, &shift, None, false, &mut y, xp);
+        case.check_planes("output", &xp, &y);
+
+        let (mut sum_g, mut sum_gx) = (vec![f32::NAN; xp.channels], vec![f32::NAN; xp.channels]);
+        batch_norm_backward_reduce(images, &dy, dyp, None, &x, xp, &mean, &invstd, &mut sum_g, &mut sum_gx);
+        case.check_values("grad_bias", &sum_g);
+        case.check_values("grad_weight", &sum_gx);
+        let mut dx = poisoned(images, &xp);
+        batch_norm_backward_apply(
+            images, &dy, dyp, None, &x, xp, &mean, &invstd, &gamma, &sum_g, &sum_gx, !training, &mut dx, xp,
+            None,
+        );
+        case.check_planes("grad_input", &xp, &dx);
+    });
+}
+
+#[test]
+fn relu_and_add() {
+    each("op_relu", |case| {
+        let (images, xp, x) = case.planes("input", 0);
+        let (_, dyp, dy) = case.planes("grad_output", 2);
+        let yp = Plane { border: 1, ..xp };
+        let (mut y, mut dx) = (poisoned(images, &yp), poisoned(images, &xp));
+        relu_forward(images, &x, xp, &mut y, yp);
+        case.check_planes("output", &yp, &y);
+        relu_backward(images, &dy, dyp, &y, yp, &mut dx, xp, false);
+        case.check_planes("grad_input", &xp, &dx);
+    });
+    each("op_add", |case| {
+        let ((images, ap, a), (_, bp, b)) = (case.planes("input", 0), case.planes("other", 2));
+        let (_, dyp, dy) = case.planes("grad_output", 1);
+        let (mut y, mut da) = (poisoned(images, &bp), poisoned(images, &ap));
+        add_forward(images, &a, ap, &b, bp, false, &mut y, bp);
+        case.check_planes("output", &bp, &y);
+        copy_plane(images, &dy, dyp, &mut da, ap);
+        case.check_planes("grad_input", &ap, &da);
+        let mut db = vec![0.0; b.len()];
+        accumulate(images, &dy, dyp, &mut db, bp);
+        case.check_planes("grad_other", &bp, &db);
+    });
+}
+
+#[test]
+fn pooling() {
+    each("op_max_pool2d", |case| {
+        let [kernel, stride, padding] =
+            ["kernel", "stride", "padding"].map(|name| case.scalar(name) as usize);
+        let shape = PoolShape { kernel, stride, padding };
+        let (images, xp, x) = case.planes("input", padding);
+        let (_, dyp, dy) = case.planes("grad_output", 1);
+        let mut y = poisoned(images, &dyp);
+        let mut argmax = vec![0; images * dyp.pixels() * dyp.channels];
+        max_pool_forward(&shape, images, &x, xp, &mut y, dyp, Some(&mut argmax));
+        case.check_planes("output", &dyp, &y);
+        let mut dx = poisoned(images, &xp);
+        max_pool_backward(&shape, images, &dy, dyp, &argmax, &mut dx, xp);
+        case.check_planes("grad_input", &xp, &dx);
+    });
+    each("op_global_average_pool", |case| {
+        let (images, xp, x) = case.planes("input", 1);
+        let mut y = vec![f32::NAN; images * xp.channels];
+        global_avg_pool_forward(images, &x, xp, &mut y);
+        case.check_values("output", &y);
+        let mut dx = poisoned(images, &xp);
+        global_avg_pool_backward(images, &case.values("grad_output"), &mut dx, xp);
+        case.check_planes("grad_input", &xp, &dx);
+    });
+}
+
+#[test]
+fn linear() {
+    each("op_linear", |case| {
+        let (shape, weight) = case.find("weight").unwrap();
+        let (out, inp) = (shape[0], shape[1]);
+        let layout = ConvShape { kernel: (1, 1), stride: 1, padding: 0, in_channels: inp, out_channels: out };
+        let weight = hwio(&layout, &weight);
+        let (x, dy) = (case.values("input"), case.values("grad_output"));
+        let n = x.len() / inp;
+        let bias = case.find("bias").map(|(_, bias)| bias);
+        let (mut y, mut dx, mut dw) =
+            (vec![f32::NAN; n * out], vec![f32::NAN; n * inp], vec![f32::NAN; inp * out]);
+        linear_forward(n, inp, out, &x, &weight, bias.as_deref(), &mut y);
+        case.check_values("output", &y);
+        linear_backward_data(n, inp, out, &dy, &weight, &mut dx);
+        case.check_values("grad_input", &dx);
+        linear_backward_weight(n, inp, out, &x, &dy, &mut dw);
+        case.check("grad_weight", &dw, &hwio(&layout, &case.values("grad_weight")));
+    });
+}
+
+#[test]
+fn cross_entropy_loss() {
+    each("op_cross_entropy", |case| {
+        let (shape, logits) = case.find("logits").unwrap();
+        let labels: Vec<u32> = case.values("labels").iter().map(|&l| l as u32).collect();
+        let class_weights = case.find("class_weights").map(|(_, weights)| weights);
+        let label_smoothing = case.scalar("label_smoothing");
+        let loss = CrossEntropy { label_smoothing, class_weights: class_weights.as_deref() };
+        let mut gradient = vec![f32::NAN; logits.len()];
+        let value = cross_entropy(shape[0], shape[1], &logits, &labels, &loss, Some(&mut gradient));
+        case.check_values("loss", &[value as f32]);
+        case.check_values("grad_logits", &gradient);
+    });
+}
+
+#[test]
+fn optimisers() {
+    each("optimizers", |case| {
+        let mut parameter = case.values("parameter_0");
+        let gradients = case.values("gradients");
+        let (mut a, mut b) = (vec![0.0; parameter.len()], vec![0.0; parameter.len()]);
+        for (index, gradient) in gradients.chunks(parameter.len()).enumerate() {
+            let step = index as u64 + 1;
+            let sgd = |momentum, weight_decay, nesterov| Sgd { lr: 0.1, momentum, weight_decay, nesterov };
+            match case.name.as_str() {
+                "adamw" => {
+                    let adamw = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 };
+                    adamw_step(&adamw, step, &mut parameter, gradient, &mut a, &mut b);
+                    case.check_values(&format!("exp_avg_{step}"), &a);
+                    case.check_values(&format!("exp_avg_sq_{step}"), &b);
+                }
+                "sgd" => sgd_step(&sgd(0.9, 1e-4, false), step == 1, &mut parameter, gradient, &mut a),
+                "sgd_nesterov" => {
+                    sgd_step(&sgd(0.9, 1e-4, true), step == 1, &mut parameter, gradient, &mut a)
+                }
+                "sgd_plain" => sgd_step(&sgd(0.0, 0.0, false), step == 1, &mut parameter, gradient, &mut a),
+                other => panic!("no test for {other}"),
+            }
+            case.check_values(&format!("parameter_{step}"), &parameter);
+        }
+    });
+}

@@ -1,0 +1,201 @@
+//! A classifier, measured on labelled photos.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use pugmark_data::{Dataset, Item, Part, ReadOptions, Split};
+use pugmark_engine::Cpu;
+use pugmark_eval::{Evaluation, evaluate};
+use pugmark_model::{Classifier, ModelCard, RunFolder};
+use serde::Serialize;
+
+use super::data;
+use crate::arguments::EvalArguments;
+use crate::error::{ExitStatus, WrongCall};
+use crate::interrupt;
+use crate::printer::Printer;
+use crate::settings::{DataSettings, InferenceSettings, ReadSettings, Sources};
+
+/// What is measured.
+struct Subject {
+    data: Dataset,
+    /// The samples used.
+    indices: Vec<usize>,
+    part: Option<Part>,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    run: &'a Path,
+    data: &'a Path,
+    /// The part of the data set; none for all of it.
+    part: Option<Part>,
+    architecture: String,
+    epoch: u32,
+    /// How train and validation were parted when the model was trained.
+    split: &'a str,
+    #[serde(flatten)]
+    evaluation: Evaluation,
+    /// Photos that end early; they count.
+    truncated: usize,
+    /// Photos that cannot be decoded; they do not count.
+    broken: Vec<Broken>,
+}
+
+#[derive(Serialize)]
+struct Broken {
+    id: String,
+    reason: String,
+}
+
+pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    let sources = Sources::new(arguments.config.config.as_deref())?;
+    let InferenceSettings { batch_size, threads, loader_threads } = sources.resolve(&arguments.inference)?.settings;
+    let read: ReadSettings = sources.resolve(&arguments.read)?.settings;
+    // The values of --part are those that a part is read from.
+    let part = arguments.part.as_deref().and_then(|part| part.parse().ok());
+    data::exists(&arguments.run, "run or model")?;
+    let engine = Cpu::new(threads)?;
+    let mut classifier = Classifier::open(&arguments.run, &engine, batch_size)?;
+    let card = classifier.card().clone();
+    let subject = match &arguments.dataset {
+        Some(data) => other_data(data, read, part, printer)?,
+        None => own_data(&arguments.run, part, &card, printer)?,
+    };
+
+    let stop = interrupt::stop_flag()?;
+    let mut progress = printer.progress("photos", subject.indices.len() as u64);
+    let (mut labels, mut probabilities) = (Vec::new(), Vec::new());
+    let (mut truncated, mut broken, mut done) = (0, Vec::new(), 0);
+    classifier.predict(items(&subject, &card)?, loader_threads, &mut |prediction| {
+        match (prediction.outcome, prediction.class) {
+            (Ok(row), Some(class)) => {
+                labels.push(class);
+                probabilities.extend(row);
+                truncated += usize::from(prediction.truncated);
+            }
+            (Err(reason), _) => broken.push(Broken { id: prediction.id, reason }),
+            // Only labelled photos were asked for.
+            (Ok(_), None) => {}
+        }
+        done += 1;
+        progress.set_with_rate(done, "photos");
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    drop(progress);
+    if stop.load(Ordering::Relaxed) {
+        return Ok(ExitStatus::Interrupted);
+    }
+    for Broken { id, reason } in &broken {
+        printer.warning(&format!("left out: {id}: {reason}"));
+    }
+    let report = Report {
+        run: &arguments.run,
+        data: &subject.data.root,
+        part: subject.part,
+        architecture: card.architecture.to_string(),
+        epoch: card.epoch,
+        split: &card.split_how,
+        evaluation: evaluate(&card.classes, &labels, &probabilities)?,
+        truncated,
+        broken,
+    };
+    if arguments.json {
+        printer.json(&report)?;
+    } else {
+        printer.result(&table(&report, arguments.dataset.is_none()))?;
+    }
+    Ok(ExitStatus::Done)
+}
+
+/// Another data set: all of it, or the part that its folders or its column name.
+fn other_data(data: &Path, read: ReadSettings, part: Option<Part>, printer: &Printer) -> anyhow::Result<Subject> {
+    let ReadSettings { photos, skip_missing } = read;
+    let data = data::read(data, &ReadOptions { photos, skip_missing, allow_empty_class: true }, printer)?;
+    let indices = data.samples.iter().enumerate().filter(|(_, sample)| sample.class.is_some());
+    let indices: Vec<_> = indices.filter(|(_, sample)| part.is_none() || sample.part == part).map(|(i, _)| i).collect();
+    if indices.is_empty()
+        && let Some(part) = part
+    {
+        return Err(WrongCall::new(format!("{} names no labelled photo of its {part} part", data.root.display()))
+            .with_hint("leave --part out to measure on all labelled photos")
+            .into());
+    }
+    Ok(Subject { data, indices, part })
+}
+
+/// A part of the data that the run was trained on.
+fn own_data(run: &Path, part: Option<Part>, card: &ModelCard, printer: &Printer) -> anyhow::Result<Subject> {
+    let name_data = || format!("name a data set: `pugmark eval {} DATA`", run.display());
+    if !run.is_dir() {
+        return Err(WrongCall::new(format!("{} is a model file and has no data of its own", run.display()))
+            .with_hint(name_data())
+            .into());
+    }
+    let folder = RunFolder::open(run)?;
+    let config = folder.config();
+    let DataSettings { data, read: ReadSettings { photos, skip_missing }, allow_empty_class } =
+        Sources::new(Some(&config))?.stored_data()?;
+    let data = data.ok_or_else(|| {
+        WrongCall::new(format!("{}: the setting `data` is missing", config.display())).with_hint(name_data())
+    })?;
+    let data = data::read(&data, &ReadOptions { photos, skip_missing, allow_empty_class }, printer)?;
+    if data.hash() != card.data_hash {
+        printer.warning("photos or labels have changed since the training");
+    }
+    let part = part.unwrap_or(Part::Val);
+    let indices = Split::from_csv(&folder.split(), &data)?.indices(part);
+    if indices.is_empty() {
+        return Err(WrongCall::new(format!("the run has no {part} part"))
+            .with_hint("train with `--test 0.2` or the like to keep a test part")
+            .into());
+    }
+    Ok(Subject { data, indices, part: Some(part) })
+}
+
+/// The photos with their classes as the model numbers them.
+fn items(subject: &Subject, card: &ModelCard) -> anyhow::Result<Vec<Item>> {
+    let classes: Vec<Option<usize>> =
+        subject.data.classes.iter().map(|name| card.classes.iter().position(|known| known == name)).collect();
+    let mut unknown: Vec<String> = Vec::new();
+    let mut items = Vec::new();
+    for &index in &subject.indices {
+        let sample = &subject.data.samples[index];
+        let Some(class) = sample.class else { continue };
+        if classes[class].is_none() && !unknown.contains(&subject.data.classes[class]) {
+            unknown.push(subject.data.classes[class].clone());
+        }
+        items.push(Item { id: sample.id.clone(), path: sample.path.clone(), class: classes[class] });
+    }
+    if unknown.is_empty() {
+        return Ok(items);
+    }
+    unknown.sort();
+    Err(anyhow::Error::msg(format!("the model does not know the classes {}", data::some(&unknown))).context(
+        WrongCall::new("data set and model do not fit").with_hint(format!("the model knows {}", data::some(&card.classes))),
+    ))
+}
+
+fn table(report: &Report<'_>, own: bool) -> String {
+    let what = match (report.part, own) {
+        (Some(part), true) => format!("the {part} part of the run's own data"),
+        (Some(part), false) => format!("the {part} part"),
+        (None, _) => "all labelled photos".to_owned(),
+    };
+    let mut text = format!(
+        "{} (epoch {} of {}) on {what}: {}\n",
+        report.architecture,
+        report.epoch,
+        report.run.display(),
+        report.data.display()
+    );
+    if own && report.part == Some(Part::Val) {
+        text.push_str("The best epoch was chosen on these photos: expect a little less on others.\n");
+    }
+    if own && report.split == "random" {
+        text.push_str("The split was random: photos of one place are in every part; expect less at new places.\n");
+    }
+    text + "\n" + &report.evaluation.table()
+}
+

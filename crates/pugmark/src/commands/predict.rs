@@ -1,0 +1,132 @@
+//! Photos in, classes out.
+
+mod rows;
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use pugmark_data::{Item, photos_below};
+use pugmark_engine::Cpu;
+use pugmark_model::{Classifier, write_atomic_with};
+
+use super::data;
+use crate::arguments::PredictArguments;
+use crate::error::{ExitStatus, WrongCall};
+use crate::interrupt;
+use crate::printer::Printer;
+use crate::settings::{InferenceSettings, Sources};
+
+/// How many photos were done, and how.
+#[derive(Default)]
+struct Count {
+    done: usize,
+    broken: usize,
+    truncated: usize,
+}
+
+pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    let sources = Sources::new(arguments.config.config.as_deref())?;
+    let InferenceSettings { batch_size, threads, loader_threads } = sources.resolve(&arguments.inference)?.settings;
+    data::exists(&arguments.run, "run or model")?;
+    if let Some(out) = &arguments.out
+        && out.exists()
+        && !arguments.overwrite
+    {
+        return Err(WrongCall::new(format!("{} exists", out.display()))
+            .with_hint("`--overwrite` replaces it, another `--out` keeps it")
+            .into());
+    }
+    let items = items(&arguments.sources)?;
+    let photos = items.len();
+    let engine = Cpu::new(threads)?;
+    let mut classifier = Classifier::open(&arguments.run, &engine, batch_size.min(photos.max(1)))?;
+    let classes = classifier.card().classes.clone();
+    let stop = interrupt::stop_flag()?;
+    let work = |line: &mut dyn FnMut(&str) -> anyhow::Result<()>, form: rows::Form| {
+        predict(&mut classifier, items, loader_threads, &stop, printer, &mut |prediction| {
+            line(&form.row(&classes, prediction)?)
+        })
+    };
+
+    let one = photos == 1 && arguments.sources[0].is_file();
+    let stdout = &mut |line: &str| printer.result(line);
+    let count = match &arguments.out {
+        None if arguments.json => work(stdout, rows::Form::Json)?,
+        None if one => work(stdout, rows::Form::Top)?,
+        None => {
+            stdout(&rows::header(&classes)?)?;
+            work(stdout, rows::Form::Csv)?
+        }
+        Some(out) => write_atomic_with(out, |file| {
+            let mut line = |line: &str| Ok(writeln!(file, "{line}")?);
+            line(&rows::header(&classes)?)?;
+            work(&mut line, rows::Form::Csv)
+        })
+        .with_context(|| format!("cannot write {}", out.display()))?,
+    };
+    Ok(end(&count, photos, arguments.out.as_deref(), one, &stop, printer))
+}
+
+/// Says what came of it.
+fn end(
+    count: &Count,
+    photos: usize,
+    out: Option<&Path>,
+    one: bool,
+    stop: &AtomicBool,
+    printer: &Printer,
+) -> ExitStatus {
+    let Count { done, broken, truncated } = *count;
+    if done < photos && stop.load(Ordering::Relaxed) {
+        printer.warning(&format!("interrupted: {done} of {photos} photos are done"));
+        return ExitStatus::Interrupted;
+    }
+    if !one {
+        let out = out.map_or_else(String::new, |out| format!(", written to {}", out.display()));
+        printer.note(&format!("{done} photos{out}: {broken} cannot be read, {truncated} are cut off"));
+    }
+    if broken == done { ExitStatus::Failed } else { ExitStatus::Done }
+}
+
+/// Every photo that `sources` name, in their order. Below one folder, the id is the path below it; otherwise the path.
+fn items(sources: &[PathBuf]) -> anyhow::Result<Vec<Item>> {
+    let mut items = Vec::new();
+    for source in sources {
+        data::exists(source, "photo or folder")?;
+        let root = if sources.len() == 1 && source.is_dir() { source.as_path() } else { Path::new("") };
+        items.extend(photos_below(source)?.into_iter().map(|path| {
+            let below = path.strip_prefix(root).unwrap_or(&path);
+            Item { id: below.to_string_lossy().replace('\\', "/"), path, class: None }
+        }));
+    }
+    Ok(items)
+}
+
+/// Runs the photos through the classifier and hands each prediction to `row`.
+fn predict(
+    classifier: &mut Classifier,
+    items: Vec<Item>,
+    threads: usize,
+    stop: &AtomicBool,
+    printer: &Printer,
+    row: &mut dyn FnMut(&pugmark_model::Prediction) -> anyhow::Result<()>,
+) -> anyhow::Result<Count> {
+    let mut progress = printer.progress("photos", items.len() as u64);
+    let mut count = Count::default();
+    let mut failed = None;
+    classifier.predict(items, threads, &mut |prediction| {
+        if let Err(error) = row(&prediction) {
+            failed = Some(error);
+            return ControlFlow::Break(());
+        }
+        count.done += 1;
+        count.broken += usize::from(prediction.outcome.is_err());
+        count.truncated += usize::from(prediction.truncated);
+        progress.set_with_rate(count.done as u64, "photos");
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    failed.map_or(Ok(count), Err)
+}

@@ -1,0 +1,113 @@
+//! From a data set to a run.
+
+mod observer;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use pugmark_data::ReadOptions;
+use pugmark_engine::Cpu;
+use pugmark_model::{RunFolder, write_atomic};
+use pugmark_train::{Mode, Outcome, TrainSettings, train};
+
+use super::data;
+use crate::arguments::TrainArguments;
+use crate::error::{ExitStatus, WrongCall};
+use crate::interrupt;
+use crate::printer::Printer;
+use crate::settings::{DataSettings, ReadSettings, Resolved, Sources};
+use observer::Progressing;
+
+pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    if arguments.use_cuda == Some(true) {
+        printer.note("there is no GPU engine yet: the CPU does the work");
+    }
+    let config = match &arguments.resume {
+        Some(run) => Some(RunFolder::open(run)?.config()),
+        None => arguments.config.config.clone(),
+    };
+    let sources = Sources::new(config.as_deref())?;
+    let DataSettings { data, read: ReadSettings { photos, skip_missing }, allow_empty_class } =
+        sources.resolve(&arguments.data)?.settings;
+    let settings = settings(&sources, arguments)?;
+    let data = arguments.dataset.clone().or(data).ok_or_else(|| {
+        WrongCall::new("no data set is named")
+            .with_hint("name one: `pugmark train DATA`, `PUGMARK_DATA`, or `data = \"...\"` in the configuration file")
+    })?;
+
+    let dataset = data::read(&data, &ReadOptions { photos, skip_missing, allow_empty_class }, printer)?;
+    let (out, mode) = match (&arguments.resume, &arguments.out) {
+        (Some(run), _) => (run.clone(), Mode::Resume),
+        (None, Some(out)) => (out.clone(), if arguments.overwrite { Mode::Overwrite } else { Mode::New }),
+        (None, None) => (free_run(&data), Mode::New),
+    };
+    let engine = Cpu::new(settings.threads)?;
+    let stop = interrupt::stop_flag()?;
+    let mut observer = Progressing::new(printer, &stop);
+    let outcome = train(&dataset, &settings, &out, mode, &engine, &stop, &mut observer)?;
+    drop(observer);
+
+    if outcome.interrupted {
+        printer.note(&format!(
+            "interrupted after {} of {} epochs; everything is saved\ngo on with: pugmark train --resume {}",
+            outcome.epochs_done,
+            settings.epochs,
+            out.display()
+        ));
+        return Ok(ExitStatus::Interrupted);
+    }
+    let folder = RunFolder::open(&out)?;
+    if let Some(models) = &arguments.model_dir {
+        copy_best(&folder, models)?;
+    }
+    printer.result(&summary(&outcome, &settings, &folder))?;
+    Ok(ExitStatus::Done)
+}
+
+/// The training's settings, checked; a bad value is told with the place it stands in.
+fn settings(sources: &Sources, arguments: &TrainArguments) -> Result<TrainSettings, WrongCall> {
+    let Resolved { settings, origins } = sources.resolve::<_, TrainSettings>(&arguments.training)?;
+    settings.validate().map_err(|error| {
+        let origin = origins.get(error.name).map_or_else(|| error.name.to_owned(), ToString::to_string);
+        WrongCall::new(format!("{origin} is {}: {}", error.value, error.why))
+    })?;
+    Ok(settings)
+}
+
+/// `runs/NAME-N` with the first free number.
+fn free_run(data: &Path) -> PathBuf {
+    // `.` and `..` have no name before they are resolved.
+    let resolved = data.canonicalize().unwrap_or_else(|_| data.to_owned());
+    let name = resolved.file_stem().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
+    let numbered = (1_u32..).map(|number| Path::new("runs").join(format!("{name}-{number}")));
+    numbered.skip_while(|folder| folder.exists()).next().unwrap_or_default()
+}
+
+fn copy_best(run: &RunFolder, folder: &Path) -> anyhow::Result<()> {
+    let copy = || -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        write_atomic(&folder.join("best.safetensors"), &std::fs::read(run.best())?)
+    };
+    copy().with_context(|| format!("cannot copy the best model to {}", folder.display()))
+}
+
+fn summary(outcome: &Outcome, settings: &TrainSettings, run: &RunFolder) -> String {
+    let mut lines = Vec::new();
+    if let Some(best) = &outcome.best {
+        lines.push(format!(
+            "best epoch {} of {}: validation accuracy {:.4}, log loss {:.4}",
+            best.epoch, settings.epochs, best.val_acc, best.val_loss
+        ));
+    }
+    if let Some(test) = &outcome.test {
+        lines.push(format!(
+            "test part: accuracy {:.4}, log loss {:.4} ({} photos)",
+            test.accuracy, test.log_loss, test.images
+        ));
+    }
+    let folder = run.path().display();
+    lines.push(format!("model  {}", run.best().display()));
+    lines.push(format!("next   pugmark eval {folder}"));
+    lines.push(format!("       pugmark predict {folder} PHOTOS --out predictions.csv"));
+    lines.join("\n")
+}

@@ -1,0 +1,91 @@
+//! What a training tells while it runs.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pugmark_train::{Event, Observer};
+
+use crate::printer::{Printer, Progress, duration};
+
+/// Broken photos named one by one; the run's `broken.csv` lists them all.
+const BROKEN: usize = 10;
+
+/// Shows a training: metrics on stdout, the rest on stderr.
+pub(super) struct Progressing<'a> {
+    printer: &'a Printer,
+    stop: &'a AtomicBool,
+    /// What the bar shows, and the bar.
+    bar: Option<(Stage, Progress<'a>)>,
+    epochs: u32,
+    broken: usize,
+    stopping: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Training(u32),
+    Validating(u32),
+}
+
+impl<'a> Progressing<'a> {
+    pub(super) fn new(printer: &'a Printer, stop: &'a AtomicBool) -> Self {
+        Self { printer, stop, bar: None, epochs: 0, broken: 0, stopping: false }
+    }
+
+    fn progress(&mut self, stage: Stage, position: usize, total: usize, message: &str) {
+        if self.bar.as_ref().is_none_or(|(shown, _)| *shown != stage) {
+            // The old bar goes before the new one comes.
+            self.bar = None;
+            let what = match stage {
+                Stage::Training(epoch) => format!("epoch {epoch}/{}", self.epochs),
+                Stage::Validating(epoch) => format!("epoch {epoch}/{} validation", self.epochs),
+            };
+            self.bar = Some((stage, self.printer.progress(&what, total as u64)));
+        }
+        if let Some((_, bar)) = &mut self.bar {
+            bar.set(position as u64, message);
+        }
+    }
+}
+
+impl Observer for Progressing<'_> {
+    fn event(&mut self, event: Event<'_>) {
+        let printer = self.printer;
+        if self.stop.load(Ordering::Relaxed) && !self.stopping {
+            self.stopping = true;
+            printer.note("stopping: the step is finished and saved first (once more Ctrl-C ends at once)");
+        }
+        match event {
+            Event::Warning(text) => printer.warning(text),
+            Event::Note(text) => printer.note(text),
+            Event::Start { engine, parameters, train, val, test, epochs, first_epoch } => {
+                self.epochs = epochs;
+                printer.note(&format!(
+                    "{train} photos to train on, {val} to validate, {test} to test; {:.1} million parameters; {engine}; epochs {first_epoch} to {epochs}",
+                    parameters as f64 / 1e6
+                ));
+            }
+            Event::Step { epoch, step, steps, loss, images_per_sec, left, .. } => {
+                let left = left.map_or_else(String::new, |left| format!(", {} left", duration(left)));
+                let message = format!("loss {loss:.4}, {images_per_sec:.1} images/s{left}");
+                self.progress(Stage::Training(epoch), step, steps, &message);
+            }
+            Event::Validating { epoch, done, total } => self.progress(Stage::Validating(epoch), done, total, ""),
+            Event::Epoch(metrics) => {
+                self.bar = None;
+                if let Err(error) = printer.result(&metrics.line()) {
+                    printer.warning(&format!("{error:#}; the run's metrics.csv has every line"));
+                }
+            }
+            Event::BrokenPhoto { id, reason } => {
+                self.broken += 1;
+                if self.broken <= BROKEN {
+                    printer.warning(&format!("left out: {id}: {reason}"));
+                }
+                if self.broken == BROKEN {
+                    printer.warning("more broken photos are listed in the run's broken.csv");
+                }
+            }
+            Event::Saved(_) => {}
+        }
+    }
+}
