@@ -6,6 +6,7 @@ mod one_hot;
 mod rows;
 mod table;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::dataset::{Dataset, Note, ReadOptions};
@@ -27,8 +28,9 @@ enum Photos {
 /// * A folder with `train_labels.csv` is read as Conser-vision has it: one-hot labels, and paths and sites
 ///   from `train_features.csv` where that exists.
 /// * A folder with `labels.csv` is read as that table.
+/// * A folder with one other CSV that is a table of labels is read as that table.
 /// * Any other folder is class-per-folder (torchvision's `ImageFolder`), at its top or below `train`, `val`
-///   and `test`; where it has no class folders, a single table of labels in it is read.
+///   and `test`.
 /// * A CSV with a path and a label column is a table of labels; one with `id` first is one-hot.
 ///
 /// # Errors
@@ -61,21 +63,14 @@ fn read_with(data: &Path, options: &ReadOptions, photos: Photos) -> Result<Datas
             return read_csv(&file, data, options, photos);
         }
     }
-    if folder::has_classes(data)? {
-        return folder::read(data, options);
-    }
     let mut tables = table::tables_in(data)?;
-    match (tables.pop(), tables.is_empty()) {
-        (Some(file), true) => read_csv(&file, data, options, photos),
-        (Some(file), false) => {
-            tables.push(file);
-            let files = tables.iter().map(|file| photo_id(data, file)).collect();
-            Err(DataError::SeveralTables { folder: data.to_owned(), files })
-        }
-        (None, _) => Err(match photos_below(data)?.len() {
-            0 => DataError::NoPhotos { folder: data.to_owned() },
-            photos => DataError::NoLabels { folder: data.to_owned(), photos },
-        }),
+    if tables.len() > 1 {
+        let files = tables.iter().map(|file| photo_id(data, file)).collect();
+        return Err(DataError::SeveralTables { folder: data.to_owned(), files });
+    }
+    match tables.pop() {
+        Some(file) => read_csv(&file, data, options, photos),
+        None => folder::read(data, options),
     }
 }
 
@@ -95,6 +90,9 @@ fn read_csv(file: &Path, root: &Path, options: &ReadOptions, photos: Photos) -> 
         return Err(DataError::MissingColumns { file: file.to_owned(), wanted, found: rows.header });
     };
     dataset.root = root.to_owned();
+    if dataset.samples.is_empty() {
+        return Err(DataError::NoPhotos { folder });
+    }
     search.check_classes(&dataset)?;
     if photos == Photos::Needed {
         dataset.notes.extend(search.unlabelled(&dataset)?);
@@ -147,8 +145,7 @@ impl Search<'_> {
             (None, Some(folder)) => folder,
             (None, None) => return Ok(None),
         };
-        let named: std::collections::HashSet<&Path> =
-            dataset.samples.iter().map(|sample| sample.path.as_path()).collect();
+        let named: HashSet<&Path> = dataset.samples.iter().map(|sample| sample.path.as_path()).collect();
         let mut items: Vec<String> = photos_below(&folder)?
             .iter()
             .filter(|photo| !named.contains(photo.as_path()))

@@ -105,7 +105,8 @@ fn is_wrong_call(error: &(dyn Error + 'static)) -> bool {
         error.downcast_ref(),
         Some(TrainError::Settings(_) | TrainError::Config { .. } | TrainError::SettingChanged { .. })
     );
-    error.is::<WrongCall>() || path || settings
+    let data = matches!(error.downcast_ref(), Some(DataError::NotFound { .. } | DataError::NotAFolder { .. }));
+    error.is::<WrongCall>() || path || settings || data
 }
 
 /// What the error's own crate advises.

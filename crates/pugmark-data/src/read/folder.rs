@@ -3,20 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::check_classes;
 use super::files::{entries, files_below, is_photo, photo_id};
-use super::{check_classes, photos_below};
 use crate::dataset::{Dataset, Note, Part, ReadOptions, Sample};
 use crate::error::DataError;
-
-/// Whether there is a sub-folder with a photo in it.
-pub(super) fn has_classes(root: &Path) -> Result<bool, DataError> {
-    for folder in folders_in(root)? {
-        if !photos_below(&folder)?.is_empty() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
 
 /// Reads `root/<class>/**/<photo>` or `root/{train,val,test}/<class>/**/<photo>`.
 pub(super) fn read(root: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
@@ -48,6 +38,15 @@ pub(super) fn read(root: &Path, options: &ReadOptions) -> Result<Dataset, DataEr
         }
     }
     samples.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    if samples.is_empty() {
+        let photos = stray.iter().filter(|id| is_photo(Path::new(id))).count();
+        let folder = root.to_owned();
+        return Err(if photos == 0 {
+            DataError::NoPhotos { folder }
+        } else {
+            DataError::NoLabels { folder, photos }
+        });
+    }
     let mut dataset = Dataset { root: root.to_owned(), classes, samples, format, notes: Vec::new() };
     // Weights cannot be fitted to a class that only val or test has.
     for (part, top) in &tops {

@@ -20,6 +20,12 @@ pub(super) fn is_header(header: &[String]) -> bool {
 /// photos are looked for as `<id>.jpg`, `.jpeg` or `.png` anywhere below the photo folder.
 pub(super) fn read(mut rows: Rows, search: &Search<'_>) -> Result<Dataset, DataError> {
     let classes = rows.header[1..].to_vec();
+    for (index, class) in classes.iter().enumerate() {
+        if class.is_empty() || classes[..index].contains(class) {
+            let problem = format!("a second column called `{class}`, or one without a name");
+            return Err(DataError::Csv { file: rows.file, row: 1, problem });
+        }
+    }
     let features = Features::beside(&rows.file)?;
     let found = match (&features, search.photos) {
         (None, Photos::Needed) => Some(Found::below(search.folder)?),

@@ -69,9 +69,6 @@ pub(super) fn read(mut rows: Rows, columns: &Columns, search: &Search<'_>) -> Re
         return Err(DataError::NoRows { file: rows.file });
     }
     let notes = search.missing(missing)?.into_iter().collect();
-    if samples.is_empty() {
-        return Err(DataError::NoPhotos { folder: search.folder.to_owned() });
-    }
     let names: BTreeSet<&String> = labels.iter().collect();
     let classes: Vec<String> = names.into_iter().cloned().collect();
     for (sample, label) in samples.iter_mut().zip(&labels) {

@@ -313,10 +313,8 @@ impl<'a> Machine<'a> {
     /// The topmost value above the last mark.
     fn pop(&mut self) -> Result<Value<'a>, FileProblem> {
         let floor = self.marks.last().copied().unwrap_or(0);
-        if self.stack.len() <= floor {
-            return Err(broken("an empty stack"));
-        }
-        self.stack.pop().ok_or_else(|| broken("an empty stack"))
+        let value = if self.stack.len() > floor { self.stack.pop() } else { None };
+        value.ok_or_else(|| broken("an empty stack"))
     }
 
     fn pop_to_mark(&mut self) -> Result<Vec<Value<'a>>, FileProblem> {

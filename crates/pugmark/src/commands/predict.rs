@@ -60,12 +60,17 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
             stdout(&rows::header(&classes)?)?;
             work(stdout, rows::Form::Csv)?
         }
-        Some(out) => write_atomic_with(out, |file| {
-            let mut line = |line: &str| Ok(writeln!(file, "{line}")?);
-            line(&rows::header(&classes)?)?;
-            work(&mut line, rows::Form::Csv)
-        })
-        .with_context(|| format!("cannot write {}", out.display()))?,
+        Some(out) => {
+            let mut count = Count::default();
+            write_atomic_with(out, |file| {
+                let mut line = |line: &str| Ok(writeln!(file, "{line}")?);
+                line(&rows::header(&classes)?)?;
+                count = work(&mut line, rows::Form::Csv)?;
+                anyhow::Ok(())
+            })
+            .with_context(|| format!("cannot write {}", out.display()))?;
+            count
+        }
     };
     Ok(end(&count, photos, arguments.out.as_deref(), one, &stop, printer))
 }

@@ -359,7 +359,7 @@ impl Animal {
     fn hog(&self, part: Part, spot: &Spot) -> Rgb {
         let coat = [[0.40, 0.19, 0.10], [0.17, 0.14, 0.13], [0.28, 0.18, 0.12]][self.morph];
         match part {
-            Part::Crest | Part::Horn => [0.86, 0.82, 0.74],
+            Part::Crest | Part::Horn => [0.70, 0.66, 0.58],
             Part::Ear => scale(coat, 1.5),
             Part::Leg | Part::FarLeg => [0.13, 0.10, 0.09],
             Part::Muzzle if spot.along > 0.85 => [0.45, 0.33, 0.29],

@@ -123,8 +123,8 @@ impl Scene {
             let centre = path.0 + bend * (away - 1.0) * 0.4;
             let trodden = (1.3 - (x - centre).abs() * away / path.1).clamp(0.0, 1.0);
             if habitat.path < 0.0 {
-                let ripple = noise(x / 40.0, away * 22.0, seed + 17, 2);
-                return mix(soil, mix([0.10, 0.11, 0.10], [0.52, 0.56, 0.55], ripple.powi(2)), trodden);
+                let ripple = noise(x / 50.0, away * 8.0, seed.wrapping_add(17), 3);
+                return mix(soil, mix([0.15, 0.16, 0.14], [0.42, 0.46, 0.45], ripple), trodden);
             }
             scale(soil, 1.0 + habitat.path * trodden)
         });
