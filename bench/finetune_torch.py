@@ -1,4 +1,4 @@
-"""Transfer learning in PyTorch with pugmark's default recipe: what accuracy to expect of the same photos and weights."""
+"""Transfer learning in PyTorch with pugmark's default recipe: what accuracy to expect of some photos and weights."""
 
 import argparse
 import time

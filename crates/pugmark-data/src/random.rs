@@ -57,3 +57,53 @@ impl Random {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Random;
+
+    #[test]
+    fn splitmix64_as_published() {
+        // The first outputs of Vigna's reference splitmix64.c for the seed 1234567.
+        let mut random = Random { state: 1_234_567 };
+        let expected = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+        assert_eq!([random.next_u64(), random.next_u64(), random.next_u64()], expected);
+    }
+
+    #[test]
+    fn seed_epoch_and_id_all_count() {
+        let first = |seed, epoch, id| Random::new(seed, epoch, id).next_u64();
+        assert_eq!(first(1, 2, "a"), first(1, 2, "a"));
+        let others =
+            [first(1, 2, "a"), first(2, 2, "a"), first(1, 3, "a"), first(1, 2, "b"), first(2, 1, "a")];
+        for (index, value) in others.iter().enumerate() {
+            assert!(!others[..index].contains(value));
+        }
+    }
+
+    #[test]
+    fn distributions() {
+        let mut random = Random::new(0, 0, "distributions");
+        let count = 100_000;
+        let uniform: Vec<f64> = (0..count).map(|_| f64::from(random.uniform())).collect();
+        let normal: Vec<f64> = (0..count).map(|_| f64::from(random.normal())).collect();
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let variance =
+            |values: &[f64]| mean(&values.iter().map(|v| v * v).collect::<Vec<_>>()) - mean(values).powi(2);
+        // Five standard errors: 0.289 and 1 over the root of the count; the variances' are smaller than 0.005.
+        assert!((mean(&uniform) - 0.5).abs() < 0.005 && (variance(&uniform) - 1.0 / 12.0).abs() < 0.005);
+        assert!(mean(&normal).abs() < 0.016 && (variance(&normal) - 1.0).abs() < 0.023);
+        assert!(uniform.iter().all(|value| (0.0..1.0).contains(value)));
+        let mut dice = [0; 6];
+        for _ in 0..60_000 {
+            dice[random.below(6)] += 1;
+        }
+        // Five standard deviations of a binomial(60000, 1/6).
+        assert!(dice.iter().all(|&count: &i32| (count - 10_000).abs() < 457), "{dice:?}");
+        let mut items: Vec<usize> = (0..50).collect();
+        random.shuffle(&mut items);
+        assert!(!items.is_sorted());
+        items.sort_unstable();
+        assert_eq!(items, (0..50).collect::<Vec<_>>());
+    }
+}

@@ -265,7 +265,7 @@ impl Split {
         let mut first_rows: HashMap<usize, u64> = HashMap::new();
         while let Some(row) = rows.next()? {
             let file = || path.to_owned();
-            let id = rows.required(&row, id)?.to_owned();
+            let id = row.exact(id).to_owned();
             let &sample = index.get(id.as_str()).ok_or_else(|| DataError::UnknownId {
                 file: file(),
                 row: row.line,

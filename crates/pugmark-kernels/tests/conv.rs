@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{Expected, Random, Sum, UNIT, assert_close, assert_zero_border, at, interior, plane, poisoned};
+use common::{
+    Expected, Random, Sum, assert_close, assert_stats, assert_zero_border, at, interior, plane, poisoned,
+};
 use pugmark_kernels::{
     ChannelStats, ConvShape, Epilogue, Isa, Plane, conv2d_backward_data, conv2d_backward_weight,
     conv2d_forward, linear_backward_data, linear_backward_weight, linear_forward, pack_backward,
@@ -33,7 +35,7 @@ const fn case(
 }
 
 /// Odd widths for every length of run, channels on both sides of every vector's width, and what networks use.
-const CASES: [Case; 26] = [
+const CASES: [Case; 29] = [
     case((1, 1), 1, 0, (1, 1), 1, (1, 1)),
     case((3, 3), 1, 1, (1, 1), 2, (5, 1)),
     case((3, 3), 1, 1, (3, 10), 2, (5, 5)),
@@ -58,6 +60,10 @@ const CASES: [Case; 26] = [
     case((7, 7), 2, 3, (3, 64), 1, (29, 29)),
     case((7, 7), 1, 3, (1, 2), 1, (7, 13)),
     case((2, 2), 2, 0, (16, 16), 2, (8, 6)),
+    // Large enough to be cut into tasks: by rows and pixels; by output channels; by rows of the kernel.
+    case((3, 3), 1, 1, (40, 72), 2, (20, 28)),
+    case((3, 3), 1, 1, (512, 96), 1, (4, 5)),
+    case((3, 3), 1, 1, (128, 64), 1, (14, 13)),
     Case { spare: 2, ..case((3, 3), 1, 1, (5, 10), 2, (6, 7)) },
     Case { spare: 1, ..case((3, 3), 2, 1, (16, 5), 2, (7, 15)) },
 ];
@@ -129,6 +135,13 @@ impl Problem {
         }
     }
 
+    /// The sums of the convolution's output, borders included.
+    fn output(&self) -> Vec<Sum> {
+        let mut sums = vec![Sum::default(); self.images * self.yp.len()];
+        self.each_product(|x, y, w| sums[y].add(f64::from(self.x[x]) * f64::from(self.w[w])));
+        sums
+    }
+
     fn packed_forward(&self) -> Vec<f32> {
         let mut packed = vec![f32::NAN; packed_len_forward(&self.shape)];
         pack_forward(&self.shape, &self.w, &mut packed);
@@ -146,11 +159,13 @@ impl Problem {
     }
 }
 
-fn each_problem(mut f: impl FnMut(&Problem, Isa)) {
+/// Runs `check` on every path with the expected sums, which `reference` computes once.
+fn each_problem(reference: impl Fn(&Problem) -> Vec<Sum>, check: impl Fn(&Problem, Isa, &[Sum])) {
     for (i, case) in CASES.into_iter().enumerate() {
         let problem = Problem::new(case, i as u64);
+        let sums = reference(&problem);
         for isa in Isa::available() {
-            with_isa(isa, || f(&problem, isa));
+            with_isa(isa, || check(&problem, isa, &sums));
         }
     }
 }
@@ -161,27 +176,24 @@ fn expected(sums: &[Sum], offsets: &[usize]) -> Vec<Expected> {
 
 #[test]
 fn forward_is_the_sum_over_taps() {
-    each_problem(|p, isa| {
-        let mut sums = vec![Sum::default(); p.images * p.yp.len()];
-        p.each_product(|x, y, w| sums[y].add(f64::from(p.x[x]) * f64::from(p.w[w])));
-        let mut y = poisoned(p.images, p.yp);
+    each_problem(Problem::output, |p, isa, sums| {
+        let (mut y, packed) = (poisoned(p.images, p.yp), p.packed_forward());
         let epilogue = Epilogue::default();
-        conv2d_forward(&p.shape, p.images, &p.x, p.xp, &p.packed_forward(), &mut y, p.yp, &epilogue, None);
+        conv2d_forward(&p.shape, p.images, &p.x, p.xp, &packed, &mut y, p.yp, &epilogue, None);
         let offsets = interior(p.images, p.yp);
-        assert_close(&p.what(isa), &y, &offsets, &expected(&sums, &offsets));
+        assert_close(&p.what(isa), &y, &offsets, &expected(sums, &offsets));
         assert_zero_border(&p.what(isa), &y, p.images, p.yp);
     });
 }
 
 #[test]
 fn epilogue_adds_bias_and_residual_then_relu_and_counts_what_is_written() {
-    each_problem(|p, isa| {
+    each_problem(Problem::output, |p, isa, sums| {
         let mut random = Random(77);
         let bias = random.values(p.shape.out_channels);
         let rp = Plane { border: p.case.images, ..p.yp };
         let residual = random.tensor(p.images, rp);
-        let mut sums = vec![Sum::default(); p.images * p.yp.len()];
-        p.each_product(|x, y, w| sums[y].add(f64::from(p.x[x]) * f64::from(p.w[w])));
+        let mut sums = sums.to_vec();
         let offsets = interior(p.images, p.yp);
         for (i, (&y, &r)) in offsets.iter().zip(&interior(p.images, rp)).enumerate() {
             sums[y].add(f64::from(bias[i % bias.len()]));
@@ -189,20 +201,10 @@ fn epilogue_adds_bias_and_residual_then_relu_and_counts_what_is_written() {
         }
         for relu in [false, true] {
             let epilogue = Epilogue { bias: Some(&bias), residual: Some((&residual, rp)), relu };
-            let mut y = poisoned(p.images, p.yp);
+            let (mut y, packed) = (poisoned(p.images, p.yp), p.packed_forward());
             let mut stats = ChannelStats::new(p.shape.out_channels);
-            let packed = p.packed_forward();
-            conv2d_forward(
-                &p.shape,
-                p.images,
-                &p.x,
-                p.xp,
-                &packed,
-                &mut y,
-                p.yp,
-                &epilogue,
-                Some(&mut stats),
-            );
+            let s = Some(&mut stats);
+            conv2d_forward(&p.shape, p.images, &p.x, p.xp, &packed, &mut y, p.yp, &epilogue, s);
             let mut expected = expected(&sums, &offsets);
             if relu {
                 // Clamping moves no value away from its neighbour.
@@ -210,45 +212,28 @@ fn epilogue_adds_bias_and_residual_then_relu_and_counts_what_is_written() {
             }
             assert_close(&p.what(isa), &y, &offsets, &expected);
             assert_zero_border(&p.what(isa), &y, p.images, p.yp);
-
-            let channels = p.shape.out_channels;
-            let (mut mean, mut var) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
-            stats.finish(p.images * p.yp.pixels(), &mut mean, &mut var);
-            for c in 0..channels {
-                let values: Vec<f64> =
-                    offsets.iter().skip(c).step_by(channels).map(|&at| f64::from(y[at])).collect();
-                let count = values.len() as f64;
-                let expected_mean = values.iter().sum::<f64>() / count;
-                let expected_var = values.iter().map(|v| (v - expected_mean).powi(2)).sum::<f64>() / count;
-                let square = values.iter().map(|v| v * v).sum::<f64>() / count;
-                // Some dozens to hundreds of f32 additions before f64 takes over; the variance is a difference of
-                // mean squares, so its error is relative to those.
-                let tolerance = 300.0 * UNIT;
-                assert!(
-                    (f64::from(mean[c]) - expected_mean).abs() <= tolerance * square.sqrt(),
-                    "{}",
-                    p.what(isa)
-                );
-                assert!((f64::from(var[c]) - expected_var).abs() <= tolerance * square, "{}", p.what(isa));
-            }
+            assert_stats(&p.what(isa), &stats, &y, p.images, p.yp);
         }
     });
 }
 
 #[test]
 fn backward_data_is_the_transpose() {
-    each_problem(|p, isa| {
+    let reference = |p: &Problem| {
         let mut sums = vec![Sum::default(); p.images * p.xp.len()];
         p.each_product(|x, y, w| sums[x].add(f64::from(p.dy[y]) * f64::from(p.w[w])));
+        sums
+    };
+    each_problem(reference, |p, isa, sums| {
         let offsets = interior(p.images, p.xp);
         let packed = p.packed_backward();
         let mut dx = poisoned(p.images, p.xp);
         conv2d_backward_data(&p.shape, p.images, &p.dy, p.yp, &packed, &mut dx, p.xp, false);
-        assert_close(&p.what(isa), &dx, &offsets, &expected(&sums, &offsets));
+        assert_close(&p.what(isa), &dx, &offsets, &expected(sums, &offsets));
         assert_zero_border(&p.what(isa), &dx, p.images, p.xp);
 
         let before = Random(5).tensor(p.images, p.xp);
-        let mut dx = before.clone();
+        let (mut dx, mut sums) = (before.clone(), sums.to_vec());
         for (sum, &before) in sums.iter_mut().zip(&before) {
             sum.add(f64::from(before));
         }
@@ -260,13 +245,16 @@ fn backward_data_is_the_transpose() {
 
 #[test]
 fn backward_weight_sums_over_pixels() {
-    each_problem(|p, isa| {
+    let reference = |p: &Problem| {
         let mut sums = vec![Sum::default(); p.w.len()];
         p.each_product(|x, y, w| sums[w].add(f64::from(p.dy[y]) * f64::from(p.x[x])));
+        sums
+    };
+    each_problem(reference, |p, isa, sums| {
         let mut dw = vec![f32::NAN; p.w.len()];
         conv2d_backward_weight(&p.shape, p.images, &p.x, p.xp, &p.dy, p.yp, &mut dw);
         let offsets: Vec<usize> = (0..dw.len()).collect();
-        assert_close(&p.what(isa), &dw, &offsets, &expected(&sums, &offsets));
+        assert_close(&p.what(isa), &dw, &offsets, &expected(sums, &offsets));
     });
 }
 

@@ -3,6 +3,7 @@
 mod atomic;
 mod classifier;
 mod error;
+pub mod hub;
 mod model_file;
 mod run;
 

@@ -166,3 +166,71 @@ impl Checkpoint {
         Ok(Some(Self { state, tensors, optimiser }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pugmark_data::Recipe;
+    use pugmark_graph::{Architecture, Tensor};
+
+    use super::*;
+
+    fn state() -> State {
+        let card = ModelCard {
+            format: 1,
+            version: "0".into(),
+            architecture: Architecture::ResNet18,
+            classes: vec!["a".into()],
+            recipe: Recipe::imagenet(224),
+            temperature: 1.0,
+            data_hash: "d".into(),
+            split_hash: "s".into(),
+            split_how: "site".into(),
+            metrics: BTreeMap::new(),
+            epoch: 0,
+        };
+        State { sums: Sums { loss: 0.1 + 0.2, ..Sums::default() }, ..State::new(card, 1.0 / 3.0) }
+    }
+
+    fn tensors(name: &str, value: f32) -> Tensors {
+        [(name.to_string(), Tensor { shape: vec![1], values: vec![value] })].into()
+    }
+
+    #[test]
+    fn what_is_saved_is_read_to_the_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        assert!(Checkpoint::read(&path).unwrap().is_none());
+        let mut state = state();
+        for step in 1..4 {
+            state.step = step;
+            let optimiser = if step == 1 { Tensors::new() } else { tensors("adamw.m.w", 0.5) };
+            state.save(&path, tensors("w", step as f32), optimiser.clone()).unwrap();
+            let read = Checkpoint::read(&path).unwrap().unwrap();
+            assert_eq!((read.state, read.tensors), (state.clone(), tensors("w", step as f32)));
+            assert_eq!(read.optimiser, optimiser);
+            assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "earlier tensors are gone");
+        }
+    }
+
+    #[test]
+    fn a_kill_before_the_rename_leaves_the_earlier_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut saved = state();
+        saved.save(folder.path(), tensors("w", 1.0), Tensors::new()).unwrap();
+        for leftover in ["tensors-2.safetensors", ".tensors-2.safetensors.new", ".state.json.new"] {
+            fs::write(folder.path().join(leftover), "half").unwrap();
+        }
+        let read = Checkpoint::read(folder.path()).unwrap().unwrap();
+        assert_eq!((&read.state, read.tensors), (&saved, tensors("w", 1.0)));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "leftovers are gone");
+    }
+
+    #[test]
+    fn a_later_format_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut later = State { format: FORMAT + 1, ..state() };
+        later.save(folder.path(), Tensors::new(), Tensors::new()).unwrap();
+        let error = Checkpoint::read(folder.path()).err().unwrap();
+        assert!(error.to_string().contains("format 2"), "{error}");
+    }
+}

@@ -139,7 +139,7 @@ impl TrainError {
                     epoch => format!("The models of epoch {epoch} are kept"),
                 };
                 format!(
-                    "{kept}. Start again with a lower `--learning-rate` (it is {learning_rate}), a tenth for a start; then look at class weights and at the weights started from"
+                    "{kept}. Start again with a lower `--learning-rate` (it is {learning_rate:?}), a tenth for a start; then look at class weights and at the weights started from"
                 )
             }
             Self::Save { .. } => {

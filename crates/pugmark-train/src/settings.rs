@@ -8,7 +8,7 @@ use pugmark_data::{Augment, Colour, Recipe, SplitBy, SplitSettings};
 use pugmark_engine::{Freeze, Optimiser};
 use pugmark_graph::Architecture;
 use serde::de::IntoDeserializer;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::TrainError;
@@ -87,10 +87,13 @@ pub struct TrainSettings {
     /// How parameters move.
     pub optimiser: OptimiserKind,
     /// The first learning rate.
+    #[serde(serialize_with = "as_decimal")]
     pub learning_rate: f32,
     /// Decoupled for AdamW, added to the gradient for SGD.
+    #[serde(serialize_with = "as_decimal")]
     pub weight_decay: f32,
     /// Share of the earlier direction in SGD, in [0, 1).
+    #[serde(serialize_with = "as_decimal")]
     pub momentum: f32,
     /// How the learning rate changes.
     pub schedule: Schedule,
@@ -101,10 +104,13 @@ pub struct TrainSettings {
     /// Mirror photos left and right, half of the time.
     pub flip: bool,
     /// Rotate photos by up to this many degrees either way.
+    #[serde(serialize_with = "as_decimal")]
     pub rotation: f32,
     /// Change brightness, contrast and saturation by up to this share.
+    #[serde(serialize_with = "as_decimal")]
     pub jitter: f32,
     /// Share of the label given to all classes alike, in [0, 1).
+    #[serde(serialize_with = "as_decimal")]
     pub label_smoothing: f32,
     /// How much a photo of each class counts in the loss.
     pub class_weights: ClassWeights,
@@ -173,6 +179,15 @@ pub struct SettingsError {
     pub value: String,
     /// What it must be.
     pub why: String,
+}
+
+/// The f64 of the decimal that people write for a f32: 0.001 and not 0.0010000000474974513.
+pub(crate) fn decimal(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
+fn as_decimal<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(decimal(*value))
 }
 
 /// Settings that a resumed run may change, because the result does not depend on them or only grows.

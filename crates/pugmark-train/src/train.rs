@@ -78,14 +78,18 @@ pub fn train(
             (Prepared::resume(data, settings, &folder)?, folder)
         }
     };
+    // First of all what makes the folder a run, so that a kill from here on leaves one to resume.
+    let finished = prepared.state.epochs_done >= settings.epochs;
+    if !finished {
+        prepared.write(data, settings, &folder)?;
+    }
     let mut report = Report::new(&folder, observer)?;
-    let outcome = run(data, settings, prepared, &folder, engine, stop, &mut report);
+    let outcome = run(settings, prepared, &folder, engine, stop, &mut report);
     report.end(&outcome)?;
     outcome
 }
 
 fn run(
-    data: &Dataset,
     settings: &TrainSettings,
     prepared: Prepared,
     folder: &RunFolder,
@@ -124,7 +128,6 @@ fn run(
     };
     let mut damaged = prepared.state.damaged.clone();
     if !finished {
-        prepared.write(data, settings, folder)?;
         let mut session = Session::new(settings, prepared, folder, engine, stop, report)?;
         outcome.interrupted = session.train()?.is_break();
         let state = session.state();

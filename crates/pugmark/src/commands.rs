@@ -6,19 +6,24 @@ mod doctor;
 mod eval;
 mod predict;
 mod train;
+mod weights;
 
-use crate::arguments::Command;
+use crate::arguments::{Command, DemoArguments};
+use crate::demo::{self, DemoSettings};
 use crate::error::ExitStatus;
 use crate::printer::Printer;
 
 /// Does what was asked.
 pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitStatus> {
     match command {
-        Command::Doctor(arguments) => doctor::run(&arguments, printer),
-        Command::Bench(arguments) => bench::run(&arguments, printer),
+        Command::Demo(DemoArguments { out, overwrite }) => {
+            demo::run(&DemoSettings::new(out, overwrite), printer)
+        }
+        Command::Train(arguments) => train::run(&arguments, printer),
         Command::Eval(arguments) => eval::run(&arguments, printer),
         Command::Predict(arguments) => predict::run(&arguments, printer),
-        Command::Train(arguments) => train::run(&arguments, printer),
-        _ => Err(crate::error::WrongCall::new("not written yet").into()),
+        Command::Weights(arguments) => weights::run(&arguments, printer),
+        Command::Doctor(arguments) => doctor::run(&arguments, printer),
+        Command::Bench(arguments) => bench::run(&arguments, printer),
     }
 }

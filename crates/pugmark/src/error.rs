@@ -8,6 +8,7 @@ use pugmark_data::DataError;
 use pugmark_eval::EvalError;
 use pugmark_graph::WeightsError;
 use pugmark_model::ModelError;
+use pugmark_model::hub::HubError;
 use pugmark_train::TrainError;
 
 use crate::printer::Printer;
@@ -105,8 +106,10 @@ fn is_wrong_call(error: &(dyn Error + 'static)) -> bool {
         error.downcast_ref(),
         Some(TrainError::Settings(_) | TrainError::Config { .. } | TrainError::SettingChanged { .. })
     );
-    let data = matches!(error.downcast_ref(), Some(DataError::NotFound { .. } | DataError::NotAFolder { .. }));
-    error.is::<WrongCall>() || path || settings || data
+    let data =
+        matches!(error.downcast_ref(), Some(DataError::NotFound { .. } | DataError::NotAFolder { .. }));
+    let name = matches!(error.downcast_ref(), Some(HubError::UnknownName { .. }));
+    error.is::<WrongCall>() || path || settings || data || name
 }
 
 /// What the error's own crate advises.
@@ -114,5 +117,5 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     macro_rules! first_of {
         ($($kind:ty),*) => { None$(.or_else(|| error.downcast_ref::<$kind>()?.hint()))* };
     }
-    first_of!(WrongCall, TrainError, ModelError, WeightsError, EvalError, DataError)
+    first_of!(WrongCall, TrainError, ModelError, HubError, WeightsError, EvalError, DataError)
 }

@@ -15,9 +15,13 @@ pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for &signal in TERM_SIGNALS {
         // In this order: the second signal finds the flag set by the first one.
-        flag::register_conditional_shutdown(signal, i32::from(ExitStatus::Interrupted.code()), Arc::clone(&stop))
-            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
-            .context("cannot listen for Ctrl-C")?;
+        flag::register_conditional_shutdown(
+            signal,
+            i32::from(ExitStatus::Interrupted.code()),
+            Arc::clone(&stop),
+        )
+        .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+        .context("cannot listen for Ctrl-C")?;
     }
     Ok(stop)
 }

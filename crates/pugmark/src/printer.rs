@@ -43,7 +43,9 @@ impl Printer {
             writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush())
         });
         match written {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(error).context("cannot write to stdout")
+            }
             _ => Ok(()),
         }
     }

@@ -105,7 +105,8 @@ impl Sources {
     /// The data set that a run's own `config.toml` names.
     pub(crate) fn stored_data(self) -> Result<DataSettings, WrongCall> {
         let (path, table) = self.file.unwrap_or_default();
-        DataSettings::deserialize(table).map_err(|error| WrongCall::new(format!("{}: {error}", path.display())))
+        DataSettings::deserialize(table)
+            .map_err(|error| WrongCall::new(format!("{}: {error}", path.display())))
     }
 
     /// Merges the settings `S`, whose keys are the flags of `F`. Keys of other verbs in the file are passed over.
@@ -128,8 +129,9 @@ impl Sources {
                 (Some(value), _) => (Origin::Variable(variable), value.to_string_lossy().into_owned()),
                 (None, Some((path, value))) => {
                     let origin = Origin::File(path.clone(), key.to_owned());
-                    let text = scalar(value)
-                        .ok_or_else(|| WrongCall::new(format!("{origin} is `{value}`: one value is meant")))?;
+                    let text = scalar(value).ok_or_else(|| {
+                        WrongCall::new(format!("{origin} is `{value}`: one value is meant"))
+                    })?;
                     (origin, text)
                 }
                 (None, None) => continue,
@@ -140,7 +142,10 @@ impl Sources {
             origins.insert(key.to_owned(), origin);
         }
         for (key, value) in to_table(given).map_err(WrongCall::new)? {
-            let long = command.get_arguments().find(|arg| arg.get_id() == key.as_str()).and_then(|arg| arg.get_long());
+            let long = command
+                .get_arguments()
+                .find(|arg| arg.get_id() == key.as_str())
+                .and_then(|arg| arg.get_long());
             origins.insert(key.clone(), Origin::Flag(format!("--{}", long.unwrap_or(&key))));
             merged.insert(key, value);
         }
@@ -163,7 +168,9 @@ fn parse<F: Args + Serialize>(command: &Command, long: &str, text: &str) -> Resu
 /// Why clap refuses a value, without naming a flag that nobody wrote.
 fn why(error: &clap::Error) -> String {
     match error.get(ContextKind::ValidValue) {
-        Some(ContextValue::Strings(valid)) if !valid.is_empty() => format!("it must be one of {}", valid.join(", ")),
+        Some(ContextValue::Strings(valid)) if !valid.is_empty() => {
+            format!("it must be one of {}", valid.join(", "))
+        }
         _ => error.source().map_or_else(|| "it has no such value".to_owned(), ToString::to_string),
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct Row {
 impl Rows {
     pub(crate) fn open(file: &Path) -> Result<Self, DataError> {
         let source = File::open(file).map_err(|source| DataError::Io { path: file.to_owned(), source })?;
-        let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(source);
+        let mut reader = ReaderBuilder::new().trim(Trim::Headers).from_reader(source);
         let header = reader.headers().map_err(|error| csv_error(file, &error))?;
         let header = header.iter().map(str::to_owned).collect();
         Ok(Self { file: file.to_owned(), header, reader })
@@ -60,6 +60,11 @@ impl Row {
     /// The value in a column, trimmed.
     pub(crate) fn value(&self, column: usize) -> &str {
         // Rows of another length than the header are refused by the reader.
+        self.exact(column).trim()
+    }
+
+    /// The value in a column as it stands there.
+    pub(crate) fn exact(&self, column: usize) -> &str {
         &self.record[column]
     }
 }

@@ -19,7 +19,7 @@ use crate::simd::Portable;
 use crate::simd::{Avx2, Avx512};
 
 /// Pixels that a tile's sums run over before they are added to the gradient: enough to make the adding cheap.
-const BLOCK_PIXELS: usize = 192;
+const BLOCK_PIXELS: usize = 160;
 /// Inputs of a block, in bytes: they stay in the second-level cache.
 const BLOCK_BYTES: usize = 512 << 10;
 /// Memory for partial gradients where pixels are shared out between tasks, in values.
@@ -183,28 +183,32 @@ unsafe fn run_task<S: Tile>(job: &Job<'_>, cut: &Cut, task: usize, dw: Shared<'_
                 let mut first = 0;
                 for tile in 0..tiles {
                     let len = short + usize::from(tile < long);
-                    let mut sums = [const { MaybeUninit::<f32>::uninit() }; MAX_TILE];
-                    // SAFETY: the inputs of every pixel of `rows` under kernel row `ky` are inside `x`, for the planes
-                    // were checked; `gradient` holds a block of channels for each of those pixels; the rows of `dw`
-                    // are this task's.
+                    let accumulate = block != first_row;
+                    // Whole vectors would run over into the next input's weights where channels end within one.
+                    let whole = n.is_multiple_of(S::LANES);
+                    let mut tail = [const { MaybeUninit::<f32>::uninit() }; MAX_TILE];
+                    // SAFETY: the inputs of every pixel of `rows` under kernel row `ky` are inside `x`, for the
+                    // planes were checked; `gradient` holds a block of channels for each of those pixels; the rows
+                    // of `dw` are this task's.
                     unsafe {
+                        let dw = dw.at(split * s.weights() + (ky * depth + first) * s.out_channels + channel);
                         let outer = Outer {
                             input: x.as_ptr().add(ky * xp.row_pitch() + first),
                             rows: &inputs,
                             width: dyp.width,
                             pixel_step: s.stride * s.in_channels,
                             gradient: gradient.as_ptr(),
+                            sums: if whole { dw } else { tail.as_mut_ptr().cast() },
+                            pitch: if whole { s.out_channels } else { S::BLOCK },
+                            accumulate: whole && accumulate,
                         };
-                        S::outer(len, n.div_ceil(S::LANES), &outer, sums.as_mut_ptr().cast());
-                        let at = split * s.weights() + (ky * depth + first) * s.out_channels + channel;
-                        for i in 0..len {
-                            let dw = std::slice::from_raw_parts_mut(dw.at(at + i * s.out_channels), n);
-                            let sums = std::slice::from_raw_parts(sums.as_ptr().add(i * S::BLOCK).cast(), n);
-                            if block == first_row {
-                                dw.copy_from_slice(sums);
-                            } else {
-                                for (dw, sum) in dw.iter_mut().zip(sums) {
-                                    *dw += sum;
+                        S::outer(len, n.div_ceil(S::LANES), &outer);
+                        if !whole {
+                            for i in 0..len {
+                                let sums = tail.as_ptr().add(i * S::BLOCK).cast::<f32>();
+                                let dw = dw.add(i * s.out_channels);
+                                for k in 0..n {
+                                    *dw.add(k) = *sums.add(k) + if accumulate { *dw.add(k) } else { 0.0 };
                                 }
                             }
                         }

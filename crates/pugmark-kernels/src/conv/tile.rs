@@ -38,13 +38,18 @@ pub(super) struct Outer<'a> {
     pub pixel_step: usize,
     /// Output gradients, [`Tile::BLOCK`] for each pixel of all rows.
     pub gradient: *const f32,
+    /// Where the sums go, and the values from one input's sums to the next's.
+    pub sums: *mut f32,
+    pub pitch: usize,
+    /// Add to what is there.
+    pub accumulate: bool,
 }
 
 /// Register tiles of an instruction set.
 ///
 /// # Safety
 /// As for [`Simd`]; the operands' pointers are valid for what the sums they describe read, and `sums` for the tile's
-/// values with a pitch of [`Tile::BLOCK`].
+/// values with a pitch of [`Tile::BLOCK`] or its own.
 pub(super) trait Tile: Simd {
     /// The most pixels in a run; a tile of a product has one or two runs of equal length.
     const RUN: usize;
@@ -58,7 +63,7 @@ pub(super) trait Tile: Simd {
 
     /// `sums[input][channel] :=` the sum over pixels of input times gradient, for `len` neighbouring inputs and
     /// `vectors` of output channels.
-    unsafe fn outer(len: usize, vectors: usize, operands: &Outer<'_>, sums: *mut f32);
+    unsafe fn outer(len: usize, vectors: usize, operands: &Outer<'_>);
 }
 
 #[inline(always)]
@@ -113,7 +118,7 @@ unsafe fn product<S: Tile, const RUNS: usize, const LEN: usize, const VECTORS: u
 
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "fixed trip counts unroll into registers")]
-unsafe fn outer<S: Tile, const LEN: usize, const VECTORS: usize>(o: &Outer<'_>, sums: *mut f32) {
+unsafe fn outer<S: Tile, const LEN: usize, const VECTORS: usize>(o: &Outer<'_>) {
     // SAFETY: the caller promises what `Tile` asks for; all offsets stay within the operands it describes.
     unsafe {
         let mut acc = [[S::splat(0.0); VECTORS]; LEN];
@@ -135,9 +140,16 @@ unsafe fn outer<S: Tile, const LEN: usize, const VECTORS: usize>(o: &Outer<'_>, 
                 gradient = gradient.wrapping_add(S::BLOCK);
             }
         }
+        if o.accumulate {
+            for i in 0..LEN {
+                for v in 0..VECTORS {
+                    acc[i][v] = S::add(S::load(o.sums.add(i * o.pitch + v * S::LANES)), acc[i][v]);
+                }
+            }
+        }
         for i in 0..LEN {
             for v in 0..VECTORS {
-                S::store(sums.add(i * S::BLOCK + v * S::LANES), acc[i][v]);
+                S::store(o.sums.add(i * o.pitch + v * S::LANES), acc[i][v]);
             }
         }
     }
@@ -151,9 +163,9 @@ macro_rules! call {
             _ => unreachable!("no run is that long"),
         }
     };
-    (outer<$isa:ty, $vectors:literal>($o:expr, $sums:expr) for $length:ident in $($len:literal)*) => {
+    (outer<$isa:ty, $vectors:literal>($o:expr) for $length:ident in $($len:literal)*) => {
         match $length {
-            $($len => outer::<$isa, $len, $vectors>($o, $sums),)*
+            $($len => outer::<$isa, $len, $vectors>($o),)*
             _ => unreachable!("no tile is that deep"),
         }
     };
@@ -180,12 +192,12 @@ impl Tile for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn outer(len: usize, vectors: usize, o: &Outer<'_>, sums: *mut f32) {
+    unsafe fn outer(len: usize, vectors: usize, o: &Outer<'_>) {
         // SAFETY: the caller's promise is the same.
         unsafe {
             match vectors {
-                1 => call!(outer<Avx512, 1>(o, sums) for len in 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-                _ => call!(outer<Avx512, 2>(o, sums) for len in 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+                1 => call!(outer<Avx512, 1>(o) for len in 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+                _ => call!(outer<Avx512, 2>(o) for len in 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
             }
         }
     }
@@ -212,12 +224,12 @@ impl Tile for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn outer(len: usize, vectors: usize, o: &Outer<'_>, sums: *mut f32) {
+    unsafe fn outer(len: usize, vectors: usize, o: &Outer<'_>) {
         // SAFETY: the caller's promise is the same.
         unsafe {
             match vectors {
-                1 => call!(outer<Avx2, 1>(o, sums) for len in 1 2 3 4 5 6),
-                _ => call!(outer<Avx2, 2>(o, sums) for len in 1 2 3 4 5 6),
+                1 => call!(outer<Avx2, 1>(o) for len in 1 2 3 4 5 6),
+                _ => call!(outer<Avx2, 2>(o) for len in 1 2 3 4 5 6),
             }
         }
     }
@@ -241,8 +253,8 @@ impl Tile for Portable {
     }
 
     #[inline(always)]
-    unsafe fn outer(len: usize, _vectors: usize, o: &Outer<'_>, sums: *mut f32) {
+    unsafe fn outer(len: usize, _vectors: usize, o: &Outer<'_>) {
         // SAFETY: the caller's promise is the same.
-        unsafe { call!(outer<Portable, 1>(o, sums) for len in 1 2 3 4 5 6) }
+        unsafe { call!(outer<Portable, 1>(o) for len in 1 2 3 4 5 6) }
     }
 }

@@ -1,7 +1,7 @@
 //! What the tests of the kernels share: random tensors, borders, and comparison with a stated tolerance.
 #![allow(dead_code, reason = "not every test uses all of it")]
 
-use pugmark_kernels::Plane;
+use pugmark_kernels::{ChannelStats, Plane};
 
 /// Unit roundoff of f32.
 pub const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
@@ -115,5 +115,25 @@ pub fn assert_close(what: &str, values: &[f32], offsets: &[usize], expected: &[E
             e.value,
             e.tolerance
         );
+    }
+}
+
+/// Panics unless `stats` are those of the images' values.
+///
+/// Blocks of some hundreds of values are added up in f32 before f64 takes over; the variance is a difference of mean
+/// squares, so that its error is relative to those.
+pub fn assert_stats(what: &str, stats: &ChannelStats, values: &[f32], images: usize, p: Plane) {
+    let (mut mean, mut var) = (vec![f32::NAN; p.channels], vec![f32::NAN; p.channels]);
+    stats.finish(images * p.pixels(), &mut mean, &mut var);
+    let offsets = interior(images, p);
+    for c in 0..p.channels {
+        let values = offsets.iter().skip(c).step_by(p.channels).map(|&at| f64::from(values[at]));
+        let count = values.len() as f64;
+        let expected_mean = values.clone().sum::<f64>() / count;
+        let expected_var = values.clone().map(|v| (v - expected_mean).powi(2)).sum::<f64>() / count;
+        let square = values.map(|v| v * v).sum::<f64>() / count;
+        let tolerance = 300.0 * UNIT;
+        assert!((f64::from(mean[c]) - expected_mean).abs() <= tolerance * square.sqrt(), "{what}: mean {c}");
+        assert!((f64::from(var[c]) - expected_var).abs() <= tolerance * square, "{what}: variance {c}");
     }
 }

@@ -8,6 +8,7 @@ use pugmark_model::{FORMAT, ModelCard, RunFolder};
 
 use super::report::save;
 use crate::checkpoint::{Checkpoint, State};
+use crate::settings::decimal;
 use crate::{ClassWeights, TrainError, TrainSettings};
 
 /// Everything that is known before the first step.
@@ -51,8 +52,6 @@ impl Prepared {
             metrics: [].into(),
             epoch: 0,
         };
-        // The decimal that the setting was written as, so that halves of 0.001 are those of a f64.
-        let rate = settings.learning_rate.to_string().parse().unwrap_or(f64::from(settings.learning_rate));
         let graph = settings.model.graph(data.classes.len());
         let mut tensors = graph.initialise(settings.seed);
         let mut notes = Vec::new();
@@ -62,8 +61,15 @@ impl Prepared {
             tensors = fitted;
             notes.push(format!("weights: {}: {report}", path.display()));
         }
-        let mut prepared =
-            Self::with_split(data, settings, split, graph, State::new(card, rate), tensors, None)?;
+        let mut prepared = Self::with_split(
+            data,
+            settings,
+            split,
+            graph,
+            State::new(card, decimal(settings.learning_rate)),
+            tensors,
+            None,
+        )?;
         prepared.notes = notes;
         Ok(prepared)
     }

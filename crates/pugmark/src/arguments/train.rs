@@ -35,6 +35,11 @@ pub(crate) struct TrainArguments {
     #[arg(long)]
     pub(crate) overwrite: bool,
 
+    /// Accepted for older scripts; there is no GPU engine yet
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new(), hide_possible_values = true)]
+    pub(crate) use_cuda: Option<bool>,
+
     #[command(flatten)]
     pub(crate) config: ConfigFlags,
 
@@ -43,11 +48,6 @@ pub(crate) struct TrainArguments {
 
     #[command(flatten)]
     pub(crate) training: TrainFlags,
-
-    /// Accepted for older scripts; there is no GPU engine yet
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-    #[arg(value_parser = BoolishValueParser::new(), hide_possible_values = true)]
-    pub(crate) use_cuda: Option<bool>,
 }
 
 /// Every setting of a training. The names are those of the TOML keys with `-` for `_`.

@@ -113,7 +113,9 @@ fn median(values: &[f64]) -> f64 {
 }
 
 fn line(figures: &Figures) -> String {
-    let memory = figures.peak_memory_bytes.map_or_else(String::new, |bytes| format!(", peak memory {} MiB", bytes >> 20));
+    let memory = figures
+        .peak_memory_bytes
+        .map_or_else(String::new, |bytes| format!(", peak memory {} MiB", bytes >> 20));
     format!(
         "{} {} on {}, batch {} at {} px: {:.1} images/s (median of {} steps, {:.1} ms each){memory}",
         figures.model,

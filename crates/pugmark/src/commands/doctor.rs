@@ -1,9 +1,10 @@
 //! What pugmark finds on this machine.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pugmark_kernels::Isa;
+use pugmark_model::hub;
 use serde::Serialize;
 
 use crate::arguments::DoctorArguments;
@@ -13,7 +14,16 @@ use crate::printer::Printer;
 
 /// Processor features that matter here, in the words of `/proc/cpuinfo`.
 const FEATURES: [&str; 10] = [
-    "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16",
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512bw",
+    "avx512vl",
+    "avx512dq",
+    "avx512_bf16",
+    "avx512_vnni",
+    "amx_tile",
+    "amx_bf16",
 ];
 
 #[derive(Serialize)]
@@ -31,6 +41,16 @@ struct Report {
     memory_bytes: Option<u64>,
     memory_available_bytes: Option<u64>,
     gpus: Vec<String>,
+    /// Folder of fetched weights.
+    cache: Option<PathBuf>,
+    /// Files in it.
+    cached: Vec<Cached>,
+}
+
+#[derive(Serialize)]
+struct Cached {
+    file: String,
+    bytes: u64,
 }
 
 pub(crate) fn run(arguments: &DoctorArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
@@ -51,11 +71,15 @@ pub(crate) fn run(arguments: &DoctorArguments, printer: &Printer) -> anyhow::Res
 fn look() -> anyhow::Result<Report> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = |name: &str| {
-        let line = cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name))?;
+        let line =
+            cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name))?;
         Some(line.split_once(':')?.1.trim().to_owned())
     };
     let flags = line("flags").unwrap_or_default();
-    let features = flags.split_whitespace().filter(|flag| FEATURES.contains(flag)).map(ToOwned::to_owned).collect();
+    let features =
+        flags.split_whitespace().filter(|flag| FEATURES.contains(flag)).map(ToOwned::to_owned).collect();
+    let cache = hub::cache_dir().ok();
+    let cached = cache.as_deref().map(cached).unwrap_or_default();
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
         cpu: line("model name"),
@@ -67,13 +91,27 @@ fn look() -> anyhow::Result<Report> {
         memory_bytes: memory::total(),
         memory_available_bytes: memory::available(),
         gpus: gpus(Path::new("/proc/driver/nvidia/gpus"), Path::new("/dev")),
+        cache,
+        cached,
     })
+}
+
+/// The files of the cache; one that does not exist yet has none.
+fn cached(cache: &Path) -> Vec<Cached> {
+    let entries = fs::read_dir(cache).into_iter().flatten().flatten();
+    let file = |entry: fs::DirEntry| {
+        Some(Cached { file: entry.file_name().into_string().ok()?, bytes: entry.metadata().ok()?.len() })
+    };
+    let mut files: Vec<_> = entries.filter_map(file).collect();
+    files.sort_by(|a, b| a.file.cmp(&b.file));
+    files
 }
 
 /// Names of the NVIDIA GPUs that the driver lists, or their device files.
 fn gpus(driver: &Path, devices: &Path) -> Vec<String> {
     let names = |folder: &Path, name: &dyn Fn(fs::DirEntry) -> Option<String>| {
-        let mut found: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().filter_map(name).collect();
+        let mut found: Vec<_> =
+            fs::read_dir(folder).into_iter().flatten().flatten().filter_map(name).collect();
         found.sort();
         found
     };
@@ -87,15 +125,20 @@ fn gpus(driver: &Path, devices: &Path) -> Vec<String> {
     names(devices, &|entry| {
         let name = entry.file_name().into_string().ok()?;
         let number = name.strip_prefix("nvidia")?;
-        (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| format!("/dev/{name}"))
+        (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+            .then(|| format!("/dev/{name}"))
     })
 }
 
 fn table(report: &Report) -> String {
     let unknown = || "unknown".to_owned();
-    let gib = |bytes: Option<u64>| bytes.map_or_else(unknown, |bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)));
+    let gib = |bytes: Option<u64>| {
+        bytes.map_or_else(unknown, |bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)))
+    };
     let isa = match &report.isa_variable {
-        Some(value) => format!("{} (the processor has {}; PUGMARK_ISA={value})", report.isa_active, report.isa_detected),
+        Some(value) => {
+            format!("{} (the processor has {}; PUGMARK_ISA={value})", report.isa_active, report.isa_detected)
+        }
         None => report.isa_active.clone(),
     };
     let gpu = if report.gpus.is_empty() {
@@ -112,8 +155,12 @@ fn table(report: &Report) -> String {
         ("threads", report.threads.to_string()),
         ("memory", format!("{}, {} available", gib(report.memory_bytes), gib(report.memory_available_bytes))),
         ("GPU", gpu),
+        ("cache", report.cache.as_ref().map_or_else(unknown, |cache| cache.display().to_string())),
     ];
-    rows.iter().map(|(name, value)| format!("{name:<17}{value}\n")).collect()
+    let row = |(name, value): &(&str, String)| format!("{name:<17}{value}\n");
+    let cached =
+        |cached: &Cached| format!("{:<17}{} ({:.1} MB)\n", "", cached.file, cached.bytes as f64 / 1e6);
+    rows.iter().map(row).chain(report.cached.iter().map(cached)).collect()
 }
 
 #[cfg(test)]

@@ -51,7 +51,8 @@ struct Broken {
 
 pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let sources = Sources::new(arguments.config.config.as_deref())?;
-    let InferenceSettings { batch_size, threads, loader_threads } = sources.resolve(&arguments.inference)?.settings;
+    let InferenceSettings { batch_size, threads, loader_threads } =
+        sources.resolve(&arguments.inference)?.settings;
     let read: ReadSettings = sources.resolve(&arguments.read)?.settings;
     // The values of --part are those that a part is read from.
     let part = arguments.part.as_deref().and_then(|part| part.parse().ok());
@@ -110,17 +111,26 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
 }
 
 /// Another data set: all of it, or the part that its folders or its column name.
-fn other_data(data: &Path, read: ReadSettings, part: Option<Part>, printer: &Printer) -> anyhow::Result<Subject> {
+fn other_data(
+    data: &Path,
+    read: ReadSettings,
+    part: Option<Part>,
+    printer: &Printer,
+) -> anyhow::Result<Subject> {
     let ReadSettings { photos, skip_missing } = read;
     let data = data::read(data, &ReadOptions { photos, skip_missing, allow_empty_class: true }, printer)?;
     let indices = data.samples.iter().enumerate().filter(|(_, sample)| sample.class.is_some());
-    let indices: Vec<_> = indices.filter(|(_, sample)| part.is_none() || sample.part == part).map(|(i, _)| i).collect();
+    let indices: Vec<_> =
+        indices.filter(|(_, sample)| part.is_none() || sample.part == part).map(|(i, _)| i).collect();
     if indices.is_empty()
         && let Some(part) = part
     {
-        return Err(WrongCall::new(format!("{} names no labelled photo of its {part} part", data.root.display()))
-            .with_hint("leave --part out to measure on all labelled photos")
-            .into());
+        return Err(WrongCall::new(format!(
+            "{} names no labelled photo of its {part} part",
+            data.root.display()
+        ))
+        .with_hint("leave --part out to measure on all labelled photos")
+        .into());
     }
     Ok(Subject { data, indices, part })
 }
@@ -173,7 +183,8 @@ fn items(subject: &Subject, card: &ModelCard) -> anyhow::Result<Vec<Item>> {
     }
     unknown.sort();
     Err(anyhow::Error::msg(format!("the model does not know the classes {}", data::some(&unknown))).context(
-        WrongCall::new("data set and model do not fit").with_hint(format!("the model knows {}", data::some(&card.classes))),
+        WrongCall::new("data set and model do not fit")
+            .with_hint(format!("the model knows {}", data::some(&card.classes))),
     ))
 }
 
@@ -194,8 +205,9 @@ fn table(report: &Report<'_>, own: bool) -> String {
         text.push_str("The best epoch was chosen on these photos: expect a little less on others.\n");
     }
     if own && report.split == "random" {
-        text.push_str("The split was random: photos of one place are in every part; expect less at new places.\n");
+        text.push_str(
+            "The split was random: photos of one place are in every part; expect less at new places.\n",
+        );
     }
     text + "\n" + &report.evaluation.table()
 }
-

@@ -2,7 +2,6 @@
 
 mod rows;
 
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +15,7 @@ use super::data;
 use crate::arguments::PredictArguments;
 use crate::error::{ExitStatus, WrongCall};
 use crate::interrupt;
+use crate::memory;
 use crate::printer::Printer;
 use crate::settings::{InferenceSettings, Sources};
 
@@ -29,7 +29,8 @@ struct Count {
 
 pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let sources = Sources::new(arguments.config.config.as_deref())?;
-    let InferenceSettings { batch_size, threads, loader_threads } = sources.resolve(&arguments.inference)?.settings;
+    let InferenceSettings { batch_size, threads, loader_threads } =
+        sources.resolve(&arguments.inference)?.settings;
     data::exists(&arguments.run, "run or model")?;
     if let Some(out) = &arguments.out
         && out.exists()
@@ -91,7 +92,10 @@ fn end(
     }
     if !one {
         let out = out.map_or_else(String::new, |out| format!(", written to {}", out.display()));
-        printer.note(&format!("{done} photos{out}: {broken} cannot be read, {truncated} are cut off"));
+        let memory =
+            memory::peak().map_or_else(String::new, |bytes| format!("; peak memory {} MiB", bytes >> 20));
+        printer
+            .note(&format!("{done} photos{out}: {broken} cannot be read, {truncated} are cut off{memory}"));
     }
     if broken == done { ExitStatus::Failed } else { ExitStatus::Done }
 }

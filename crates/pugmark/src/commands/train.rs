@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use pugmark_data::ReadOptions;
 use pugmark_engine::Cpu;
-use pugmark_model::{RunFolder, write_atomic};
+use pugmark_model::{RunFolder, hub, write_atomic};
 use pugmark_train::{Mode, Outcome, TrainSettings, train};
 
 use super::data;
@@ -29,10 +29,14 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
     let sources = Sources::new(config.as_deref())?;
     let DataSettings { data, read: ReadSettings { photos, skip_missing }, allow_empty_class } =
         sources.resolve(&arguments.data)?.settings;
-    let settings = settings(&sources, arguments)?;
+    let mut settings = settings(&sources, arguments)?;
+    if let (Some(weights), None) = (&settings.weights, &arguments.resume) {
+        settings.weights = hub::resolve(&weights.to_string_lossy(), None)?.path().map(Path::to_owned);
+    }
     let data = arguments.dataset.clone().or(data).ok_or_else(|| {
-        WrongCall::new("no data set is named")
-            .with_hint("name one: `pugmark train DATA`, `PUGMARK_DATA`, or `data = \"...\"` in the configuration file")
+        WrongCall::new("no data set is named").with_hint(
+            "name one: `pugmark train DATA`, `PUGMARK_DATA`, or `data = \"...\"` in the configuration file",
+        )
     })?;
 
     let dataset = data::read(&data, &ReadOptions { photos, skip_missing, allow_empty_class }, printer)?;

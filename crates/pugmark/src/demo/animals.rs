@@ -1,8 +1,8 @@
-//! The animals: a skeleton of tapered limbs in metres, and a coat.
+//! The animals: skeletons of tapered limbs, in metres.
 
 use pugmark_data::Random;
 
-use super::canvas::{Limb, Rgb, Spot, cell, mix, noise, scale};
+use super::canvas::Limb;
 
 /// The Conser-vision classes in their order.
 pub(super) const CLASSES: [&str; 8] =
@@ -12,7 +12,7 @@ pub(super) const BLANK: usize = 2;
 
 /// What a limb is part of; decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Part {
+pub(super) enum Part {
     Body,
     Head,
     Muzzle,
@@ -122,12 +122,12 @@ const BUILDS: [Option<Build>; 8] = [
 /// An animal in a pose: limbs in metres, forward and up from the ground below its hip.
 pub(super) struct Animal {
     pub(super) limbs: Vec<Limb>,
-    parts: Vec<Part>,
-    class: usize,
-    seed: u32,
-    tone: f32,
-    /// Which of several coats.
-    morph: usize,
+    pub(super) parts: Vec<Part>,
+    pub(super) class: usize,
+    pub(super) seed: u32,
+    pub(super) tone: f32,
+    /// Which of three coats.
+    pub(super) morph: usize,
 }
 
 /// What stays the same while an animal passes the camera.
@@ -203,7 +203,12 @@ impl Animal {
         self.limb(Part::Body, neck, head, [chest * 0.75, skull * 0.85]);
         self.face(build, head, if grazes { -0.9 } else { -0.35 });
         if CLASSES[self.class] == "hog" {
-            self.limb(Part::Crest, [0.05, hip[1] + rump * 0.95], [build.length, shoulder[1] + chest * 0.95], [0.012, 0.022]);
+            self.limb(
+                Part::Crest,
+                [0.05, hip[1] + rump * 0.95],
+                [build.length, shoulder[1] + chest * 0.95],
+                [0.012, 0.022],
+            );
         }
     }
 
@@ -231,13 +236,28 @@ impl Animal {
         let ear_tip = |side: f32| at(-skull * (0.6 + side) - build.ear * 0.3, skull * 0.8 + build.ear);
         self.limb(Part::Ear, ear(-0.5), ear_tip(-0.5), [build.ear * 0.3, build.ear * 0.2]);
         self.limb(Part::Head, [x, y], at(skull * 0.3, -0.1 * skull), [skull, skull * 0.85]);
-        self.limb(Part::Muzzle, at(skull * 0.4, -0.2 * skull), at(skull + length, -0.3 * skull), [skull * 0.62, tip]);
+        self.limb(
+            Part::Muzzle,
+            at(skull * 0.4, -0.2 * skull),
+            at(skull + length, -0.3 * skull),
+            [skull * 0.62, tip],
+        );
         self.limb(Part::Ear, ear(0.2), ear_tip(0.2), [build.ear * 0.34, build.ear * 0.22]);
         if CLASSES[self.class] == "antelope_duiker" {
-            self.limb(Part::Horn, at(-skull * 0.1, skull * 0.8), at(-skull * 0.7, skull * 2.3), [0.016, 0.006]);
+            self.limb(
+                Part::Horn,
+                at(-skull * 0.1, skull * 0.8),
+                at(-skull * 0.7, skull * 2.3),
+                [0.016, 0.006],
+            );
         }
         if CLASSES[self.class] == "hog" {
-            self.limb(Part::Horn, at(skull + length * 0.6, -0.3 * skull), at(skull + length * 0.7, 0.03), [0.014, 0.006]);
+            self.limb(
+                Part::Horn,
+                at(skull + length * 0.6, -0.3 * skull),
+                at(skull + length * 0.7, 0.03),
+                [0.014, 0.006],
+            );
         }
         let eye = skull * 0.14 + 0.008;
         self.limb(Part::Eye, at(skull * 0.55, skull * 0.3), at(skull * 0.55, skull * 0.3), [eye, eye]);
@@ -296,122 +316,5 @@ impl Animal {
         self.limb(Part::Head, [x, y], [x + 0.01, y], [0.042, 0.04]);
         self.limb(Part::Horn, [x + 0.04, y - 0.005], [x + 0.09, y - 0.02], [0.016, 0.005]);
         self.limb(Part::Eye, [x + 0.015, y + 0.01], [x + 0.015, y + 0.01], [0.009, 0.009]);
-    }
-
-    /// The colour at a point: `spot` counts limbs as this animal does, (`x`, `y`) is in metres on the animal.
-    pub(super) fn coat(&self, spot: &Spot, x: f32, y: f32, night: bool) -> Rgb {
-        let part = self.parts[spot.limb];
-        let fur = 0.85 + 0.3 * noise(x * 60.0, y * 60.0, self.seed, 2);
-        let eye = if night && !matches!(CLASSES[self.class], "bird" | "hog") { [3.0; 3] } else { [0.03, 0.03, 0.03] };
-        let colour = match (part, CLASSES[self.class]) {
-            (Part::Eye, _) => return eye,
-            (_, "antelope_duiker") => self.duiker(part, spot),
-            (_, "bird") => self.plumage(part, x, y),
-            (_, "civet_genet") => self.civet(part, spot, x, y),
-            (_, "hog") => self.hog(part, spot),
-            (_, "leopard") => self.leopard(part, spot, x, y),
-            (_, "monkey_prosimian") => self.monkey(part, spot),
-            _ => self.rodent(part, spot),
-        };
-        let side = if part == Part::FarLeg { 0.6 } else { 1.0 };
-        scale(colour, fur * self.tone * spot.light * side)
-    }
-
-    fn duiker(&self, part: Part, spot: &Spot) -> Rgb {
-        let coat = [[0.62, 0.34, 0.17], [0.50, 0.40, 0.29], [0.60, 0.40, 0.24]][self.morph];
-        match part {
-            Part::Horn => [0.14, 0.12, 0.11],
-            Part::Tail(_) => [0.85, 0.80, 0.74],
-            Part::Leg | Part::FarLeg => mix(scale(coat, 0.55), [0.14, 0.10, 0.08], 0.6),
-            Part::Muzzle => scale(coat, 0.7),
-            Part::Body if spot.light > 0.98 => scale(coat, 0.45),
-            Part::Body if spot.light < 0.62 => mix(coat, [0.85, 0.76, 0.66], 0.6),
-            _ => coat,
-        }
-    }
-
-    fn leopard(&self, part: Part, spot: &Spot, x: f32, y: f32) -> Rgb {
-        let tawny = mix([0.80, 0.57, 0.28], [0.92, 0.86, 0.76], ((0.72 - spot.light) * 3.0).clamp(0.0, 1.0));
-        let pitch = if part == Part::Body { 0.09 } else { 0.06 };
-        match (self.blotch(x / pitch, y / pitch), part) {
-            (near, Part::Body) if (0.20..0.38).contains(&near) => [0.17, 0.12, 0.08],
-            (near, Part::Body) if near < 0.20 => scale(tawny, 0.72),
-            (near, Part::Head | Part::Leg | Part::FarLeg | Part::Tail(_)) if near < 0.24 => [0.17, 0.12, 0.08],
-            (_, Part::Ear | Part::Horn) => [0.18, 0.14, 0.11],
-            _ => tawny,
-        }
-    }
-
-    fn civet(&self, part: Part, spot: &Spot, x: f32, y: f32) -> Rgb {
-        let (grey, black) = ([0.53, 0.48, 0.39], [0.10, 0.09, 0.08]);
-        match part {
-            Part::Tail(piece) if piece % 2 == 1 => black,
-            Part::Tail(_) => [0.62, 0.57, 0.48],
-            Part::Leg | Part::FarLeg => scale(black, 1.6),
-            Part::Head if spot.light < 0.95 => black,
-            Part::Muzzle if spot.along > 0.45 => [0.82, 0.79, 0.73],
-            Part::Muzzle => black,
-            Part::Body if spot.light > 1.0 || self.blotch(x / 0.12, y / 0.055) < 0.30 => black,
-            _ => grey,
-        }
-    }
-
-    fn hog(&self, part: Part, spot: &Spot) -> Rgb {
-        let coat = [[0.40, 0.19, 0.10], [0.17, 0.14, 0.13], [0.28, 0.18, 0.12]][self.morph];
-        match part {
-            Part::Crest | Part::Horn => [0.70, 0.66, 0.58],
-            Part::Ear => scale(coat, 1.5),
-            Part::Leg | Part::FarLeg => [0.13, 0.10, 0.09],
-            Part::Muzzle if spot.along > 0.85 => [0.45, 0.33, 0.29],
-            Part::Muzzle => scale(coat, 0.6),
-            _ => coat,
-        }
-    }
-
-    fn monkey(&self, part: Part, spot: &Spot) -> Rgb {
-        let coat = [[0.20, 0.19, 0.19], [0.36, 0.31, 0.22], [0.27, 0.20, 0.17]][self.morph];
-        match part {
-            Part::Muzzle => [0.78, 0.70, 0.62],
-            Part::Body if spot.light < 0.66 => [0.86, 0.83, 0.78],
-            Part::Ear => [0.55, 0.45, 0.38],
-            Part::Leg | Part::FarLeg | Part::Tail(_) => scale(coat, 0.7),
-            _ => coat,
-        }
-    }
-
-    fn rodent(&self, part: Part, spot: &Spot) -> Rgb {
-        let coat = [[0.42, 0.33, 0.25], [0.34, 0.31, 0.28], [0.48, 0.35, 0.24]][self.morph];
-        match part {
-            Part::Tail(piece) if piece > 6 => [0.88, 0.84, 0.80],
-            Part::Tail(_) | Part::Leg | Part::FarLeg => [0.55, 0.42, 0.37],
-            Part::Ear => [0.62, 0.45, 0.40],
-            Part::Body if spot.light < 0.62 => [0.78, 0.73, 0.66],
-            _ => coat,
-        }
-    }
-
-    fn plumage(&self, part: Part, x: f32, y: f32) -> Rgb {
-        let coat = [[0.17, 0.18, 0.23], [0.42, 0.31, 0.20], [0.24, 0.26, 0.17]][self.morph];
-        match part {
-            Part::Head => [[0.30, 0.42, 0.62], [0.45, 0.34, 0.22], [0.62, 0.16, 0.12]][self.morph],
-            Part::Horn => [0.75, 0.55, 0.22],
-            Part::Leg | Part::FarLeg => [0.62, 0.38, 0.22],
-            Part::Wing => scale(coat, if cell((x * 50.0) as i32, (y * 30.0) as i32, 3) > 0.6 { 1.5 } else { 0.8 }),
-            // Dots as on a guineafowl.
-            Part::Body if self.blotch(x / 0.035, y / 0.035) < 0.22 => [0.85, 0.84, 0.80],
-            _ => coat,
-        }
-    }
-
-    /// The distance to the nearest of the points strewn one on each cell of a grid, in cells.
-    fn blotch(&self, x: f32, y: f32) -> f32 {
-        let (cx, cy) = (x.floor() as i32, y.floor() as i32);
-        let mut least = f32::MAX;
-        for (gx, gy) in (-1..=1).flat_map(|dy| (-1..=1).map(move |dx| (cx + dx, cy + dy))) {
-            let px = gx as f32 + 0.25 + 0.5 * cell(gx, gy, self.seed);
-            let py = gy as f32 + 0.25 + 0.5 * cell(gx, gy, self.seed + 1);
-            least = least.min((px - x).powi(2) + (py - y).powi(2));
-        }
-        least.sqrt()
     }
 }

@@ -63,7 +63,11 @@ impl Camera {
         // Warm and dim at both ends of the day, other flecks by the hour.
         let height = (1.0 - ((minutes as f32 - 750.0) / 420.0).powi(2)).clamp(0.0, 1.0);
         let gain = self.exposure * moment.weather;
-        let sun = [gain * self.tint[0], gain * self.tint[1] * (0.9 + 0.1 * height), gain * self.tint[2] * (0.78 + 0.22 * height)];
+        let sun = [
+            gain * self.tint[0],
+            gain * self.tint[1] * (0.9 + 0.1 * height),
+            gain * self.tint[2] * (0.78 + 0.22 * height),
+        ];
         let path = minutes as usize * SUN_PATH / 1440;
         // The flash is a cone and fades with the square of the distance.
         let beam = |x: usize| self.flash[1] * (-2.2 * (x as f32 / w - self.flash[0]).powi(2)).exp();

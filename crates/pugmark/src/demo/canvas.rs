@@ -13,8 +13,9 @@ pub(super) fn scale(colour: Rgb, factor: f32) -> Rgb {
 
 /// A uniform number in [0, 1) that belongs to one cell of a grid.
 pub(super) fn cell(x: i32, y: i32, seed: u32) -> f32 {
-    let mut bits =
-        (x as u32).wrapping_mul(0x9E37_79B1) ^ (y as u32).wrapping_mul(0x85EB_CA77) ^ seed.wrapping_mul(0xC2B2_AE3D);
+    let mut bits = (x as u32).wrapping_mul(0x9E37_79B1)
+        ^ (y as u32).wrapping_mul(0x85EB_CA77)
+        ^ seed.wrapping_mul(0xC2B2_AE3D);
     bits = (bits ^ (bits >> 15)).wrapping_mul(0x2C1B_3C6D);
     bits = (bits ^ (bits >> 12)).wrapping_mul(0x297A_2D39);
     ((bits ^ (bits >> 15)) >> 8) as f32 / (1 << 24) as f32
@@ -90,7 +91,8 @@ impl Canvas {
     ) {
         let reach = |limb: &Limb| limb.radii[0].max(limb.radii[1]) + soft + blend;
         let low = |axis: usize| {
-            limbs.iter().map(|l| l.from[axis].min(l.to[axis]) - reach(l)).fold(f32::MAX, f32::min).max(0.0) as usize
+            limbs.iter().map(|l| l.from[axis].min(l.to[axis]) - reach(l)).fold(f32::MAX, f32::min).max(0.0)
+                as usize
         };
         let high = |axis: usize, end: usize| {
             let most = limbs.iter().map(|l| l.from[axis].max(l.to[axis]) + reach(l)).fold(0.0, f32::max);
@@ -140,7 +142,8 @@ fn nearest(limbs: &[Limb], x: f32, y: f32, blend: f32) -> Option<(f32, Spot)> {
         let [ax, ay] = limb.from;
         let (dx, dy) = (limb.to[0] - ax, limb.to[1] - ay);
         let length = dx * dx + dy * dy;
-        let along = if length > 0.0 { (((x - ax) * dx + (y - ay) * dy) / length).clamp(0.0, 1.0) } else { 0.0 };
+        let along =
+            if length > 0.0 { (((x - ax) * dx + (y - ay) * dy) / length).clamp(0.0, 1.0) } else { 0.0 };
         let (ox, oy) = (x - ax - along * dx, y - ay - along * dy);
         let radius = limb.radii[0] + (limb.radii[1] - limb.radii[0]) * along;
         let off = (ox * ox + oy * oy).sqrt();
@@ -155,7 +158,8 @@ fn nearest(limbs: &[Limb], x: f32, y: f32, blend: f32) -> Option<(f32, Spot)> {
         if best.as_ref().is_none_or(|(least, _)| distance < *least) {
             let up = -oy / radius.max(0.5);
             let front = (1.0 - (off / radius.max(0.5)).min(1.0).powi(2)).sqrt();
-            best = Some((distance, Spot { x, y, limb: index, along, light: 0.62 + 0.28 * up + 0.22 * front }));
+            best =
+                Some((distance, Spot { x, y, limb: index, along, light: 0.62 + 0.28 * up + 0.22 * front }));
         }
     }
     best.map(|(_, spot)| (joined, spot))

@@ -136,7 +136,13 @@ impl Scene {
         for (kind, &count) in habitat.things.iter().enumerate() {
             for _ in 0..count {
                 // From the horizon to the lower edge; only plants stand right before the camera.
-                let reach = if kind == 0 { 0.1 } else if kind == 1 { 0.55 } else { 0.95 };
+                let reach = if kind == 0 {
+                    0.1
+                } else if kind == 1 {
+                    0.55
+                } else {
+                    0.95
+                };
                 let near = if kind == 1 { 0.15 } else { 0.0 } + reach * random.uniform().powf(1.6);
                 things.push((near, kind));
             }
@@ -222,7 +228,9 @@ impl Scene {
             let length = size * (34.0 + 26.0 * random.uniform());
             let colour = scale(mix(leaf[0], leaf[1], 0.3 + 0.7 * random.uniform()), 1.05);
             // A parabola: up from the root, outward, and down at the tip.
-            let at = |t: f32| [x + side * length * t, y - length * (1.25 - 0.4 * side * side) * (t - 0.75 * t * t)];
+            let at = |t: f32| {
+                [x + side * length * t, y - length * (1.25 - 0.4 * side * side) * (t - 0.75 * t * t)]
+            };
             for step in 1..14 {
                 let t = step as f32 / 14.0;
                 let (root, next) = (at(t), at(t + 0.05));
@@ -252,7 +260,8 @@ impl Scene {
                 Limb { from, to: middle, radii: [width, width * 0.8] },
                 Limb { from: middle, to, radii: [width * 0.8, 0.2] },
             ];
-            self.canvas.figure(&blade, y, (0.0, 1.0), |spot| scale(colour, 0.7 + 0.3 * (y - spot.y) / height));
+            self.canvas
+                .figure(&blade, y, (0.0, 1.0), |spot| scale(colour, 0.7 + 0.3 * (y - spot.y) / height));
         }
     }
 
@@ -261,8 +270,16 @@ impl Scene {
         let seed = random.next_u64() as u32;
         let stone = scale([0.46, 0.44, 0.41], 0.6 + 0.5 * random.uniform());
         let limbs = [
-            Limb { from: [x - wide * 0.5, y - wide * 0.3], to: [x, y - wide * 0.42], radii: [wide * 0.4, wide * 0.5] },
-            Limb { from: [x, y - wide * 0.3], to: [x + wide * 0.6, y - wide * 0.15], radii: [wide * 0.4, wide * 0.3] },
+            Limb {
+                from: [x - wide * 0.5, y - wide * 0.3],
+                to: [x, y - wide * 0.42],
+                radii: [wide * 0.4, wide * 0.5],
+            },
+            Limb {
+                from: [x, y - wide * 0.3],
+                to: [x + wide * 0.6, y - wide * 0.15],
+                radii: [wide * 0.4, wide * 0.3],
+            },
         ];
         self.canvas.shadow([x, y + wide * 0.1], [wide * 1.4, wide * 0.35], 0.5);
         self.canvas.figure(&limbs, y, (wide * 0.2, 1.0), |spot| {
@@ -271,7 +288,8 @@ impl Scene {
     }
 
     fn log(&mut self, random: &mut Random, [x, y]: [f32; 2], size: f32, bark: Rgb) {
-        let (radius, length) = (size * (8.0 + 7.0 * random.uniform()), size * (90.0 + 120.0 * random.uniform()));
+        let (radius, length) =
+            (size * (8.0 + 7.0 * random.uniform()), size * (90.0 + 120.0 * random.uniform()));
         let slope = 0.5 * (random.uniform() - 0.5);
         let end = [x + length * slope.cos(), y - radius - length * slope.sin().abs() * 0.5];
         let limb = Limb { from: [x - length * 0.4, y - radius], to: end, radii: [radius, radius * 0.8] };

@@ -7,7 +7,6 @@ use std::fmt::Write as _;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pugmark_data::Random;
 use rayon::prelude::*;
@@ -16,6 +15,9 @@ use super::animals::{Animal, BLANK, CLASSES, Individual};
 use super::camera::{Camera, Clock, Moment, jpeg};
 use super::canvas::{Canvas, Limb};
 use super::scene::Scene;
+
+#[cfg(test)]
+mod tests;
 
 /// What to draw. Equal settings give equal files.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,8 +45,6 @@ pub(crate) struct World {
     pub(crate) train: PathBuf,
     /// `test_labels.csv`: the same of other sites.
     pub(crate) test: PathBuf,
-    /// Photos written, broken ones included.
-    pub(crate) photos: usize,
     /// Ids of the photos that were cut short, and of those without a byte.
     pub(crate) truncated: Vec<String>,
     pub(crate) empty: Vec<String>,
@@ -81,11 +81,11 @@ impl Frame {
     }
 }
 
-/// Writes the world below `folder`; `progress` is told how many of how many photos are done.
+/// Writes the world below `folder`. `on` hears of each photo, on several threads, and may end the work with an error.
 pub(crate) fn write_world(
     folder: &Path,
     settings: &WorldSettings,
-    progress: &(dyn Fn(usize, usize) + Sync),
+    on: &(dyn Fn() -> io::Result<()> + Sync),
 ) -> io::Result<World> {
     let [train_sites, test_sites] = settings.sites;
     let [width, height] = settings.size;
@@ -97,16 +97,14 @@ pub(crate) fn write_world(
         })
         .collect();
 
-    let done = AtomicUsize::new(0);
-    let total: usize = settings.photos.iter().sum();
     let mut world = World {
         train: folder.join("train_labels.csv"),
         test: folder.join("test_labels.csv"),
-        photos: total,
         truncated: Vec::new(),
         empty: Vec::new(),
     };
-    let parts = [("train", 0..train_sites, 0), ("test", train_sites..train_sites + test_sites, settings.photos[0])];
+    let parts =
+        [("train", 0..train_sites, 0), ("test", train_sites..train_sites + test_sites, settings.photos[0])];
     for ((part, range, first_id), count) in parts.into_iter().zip(settings.photos) {
         let frames = plan(settings.seed, range, count);
         let photos = format!("{part}_features");
@@ -125,8 +123,7 @@ pub(crate) fn write_world(
                 bytes.truncate(bytes.len() * 6 / 10);
             }
             std::fs::write(folder.join(&photos).join(format!("{}.jpg", id(index))), bytes)?;
-            progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-            io::Result::Ok(())
+            on()
         })?;
         let mut features = String::from("id,filepath,site\n");
         let mut labels = format!("id,{}\n", CLASSES.join(","));
@@ -134,7 +131,8 @@ pub(crate) fn write_world(
             let id = id(index);
             // Writing into a String cannot fail.
             let _ = writeln!(features, "{id},{photos}/{id}.jpg,S{:04}", frame.site);
-            let one_hot: Vec<_> = (0..CLASSES.len()).map(|c| if c == frame.class() { "1.0" } else { "0.0" }).collect();
+            let one_hot: Vec<_> =
+                (0..CLASSES.len()).map(|c| if c == frame.class() { "1.0" } else { "0.0" }).collect();
             let _ = writeln!(labels, "{id},{}", one_hot.join(","));
         }
         std::fs::write(folder.join(format!("{part}_features.csv")), features)?;
@@ -180,12 +178,14 @@ fn plan(seed: u64, range: Range<usize>, count: usize) -> Vec<Frame> {
 
 fn pick(weights: &[f32; 8], random: &mut Random) -> usize {
     let mut left = random.uniform() * weights.iter().sum::<f32>();
-    weights.iter().position(|weight| {
-        left -= weight;
-        left < 0.0
-    })
-    // Rounding can leave a trace past the last weight.
-    .unwrap_or(BLANK)
+    weights
+        .iter()
+        .position(|weight| {
+            left -= weight;
+            left < 0.0
+        })
+        // Rounding can leave a trace past the last weight.
+        .unwrap_or(BLANK)
 }
 
 /// One trigger of the camera: an animal, or nothing, in one to four frames a second or two apart.
@@ -251,7 +251,11 @@ fn stand(canvas: &mut Canvas, animal: &Animal, foot: [f32; 2], metre: f32, frame
         })
         .collect();
     let night = frame.moment.night;
-    canvas.shadow([foot[0], foot[1] + 0.02 * metre], [0.55 * metre, 0.12 * metre], if night { 0.3 } else { 0.55 });
+    canvas.shadow(
+        [foot[0], foot[1] + 0.02 * metre],
+        [0.55 * metre, 0.12 * metre],
+        if night { 0.3 } else { 0.55 },
+    );
     canvas.figure(&limbs, foot[1], (0.035 * metre, 1.0), |spot| {
         let x = (spot.x - foot[0]) / (metre * frame.heading) + middle;
         animal.coat(spot, x, (foot[1] - spot.y) / metre, night)

@@ -27,7 +27,11 @@ fn settings<F: Args, S: Default + Serialize>(command: Command) -> Command {
     let defaults = Table::try_from(S::default()).unwrap_or_default();
     let known = flags::<F>();
     command.mut_args(|arg| {
-        if known.get_arguments().any(|flag| flag.get_id() == arg.get_id()) { complete(arg, &defaults) } else { arg }
+        if known.get_arguments().any(|flag| flag.get_id() == arg.get_id()) {
+            complete(arg, &defaults)
+        } else {
+            arg
+        }
     })
 }
 

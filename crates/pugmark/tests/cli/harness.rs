@@ -37,7 +37,9 @@ impl Place {
 
     /// Draws a photo whose colour tells the class: noise around `class` thirds of the way from red to blue.
     pub(crate) fn photo(&self, name: &str, class: u8, number: u32) {
-        let noise = |x: u32, y: u32| ((x * 73 + y * 179 + number * 283) * 2_654_435_761_u32.rotate_left(x % 7) >> 26) as u8;
+        // The upper six bits of a multiplicative hash (Knuth).
+        let noise =
+            |x: u32, y: u32| ((x * 73 + y * 179 + number * 283).wrapping_mul(2_654_435_761) >> 26) as u8;
         let photo = RgbImage::from_fn(40, 36, |x, y| {
             let level = noise(x, y);
             Rgb([190 - class * 60 + level, 60 + level, 40 + class * 60 + level])
@@ -95,7 +97,11 @@ impl Place {
             }
         }
         let folder = self.0.path().to_string_lossy().into_owned();
-        compare(&snapshots().join(format!("{name}.txt")), &masked(&said.replace(&folder, "[FOLDER]")), "UPDATE_SNAPSHOTS");
+        compare(
+            &snapshots().join(format!("{name}.txt")),
+            &masked(&said.replace(&folder, "[FOLDER]")),
+            "UPDATE_SNAPSHOTS",
+        );
     }
 }
 

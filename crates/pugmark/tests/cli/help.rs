@@ -39,7 +39,8 @@ fn the_reference_is_what_help_says() {
 #[test]
 fn every_verb_is_in_the_reference() {
     let help = Place::new().done(&["--help"]).stdout;
-    let listed = help.split("Commands:").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a list of verbs");
+    let listed =
+        help.split("Commands:").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a list of verbs");
     let verbs = listed.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
     let known: Vec<&str> = VERBS.iter().filter(|verb| verb.len() == 1).map(|verb| verb[0]).collect();
     assert_eq!(verbs.filter(|verb| !verb.is_empty()).collect::<Vec<_>>(), known);

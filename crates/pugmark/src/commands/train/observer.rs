@@ -69,7 +69,9 @@ impl Observer for Progressing<'_> {
                 let message = format!("loss {loss:.4}, {images_per_sec:.1} images/s{left}");
                 self.progress(Stage::Training(epoch), step, steps, &message);
             }
-            Event::Validating { epoch, done, total } => self.progress(Stage::Validating(epoch), done, total, ""),
+            Event::Validating { epoch, done, total } => {
+                self.progress(Stage::Validating(epoch), done, total, "")
+            }
             Event::Epoch(metrics) => {
                 self.bar = None;
                 if let Err(error) = printer.result(&metrics.line()) {

@@ -1,0 +1,136 @@
+//! Speed of convolution and its two gradients at ResNet's shapes, as a share of the machine's measured peak.
+//!
+//! `cargo run --release -p pugmark-kernels --example conv_speed [batch [isa]]`; `RAYON_NUM_THREADS` sets the threads.
+
+use std::time::Instant;
+
+use pugmark_kernels::{
+    ConvShape, Epilogue, Isa, Plane, conv2d_backward_data, conv2d_backward_weight, conv2d_forward,
+    pack_backward, pack_forward, packed_len_backward, packed_len_forward, with_isa,
+};
+use rayon::prelude::*;
+
+/// Name, kernel, stride, padding, input and output channels, input height and width.
+type Shape = (&'static str, usize, usize, usize, usize, usize, usize);
+
+const SHAPES: [Shape; 13] = [
+    ("stem 7x7 s2", 7, 2, 3, 3, 64, 224),
+    ("3x3", 3, 1, 1, 64, 64, 56),
+    ("3x3", 3, 1, 1, 128, 128, 28),
+    ("3x3", 3, 1, 1, 256, 256, 14),
+    ("3x3", 3, 1, 1, 512, 512, 7),
+    ("3x3 s2", 3, 2, 1, 64, 128, 56),
+    ("3x3 s2", 3, 2, 1, 128, 256, 28),
+    ("3x3 s2", 3, 2, 1, 256, 512, 14),
+    ("1x1 s2", 1, 2, 0, 64, 128, 56),
+    ("1x1 s2", 1, 2, 0, 256, 512, 14),
+    ("1x1", 1, 1, 0, 64, 256, 56),
+    ("1x1", 1, 1, 0, 1024, 256, 14),
+    ("1x1", 1, 1, 0, 512, 2048, 7),
+];
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let batch = arguments.next().map_or(32, |n| n.parse().expect("batch: a number"));
+    let isa =
+        arguments.next().map_or(Isa::detected(), |name| name.parse().expect("portable, avx2 or avx512"));
+    // Inside the pool, as the engine runs: no call pays for waking it.
+    rayon::scope(|_| with_isa(isa, || run(batch)));
+}
+
+fn run(batch: usize) {
+    let peak = peak();
+    let threads = rayon::current_num_threads();
+    println!("{} threads, {}, batch {batch}: peak {peak:.0} GFLOP/s", threads, Isa::active());
+    println!("{:<34}{:>18}{:>18}{:>18}", "", "forward", "backward data", "backward weight");
+    for (name, kernel, stride, padding, in_channels, out_channels, size) in SHAPES {
+        let s = ConvShape { kernel: (kernel, kernel), stride, padding, in_channels, out_channels };
+        let (out_size, _) = s.output_size(size, size);
+        let xp = Plane { height: size, width: size, channels: in_channels, border: s.input_border() };
+        let yp =
+            Plane { height: out_size, width: out_size, channels: out_channels, border: s.gradient_border() };
+        let values = |n: usize| (0..n).map(|i| (i % 17) as f32 / 17.0 - 0.5).collect::<Vec<f32>>();
+        let weights = values(kernel * kernel * in_channels * out_channels);
+        let (x, mut y) = (values(batch * xp.len()), values(batch * yp.len()));
+        let (mut dx, mut dw) = (x.clone(), weights.clone());
+        let mut forward = vec![0.0; packed_len_forward(&s)];
+        let mut backward = vec![0.0; packed_len_backward(&s)];
+        pack_forward(&s, &weights, &mut forward);
+        pack_backward(&s, &weights, &mut backward);
+
+        let flops = 2.0 * (batch * yp.pixels() * weights.len()) as f64;
+        let speed = |f: &mut dyn FnMut()| {
+            let speed = flops / best(f) / 1e9;
+            format!("{speed:8.0} {:5.1} %", 100.0 * speed / peak)
+        };
+        let ep = Epilogue::default();
+        let only_weight = std::env::var("ONLY_W").is_ok();
+        if only_weight { let w = speed(&mut || conv2d_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw)); print!("{w} | "); continue; }
+        let f = speed(&mut || conv2d_forward(&s, batch, &x, xp, &forward, &mut y, yp, &ep, None));
+        let d = speed(&mut || conv2d_backward_data(&s, batch, &y, yp, &backward, &mut dx, xp, false));
+        let w = speed(&mut || conv2d_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw));
+        println!("{name:<12}{in_channels:>5} -> {out_channels:<4} at {size:>3} {f:>22}{d:>18}{w:>18}");
+    }
+}
+
+/// Seconds of the fastest of some runs: others may use the machine.
+fn best(f: &mut dyn FnMut()) -> f64 {
+    f();
+    let before = cpu();
+    let mut runs = 0;
+    while cpu() - before < 0.4 { f(); runs += 1; }
+    (cpu() - before) / runs as f64
+}
+/// GFLOP/s of multiply-adds on registers alone, on all threads.
+fn peak() -> f64 {
+    const STEPS: usize = 2_000_000;
+    let threads = rayon::current_num_threads();
+    let mut flops = 0.0;
+    let seconds = best(&mut || {
+        let lanes: Vec<usize> = (0..threads).into_par_iter().map(|_| multiply_adds(STEPS)).collect();
+        flops = lanes.iter().map(|&lanes| 2.0 * (STEPS * lanes) as f64).sum();
+    });
+    flops / seconds / 1e9
+}
+
+/// Runs `steps` multiply-adds on independent vectors; returns how many values a step treats.
+fn multiply_adds(steps: usize) -> usize {
+    #[inline(always)]
+    fn chains<const VALUES: usize>(steps: usize, mul_add: impl Fn(f32, f32, f32) -> f32) -> usize {
+        let (a, b) = (std::hint::black_box(0.999), std::hint::black_box(0.001));
+        let mut sums = [1.0; VALUES];
+        for _ in 0..steps {
+            for sum in &mut sums {
+                *sum = mul_add(*sum, a, b);
+            }
+        }
+        std::hint::black_box(sums);
+        VALUES
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,fma")]
+    fn avx512(steps: usize) -> usize {
+        chains::<{ 16 * 16 }>(steps, f32::mul_add)
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2(steps: usize) -> usize {
+        chains::<{ 12 * 8 }>(steps, f32::mul_add)
+    }
+    match Isa::active() {
+        // SAFETY: the active instruction set is one the machine has.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { avx512(steps) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { avx2(steps) },
+        _ => chains::<{ 12 * 4 }>(
+            steps,
+            if cfg!(target_arch = "x86_64") { |a, b, c| a * b + c } else { f32::mul_add },
+        ),
+    }
+}
+fn cpu() -> f64 {
+    let s = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    s.split(' ').next().unwrap().parse::<f64>().unwrap() * 1e-9
+}

@@ -1,0 +1,105 @@
+//! Photo files in, one prediction a file out, in order.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use image::RgbImage;
+use pugmark_data::{Item, Limits, Recipe, decode_file};
+use pugmark_engine::Cpu;
+use pugmark_graph::Architecture;
+use pugmark_model::{Classifier, FORMAT, Model, ModelCard, Prediction};
+
+fn classifier(batch: usize) -> Classifier {
+    let classes = vec!["a".to_string(), "b".to_string()];
+    let card = ModelCard {
+        format: FORMAT,
+        version: String::new(),
+        architecture: Architecture::SimpleCnn,
+        recipe: Recipe::imagenet(32),
+        temperature: 1.0,
+        data_hash: String::new(),
+        split_hash: String::new(),
+        split_how: String::new(),
+        metrics: BTreeMap::new(),
+        epoch: 1,
+        classes,
+    };
+    let tensors = Architecture::SimpleCnn.graph(2).initialise(1);
+    Classifier::from_model(Model { card, tensors }, &Cpu::new(1).unwrap(), batch).unwrap()
+}
+
+/// Seven files; the second is no photo and the fifth is not there.
+fn items(folder: &Path) -> Vec<Item> {
+    (0..7_u32)
+        .map(|number| {
+            let path = folder.join(format!("{number}.png"));
+            match number {
+                1 => fs::write(&path, "not a photo").unwrap(),
+                4 => {}
+                _ => RgbImage::from_fn(40, 30, |x, y| {
+                    image::Rgb([(x * 6) as u8, (y * 8) as u8, (number * 30) as u8])
+                })
+                .save(&path)
+                .unwrap(),
+            }
+            Item { id: format!("photo {number}"), path, class: (number > 2).then_some(1) }
+        })
+        .collect()
+}
+
+fn predict(batch: usize, threads: usize, items: &[Item]) -> Vec<Prediction> {
+    let mut all = Vec::new();
+    classifier(batch)
+        .predict(items.to_vec(), threads, &mut |prediction| {
+            all.push(prediction);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    all
+}
+
+#[test]
+fn one_prediction_a_file_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let items = items(folder.path());
+    let mut reference = classifier(1);
+    for (batch, threads) in [(1, 1), (3, 1), (3, 4), (7, 2), (50, 2)] {
+        let predictions = predict(batch, threads, &items);
+        assert_eq!(predictions.len(), items.len());
+        for (item, prediction) in items.iter().zip(predictions) {
+            assert_eq!(
+                (&prediction.id, &prediction.path, prediction.class),
+                (&item.id, &item.path, item.class)
+            );
+            match decode_file(&item.path, &Limits::default()) {
+                Err(error) => assert_eq!(prediction.outcome, Err(error.reason())),
+                Ok(photo) => {
+                    let pixels = reference.card().recipe.apply(&photo);
+                    let expected = reference.probabilities(1, &pixels).unwrap();
+                    let row = prediction.outcome.unwrap();
+                    // The batch may change the order of sums.
+                    let near = row.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5);
+                    assert!(near, "{}: {row:?}, by itself {expected:?}", item.id);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_caller_may_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let items = items(folder.path());
+    let mut seen = 0;
+    classifier(2)
+        .predict(items, 2, &mut |_| {
+            seen += 1;
+            if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .unwrap();
+    assert_eq!(seen, 3);
+}

@@ -1,0 +1,199 @@
+//! The demo: what a random split promises, and what new sites give.
+
+mod animals;
+mod camera;
+mod canvas;
+mod coats;
+mod progress;
+mod scene;
+mod world;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::Context;
+use pugmark_data::{Dataset, Item, ReadOptions, SplitBy};
+use pugmark_engine::Cpu;
+use pugmark_eval::{Evaluation, evaluate};
+use pugmark_graph::Architecture;
+use pugmark_model::{Classifier, write_atomic};
+use pugmark_train::{EpochMetrics, Mode, TrainSettings, train};
+
+use crate::error::{ExitStatus, WrongCall};
+use crate::interrupt;
+use crate::printer::{Printer, duration};
+use progress::{Epochs, watch};
+use world::{WorldSettings, write_world};
+
+/// The first line of a demo's README.txt; by it a later demo knows the folder.
+const MARK: &str = "This folder was made by `pugmark demo`.";
+const README: &str = "README.txt";
+
+/// What the demo does.
+pub(crate) struct DemoSettings {
+    /// Where it writes.
+    pub(crate) out: PathBuf,
+    /// Draw the world again even if it is there.
+    pub(crate) overwrite: bool,
+    /// The photos.
+    pub(crate) world: WorldSettings,
+    /// The training; its split is set to both kinds in turn.
+    pub(crate) training: TrainSettings,
+}
+
+impl DemoSettings {
+    /// The demo as it is meant: about two minutes on two cores.
+    pub(crate) fn new(out: PathBuf, overwrite: bool) -> Self {
+        let training = TrainSettings {
+            model: Architecture::SimpleCnn,
+            image_size: 64,
+            epochs: 8,
+            flip: true,
+            ..TrainSettings::default()
+        };
+        Self { out, overwrite, world: WorldSettings::default(), training }
+    }
+}
+
+/// One split: what its validation part promised, and what new sites gave.
+struct Comparison {
+    name: &'static str,
+    promised: EpochMetrics,
+    gave: Evaluation,
+}
+
+/// Draws the world, trains on both splits, tests both on other sites and prints the difference.
+pub(crate) fn run(settings: &DemoSettings, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    let started = Instant::now();
+    let stop = interrupt::stop_flag()?;
+    let world = settings.out.join("world");
+    claim(settings)?;
+    if settings.overwrite || !world.join(README).is_file() {
+        let photos = settings.world.photos.iter().sum();
+        let drawn =
+            watch(printer, "drawing photos", photos, &stop, |on| write_world(&world, &settings.world, on));
+        match drawn {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(ExitStatus::Interrupted),
+            drawn => drawn.with_context(|| format!("cannot write to {}", world.display()))?,
+        }
+    } else {
+        printer.note(&format!("the photos of the earlier demo are used: {}", world.display()));
+    }
+
+    let read = |name: &str| pugmark_data::read(&world.join(name), &ReadOptions::default());
+    let (data, unseen) = (read("train_labels.csv")?, read("test_labels.csv")?);
+    let engine = Cpu::new(settings.training.threads)?;
+    let mut comparisons = Vec::new();
+    for (name, split) in [("random split", SplitBy::Random), ("split by site", SplitBy::Site)] {
+        let run = run_folder(&settings.out, split);
+        let training = TrainSettings { split, ..settings.training.clone() };
+        let mut epochs = Epochs::new(printer, name, training.epochs);
+        let outcome = train(&data, &training, &run, Mode::Overwrite, &engine, &stop, &mut epochs)?;
+        drop(epochs);
+        let (false, Some(promised)) = (outcome.interrupted, outcome.best) else {
+            return Ok(ExitStatus::Interrupted);
+        };
+        let mut classifier = Classifier::open(&run, &engine, training.batch_size)?;
+        let Some(gave) = test(&mut classifier, &unseen, &stop)? else { return Ok(ExitStatus::Interrupted) };
+        comparisons.push(Comparison { name, promised, gave });
+    }
+    printer.result(&report(settings, &comparisons))?;
+    printer.note(&format!("\nThe demo took {}.", duration(started.elapsed())));
+    Ok(ExitStatus::Done)
+}
+
+/// Makes the folder the demo's own, or refuses it.
+fn claim(settings: &DemoSettings) -> anyhow::Result<()> {
+    let out = &settings.out;
+    let readme = out.join(README);
+    let ours = fs::read_to_string(&readme).is_ok_and(|text| text.starts_with(MARK));
+    let taken =
+        !ours && (out.is_file() || fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()));
+    if taken {
+        return Err(WrongCall::new(format!("{} exists and is not an earlier demo's", out.display()))
+            .with_hint("name another folder with `--out FOLDER`")
+            .into());
+    }
+    let text = format!(
+        "{MARK}\n\n\
+         world/         photos and labels; its README.txt tells more\n\
+         random-split/  the run whose validation photos were drawn at random\n\
+         site-split/    the run whose validation photos come from sites of their own\n"
+    );
+    fs::create_dir_all(out)
+        .and_then(|()| write_atomic(&readme, text.as_bytes()))
+        .with_context(|| format!("cannot write to {}", out.display()))
+}
+
+fn run_folder(out: &Path, split: SplitBy) -> PathBuf {
+    out.join(if split == SplitBy::Site { "site-split" } else { "random-split" })
+}
+
+/// Evaluates a model on sites it has never seen; none when interrupted. Photos that cannot be decoded do not count.
+fn test(
+    classifier: &mut Classifier,
+    unseen: &Dataset,
+    stop: &AtomicBool,
+) -> anyhow::Result<Option<Evaluation>> {
+    let items = unseen.samples.iter().map(|sample| Item {
+        id: sample.id.clone(),
+        path: sample.path.clone(),
+        class: sample.class,
+    });
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (mut labels, mut probabilities) = (Vec::new(), Vec::new());
+    classifier.predict(items.collect(), threads, &mut |prediction| {
+        if let (Ok(row), Some(class)) = (prediction.outcome, prediction.class) {
+            labels.push(class);
+            probabilities.extend(row);
+        }
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if stop.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    Ok(Some(evaluate(&unseen.classes, &labels, &probabilities)?))
+}
+
+/// The table, what it means, and what to do next.
+fn report(settings: &DemoSettings, comparisons: &[Comparison]) -> String {
+    let [sites, new_sites] = settings.world.sites;
+    let out = settings.out.display();
+    let mut text = format!(
+        "\n{:18}{:^20}   {:^20}\n{:18}accuracy  log loss     accuracy  log loss\n",
+        "",
+        "validation promised",
+        format!("{new_sites} new sites gave"),
+        ""
+    );
+    // Writing into a String cannot fail.
+    for Comparison { name, promised, gave } in comparisons {
+        let _ = writeln!(
+            text,
+            "{name:18}{:>8.3}  {:>8.3}     {:>8.3}  {:>8.3}",
+            promised.val_acc, promised.val_loss, gave.accuracy, gave.log_loss
+        );
+    }
+    if let Some(Comparison { gave, .. }) = comparisons.first() {
+        let floors = gave.floors;
+        let _ = writeln!(text, "{:18}{:>31.3}", "most common class", floors.majority_accuracy);
+        let _ = writeln!(text, "{:18}{:>41.3}", "1/8 for each class", floors.uniform_log_loss);
+    }
+    let _ = write!(
+        text,
+        "\nBoth models are alike and saw photos of the same {sites} sites. The random split let the model meet the\n\
+         backgrounds, and other frames of the same bursts, that it was then checked on; the split by site did not.\n\
+         Believe the number that comes from sites the model has not seen.\n\n\
+         photos  {out}/world          every file drawn, none real\n\
+         runs    {out}/random-split   {out}/site-split\n\n\
+         next    pugmark eval {out}/site-split {out}/world/test_labels.csv\n\
+        \x20       pugmark predict {out}/site-split {out}/world/test_features --out predictions.csv\n\
+        \x20       pugmark train FOLDER-OF-YOUR-PHOTOS\n"
+    );
+    text
+}

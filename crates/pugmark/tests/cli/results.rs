@@ -1,0 +1,203 @@
+//! What a person gets: trained, measured and predicting runs, and the machine as the doctor sees it.
+
+use serde_json::Value;
+
+use crate::harness::Place;
+
+/// Six epochs on colours that no one can mistake.
+fn trained() -> Place {
+    let place = Place::new();
+    place.photos(12);
+    place.done(&[
+        "train",
+        "photos",
+        "--out",
+        "run",
+        "--model",
+        "simple_cnn",
+        "--image-size",
+        "32",
+        "--epochs",
+        "6",
+        "--batch-size",
+        "9",
+        "--test",
+        "0.2",
+        "--loader-threads",
+        "1",
+    ]);
+    place
+}
+
+#[test]
+fn train() {
+    let place = Place::new();
+    place.photos(8);
+    place.photo("photos/stray.png", 0, 1);
+    place.write("photos/day/broken.jpg", "not a photo");
+    let call =
+        ["train", "photos", "--model", "simple_cnn", "--image-size", "32", "--epochs", "1", "--use-cuda"];
+    place.snapshot("train", &call);
+    place.snapshot("train_again_takes_the_next_number", &call);
+}
+
+#[test]
+fn older_scripts() {
+    let place = Place::new();
+    place.photos(4);
+    place.done(&[
+        "train",
+        "--data-dir",
+        "photos",
+        "--model-dir",
+        "model",
+        "--output-dir",
+        "output",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "4",
+        "--learning-rate",
+        "1e-3",
+        "--weight-decay",
+        "0.01",
+        "--image-size",
+        "32",
+        "--use-cuda",
+        "true",
+        "--model",
+        "simple_cnn",
+    ]);
+    let best = |folder: &str| std::fs::read(place.path(folder).join("best.safetensors")).unwrap();
+    assert_eq!(best("model"), best("output"));
+}
+
+#[test]
+fn a_flag_goes_before_a_variable_that_before_a_file_that_before_the_default() {
+    let place = Place::new();
+    place.photos(4);
+    place.write(
+        "set.toml",
+        "epochs = 1\nbatch_size = 3\nseed = 3\nmodel = \"simple_cnn\"\nimage_size = 32\nflip = true\n",
+    );
+    let call = ["train", "photos", "--config", "set.toml", "--out", "run", "--seed", "5", "--flip=false"];
+    let mut command = place.command(&call);
+    command.env("PUGMARK_BATCH_SIZE", "4").env("PUGMARK_SEED", "4").env("PUGMARK_ROTATION", "");
+    let ended = crate::harness::ended(&mut command);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let config: toml::Table =
+        std::fs::read_to_string(place.path("run/config.toml")).unwrap().parse().unwrap();
+    let number = |key: &str| config[key].as_integer();
+    assert_eq!(number("seed"), Some(5), "the flag");
+    assert_eq!(number("batch_size"), Some(4), "the variable");
+    assert_eq!(number("epochs"), Some(1), "the file");
+    assert_eq!(config["flip"].as_bool(), Some(false), "the flag over the file");
+    assert_eq!(config["rotation"].as_float(), Some(0.0), "the default; an empty variable is none");
+
+    place.done(&["train", "--config", "run/config.toml", "--out", "again"]);
+    let last = |run: &str| std::fs::read(place.path(run).join("last.safetensors")).unwrap();
+    assert_eq!(last("run"), last("again"), "a run's configuration repeats it");
+}
+
+#[test]
+fn eval() {
+    let place = trained();
+    place.snapshot("eval", &["eval", "run"]);
+    place.snapshot("eval_test_part", &["eval", "run", "--part", "test"]);
+    place.snapshot("eval_data", &["eval", "run/best.safetensors", "photos"]);
+
+    let report: Value = serde_json::from_str(&place.done(&["eval", "run", "--json"]).stdout).unwrap();
+    let own: Value = serde_json::from_slice(&std::fs::read(place.path("run/metrics.json")).unwrap()).unwrap();
+    let best = own.as_array().unwrap().iter().find(|epoch| epoch["epoch"] == report["epoch"]).unwrap();
+    assert_eq!(report["accuracy"], best["val_acc"], "the training measured the same");
+    assert_eq!(report["part"], "val");
+    assert_eq!(report["per_class"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn predict_one_photo() {
+    let place = trained();
+    place.write("broken.jpg", "not a photo");
+    place.snapshot("predict_one", &["predict", "run", "photos/night/00.png"]);
+    place.snapshot("predict_one_broken", &["predict", "run", "broken.jpg"]);
+
+    let object: Value =
+        serde_json::from_str(&place.done(&["predict", "run", "photos/dusk/00.png", "--json"]).stdout)
+            .unwrap();
+    assert_eq!(object["class"], "dusk");
+    let sum: f64 = object["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+}
+
+#[test]
+fn predict_a_folder() {
+    let place = trained();
+    place.photo("new/b/1.png", 2, 100);
+    place.photo("new/a/1.jpg", 0, 101);
+    let whole = std::fs::read(place.path("new/a/1.jpg")).unwrap();
+    place.write("new/a/cut.jpg", &whole[..whole.len() * 3 / 4]);
+    place.write("new/empty.png", "");
+    place.snapshot("predict_folder_to_file", &["predict", "run", "new", "--out", "rows.csv"]);
+
+    let rows = std::fs::read_to_string(place.path("rows.csv")).unwrap();
+    assert_eq!(place.done(&["predict", "run", "new"]).stdout, rows, "stdout gets the same rows");
+    let mut csv = csv::Reader::from_reader(rows.as_bytes());
+    assert_eq!(csv.headers().unwrap(), vec!["id", "day", "dusk", "night", "truncated", "reason"]);
+    let rows: Vec<csv::StringRecord> = csv.records().map(Result::unwrap).collect();
+    let ids: Vec<&str> = rows.iter().map(|row| &row[0]).collect();
+    assert_eq!(ids, ["a/1.jpg", "a/cut.jpg", "b/1.png", "empty.png"]);
+    for (row, best) in rows.iter().zip([Some(1), None, Some(3), None]) {
+        let broken = &row[0] == "empty.png";
+        assert_eq!(!row[5].is_empty(), broken, "{row:?}");
+        assert_eq!(&row[4], if &row[0] == "a/cut.jpg" { "true" } else { "false" }, "{row:?}");
+        let probabilities: Vec<f64> = (1..4).filter_map(|cell| row[cell].parse().ok()).collect();
+        assert_eq!(probabilities.len(), if broken { 0 } else { 3 }, "{row:?}");
+        if !broken {
+            // Three f32 that were rounded once each.
+            assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-6, "{row:?}");
+        }
+        if let Some(best) = best {
+            assert!(probabilities[best - 1] > 0.5, "{row:?}");
+        }
+    }
+
+    let lines = place.done(&["predict", "run", "new/b/1.png", "new/empty.png", "--json"]).stdout;
+    let ids: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].clone()).collect();
+    assert_eq!(ids, ["new/b/1.png", "new/empty.png"]);
+}
+
+#[test]
+fn doctor() {
+    let place = Place::new();
+    let report: Value = serde_json::from_str(&place.done(&["doctor", "--json"]).stdout).unwrap();
+    assert!(report["threads"].as_u64().unwrap() >= 1);
+    let text = place.done(&["doctor"]).stdout;
+    for value in [&report["version"], &report["isa_active"], &report["cache"]] {
+        assert!(text.contains(value.as_str().unwrap()), "{value} in {text}");
+    }
+
+    let lowered = crate::harness::ended(place.command(&["doctor"]).env("PUGMARK_ISA", "portable"));
+    assert!(lowered.stdout.contains("portable (the processor has "), "{}", lowered.stdout);
+    let unknown = crate::harness::ended(place.command(&["doctor"]).env("PUGMARK_ISA", "sse9"));
+    assert!(unknown.stderr.starts_with("warning: PUGMARK_ISA changes nothing: "), "{}", unknown.stderr);
+}
+
+#[test]
+fn bench() {
+    let place = Place::new();
+    let call =
+        ["bench", "--model", "simple_cnn", "--batch", "2", "--image-size", "32", "--steps", "3", "--json"];
+    for (mode, flags) in [("train", [].as_slice()), ("train", &["--train"]), ("infer", &["--infer"])] {
+        let call: Vec<&str> = call.iter().chain(flags).copied().collect();
+        let figures: Value = serde_json::from_str(&place.done(&call).stdout).unwrap();
+        assert_eq!(figures["mode"], mode);
+        let seconds = figures["step_seconds_median"].as_f64().unwrap();
+        assert!((figures["images_per_sec"].as_f64().unwrap() * seconds - 2.0).abs() < 1e-9);
+        let mut steps: Vec<f64> =
+            figures["step_seconds"].as_array().unwrap().iter().map(|s| s.as_f64().unwrap()).collect();
+        steps.sort_by(f64::total_cmp);
+        assert_eq!(steps.len(), 3);
+        assert_eq!(steps[1], seconds);
+    }
+}
