@@ -52,13 +52,17 @@ impl Default for Limits {
 }
 
 impl Limits {
+    fn max_decoded_bytes(&self) -> u64 {
+        self.max_pixels.saturating_mul(12)
+    }
+
     /// Fails if a photo is larger than allowed; `decoded_bytes` is what decoding it takes at least.
     fn check(&self, width: u64, height: u64, decoded_bytes: u64) -> Result<(), PhotoError> {
         let pixels = width.saturating_mul(height);
         if pixels == 0 {
             return Err(PhotoError::NoPixels);
         }
-        if pixels > self.max_pixels || decoded_bytes > self.max_pixels.saturating_mul(12) {
+        if pixels > self.max_pixels || decoded_bytes > self.max_decoded_bytes() {
             return Err(PhotoError::TooLarge { width, height, max_pixels: self.max_pixels });
         }
         Ok(())

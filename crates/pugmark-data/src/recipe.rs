@@ -145,3 +145,102 @@ fn centred(rgb: &[u8], (w, h): (usize, usize), (to_w, to_h): (usize, usize), mid
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A white photo whose red is the column and green the row, both counted from 1.
+    fn coded(width: usize, height: usize) -> Photo {
+        let pixel = |at: usize| [(at % width + 1) as u8, (at / width + 1) as u8, 255];
+        Photo { width, height, rgb: (0..width * height).flat_map(pixel).collect(), truncated: false }
+    }
+
+    #[test]
+    fn short_side_as_torchvision() {
+        // `Resize(short_side)` of torchvision 0.26 on a photo of that size.
+        let cases = [
+            ((500, 375), 256, (341, 256)),
+            ((375, 500), 256, (256, 341)),
+            ((333, 500), 224, (224, 336)),
+            ((1023, 767), 232, (309, 232)),
+            ((100, 37), 37, (100, 37)),
+            ((37, 101), 64, (64, 174)),
+            ((640, 640), 256, (256, 256)),
+        ];
+        for ((w, h), short_side, expected) in cases {
+            assert_eq!(short_side_to(w, h, short_side), expected, "{w} x {h} to {short_side}");
+        }
+    }
+
+    #[test]
+    fn centre_crop_as_torchvision() {
+        struct Case {
+            photo: (usize, usize),
+            crop: (usize, usize),
+            /// Where the content begins in the crop, how large it is, where in the photo it comes from: `CenterCrop` of
+            /// torchvision 0.26.
+            at: (usize, usize),
+            size: (usize, usize),
+            from: (usize, usize),
+        }
+        let cases = [
+            Case { photo: (7, 5), crop: (4, 4), at: (0, 0), size: (4, 4), from: (2, 0) },
+            Case { photo: (8, 5), crop: (3, 5), at: (0, 0), size: (3, 5), from: (2, 0) },
+            Case { photo: (9, 9), crop: (4, 4), at: (0, 0), size: (4, 4), from: (2, 2) },
+            Case { photo: (11, 9), crop: (4, 4), at: (0, 0), size: (4, 4), from: (4, 2) },
+            Case { photo: (5, 9), crop: (8, 6), at: (1, 0), size: (5, 6), from: (0, 2) },
+            Case { photo: (4, 4), crop: (7, 9), at: (1, 2), size: (4, 4), from: (0, 0) },
+            Case { photo: (6, 3), crop: (6, 8), at: (0, 2), size: (6, 3), from: (0, 0) },
+        ];
+        for Case { photo, crop, at, size, from } in cases {
+            let resize = Resize::CentreCrop { short_side: photo.0.min(photo.1) };
+            let recipe = Recipe { width: crop.0, height: crop.1, resize, ..Recipe::imagenet(1) };
+            let rgb = recipe.apply(&coded(photo.0, photo.1));
+            let mut expected = vec![0; crop.0 * crop.1 * 3];
+            for y in 0..size.1 {
+                for x in 0..size.0 {
+                    let to = ((at.1 + y) * crop.0 + at.0 + x) * 3;
+                    let pixel = [(from.0 + x + 1) as u8, (from.1 + y + 1) as u8, 255];
+                    expected[to..to + 3].copy_from_slice(&pixel);
+                }
+            }
+            assert_eq!(rgb, expected, "{photo:?} cut to {crop:?}");
+        }
+    }
+
+    #[test]
+    fn letterbox_as_pillow() {
+        // Photo, frame, and where `ImageOps.pad` of Pillow 13 puts the photo: its corner and its size.
+        let cases = [
+            ((500, 375), (224, 224), (0, 28), (224, 168)),
+            ((375, 500), (224, 224), (28, 0), (168, 224)),
+            ((1000, 10), (224, 224), (0, 111), (224, 2)),
+            ((10, 1000), (224, 224), (111, 0), (2, 224)),
+            ((640, 480), (320, 240), (0, 0), (320, 240)),
+            ((333, 251), (100, 90), (0, 8), (100, 75)),
+            ((100, 1), (64, 64), (0, 32), (64, 1)),
+            ((333, 500), (100, 101), (16, 0), (67, 101)),
+        ];
+        for (photo, frame, (left, top), (width, height)) in cases {
+            let recipe =
+                Recipe { width: frame.0, height: frame.1, resize: Resize::Letterbox, ..Recipe::imagenet(1) };
+            let rgb = vec![255; photo.0 * photo.1 * 3];
+            let rgb = recipe.apply(&Photo { width: photo.0, height: photo.1, rgb, truncated: false });
+            for (at, pixel) in rgb.chunks_exact(3).enumerate() {
+                let (x, y) = (at % frame.0, at / frame.0);
+                let inside = (left..left + width).contains(&x) && (top..top + height).contains(&y);
+                assert_eq!(pixel, [if inside { 255 } else { 0 }; 3], "{photo:?} in {frame:?} at {x}, {y}");
+            }
+        }
+    }
+
+    #[test]
+    fn grayscale_is_the_same_in_all_channels() {
+        let recipe = Recipe { colour: Colour::Grayscale, width: 2, height: 1, ..Recipe::imagenet(1) };
+        let rgb =
+            recipe.apply(&Photo { width: 2, height: 1, rgb: vec![255, 0, 0, 0, 255, 3], truncated: false });
+        // 0.299 * 255 and 0.587 * 255 + 0.114 * 3, rounded.
+        assert_eq!(rgb, [76, 76, 76, 150, 150, 150]);
+    }
+}

@@ -65,7 +65,11 @@ fn run(batch: usize) {
         };
         let ep = Epilogue::default();
         let only_weight = std::env::var("ONLY_W").is_ok();
-        if only_weight { let w = speed(&mut || conv2d_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw)); print!("{w} | "); continue; }
+        if only_weight {
+            let w = speed(&mut || conv2d_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw));
+            print!("{w} | ");
+            continue;
+        }
         let f = speed(&mut || conv2d_forward(&s, batch, &x, xp, &forward, &mut y, yp, &ep, None));
         let d = speed(&mut || conv2d_backward_data(&s, batch, &y, yp, &backward, &mut dx, xp, false));
         let w = speed(&mut || conv2d_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw));
@@ -78,7 +82,10 @@ fn best(f: &mut dyn FnMut()) -> f64 {
     f();
     let before = cpu();
     let mut runs = 0;
-    while cpu() - before < 0.4 { f(); runs += 1; }
+    while cpu() - before < 0.4 {
+        f();
+        runs += 1;
+    }
     (cpu() - before) / runs as f64
 }
 /// GFLOP/s of multiply-adds on registers alone, on all threads.

@@ -36,6 +36,9 @@ pub(crate) trait Simd {
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Negative lanes become zero, NaN stays.
     unsafe fn relu(v: Self::V) -> Self::V;
+    /// Starts to bring the value's cache line near, where the machine can be told.
+    #[inline(always)]
+    unsafe fn prefetch(_at: *const f32) {}
 }
 
 /// Compiles a function once for each instruction set; the one defined takes the [`Isa`](crate::Isa) to use first, which

@@ -1,5 +1,6 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
 
 use pugmark_data::{Augment, Item, Limits, Loader, LoaderSettings};
 use pugmark_engine::{Engine, Inference};
@@ -79,7 +80,7 @@ impl Classifier {
         Ok(values)
     }
 
-    /// Predicts photo files in their order, decoded by `threads` threads; `on` may stop it.
+    /// Predicts photo files in their order, decoded by `threads` threads (see [`loader_threads`]); `on` may stop it.
     ///
     /// # Errors
     /// As [`Classifier::logits`]; a photo that can't be decoded is a prediction, not an error.
@@ -91,7 +92,7 @@ impl Classifier {
     ) -> Result<(), ModelError> {
         let settings = LoaderSettings {
             batch_size: self.batch,
-            threads,
+            threads: loader_threads(threads),
             seed: 0,
             shuffle: false,
             recipe: self.card.recipe.clone(),
@@ -118,6 +119,14 @@ impl Classifier {
             }
         }
         Ok(())
+    }
+}
+
+/// Threads that decode photos where a setting says `threads`: 0 takes one a core, at most eight.
+pub fn loader_threads(threads: usize) -> usize {
+    match threads {
+        0 => available_parallelism().map_or(1, usize::from).min(8),
+        threads => threads,
     }
 }
 

@@ -38,9 +38,9 @@ pub struct Published {
 
 const TORCHVISION: &str = "BSD-3-Clause (torchvision); trained on ImageNet-1k, whose own terms may apply";
 
-// torchvision's file names carry the first eight digits of their sha256 (`torch.hub` checks those). Full digests and sizes:
-// several public projects that pin these files agree on each, among them zspacelabs/bunsen (kits/bimm/resnet, the three V1
-// models) and roboflow's workflows (resnet18, with its size). Accuracies: torchvision's documentation.
+// torchvision publishes the first eight digits of each sha256, in the file's name (`torch.hub` checks those). The full
+// digests and the sizes are those that independent public projects pin, in agreement: for the V1 models zspacelabs/bunsen
+// (`kits/bimm/resnet`) among others. Accuracies are from torchvision's documentation.
 static PUBLISHED: [Published; 4] = [
     Published {
         name: "resnet18",

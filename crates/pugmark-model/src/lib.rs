@@ -8,7 +8,7 @@ mod model_file;
 mod run;
 
 pub use atomic::{write_atomic, write_atomic_with};
-pub use classifier::{Classifier, Prediction, softmax};
+pub use classifier::{Classifier, Prediction, loader_threads, softmax};
 pub use error::ModelError;
 pub use model_file::{FORMAT, Model, ModelCard};
 pub use run::RunFolder;

@@ -39,7 +39,7 @@ pub enum Event<'a> {
         images: usize,
         /// Loss of this step.
         loss: f64,
-        /// Mean over this epoch, as far as this process trained it.
+        /// Mean over this epoch so far, without time spent saving.
         images_per_sec: f64,
         /// Time until the last epoch is done; none before anything was measured.
         left: Option<Duration>,

@@ -1,13 +1,11 @@
 use std::fmt::Display;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::{self, Path, PathBuf};
 
-use pugmark_data::{Augment, Colour, Recipe, SplitBy, SplitSettings};
+use pugmark_data::{Augment, Colour, Dataset, Recipe, SplitBy, SplitSettings};
 use pugmark_engine::{Freeze, Optimiser};
 use pugmark_graph::Architecture;
-use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
@@ -57,24 +55,21 @@ pub enum BestBy {
     LogLoss,
 }
 
-macro_rules! from_word {
-    ($($kind:ty),*) => {$(
-        impl FromStr for $kind {
-            type Err = serde::de::value::Error;
-
-            /// Reads the word that settings files use.
-            fn from_str(word: &str) -> Result<Self, Self::Err> {
-                Self::deserialize(word.into_deserializer())
-            }
-        }
-    )*};
-}
-from_word!(OptimiserKind, Schedule, ClassWeights, BestBy);
-
 /// Everything that decides a training, with the defaults of the originals.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainSettings {
+    /// The folder or CSV of the data set. [`crate::train`] is handed the data set itself; this and the three below are kept
+    /// so that a run's `config.toml` says how to read it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// The folder that a CSV's photos are below, where it is not the CSV's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub photos: Option<PathBuf>,
+    /// Rows whose photo does not exist were left out.
+    pub skip_missing: bool,
+    /// Classes without a photo were kept.
+    pub allow_empty_class: bool,
     /// The model.
     pub model: Architecture,
     /// A file of pretrained weights; without one the weights are drawn from the seed.
@@ -139,6 +134,10 @@ pub struct TrainSettings {
 impl Default for TrainSettings {
     fn default() -> Self {
         Self {
+            data: None,
+            photos: None,
+            skip_missing: false,
+            allow_empty_class: false,
             model: Architecture::ResNet18,
             weights: None,
             epochs: 5,
@@ -190,8 +189,19 @@ fn as_decimal<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Err
     serializer.serialize_f64(decimal(*value))
 }
 
-/// Settings that a resumed run may change, because the result does not depend on them or only grows.
-const FREE_ON_RESUME: [&str; 5] = ["epochs", "threads", "loader_threads", "cache_mib", "checkpoint_minutes"];
+/// Settings that a resumed run may change: the result does not depend on them, or only grows, or is checked by the data
+/// set's hash.
+const FREE_ON_RESUME: [&str; 9] = [
+    "epochs",
+    "threads",
+    "loader_threads",
+    "cache_mib",
+    "checkpoint_minutes",
+    "data",
+    "photos",
+    "skip_missing",
+    "allow_empty_class",
+];
 
 impl TrainSettings {
     /// Reads a settings file, such as a run's `config.toml`; what it leaves out is the default.
@@ -215,7 +225,7 @@ impl TrainSettings {
     /// The first setting that makes no sense.
     pub fn validate(&self) -> Result<(), SettingsError> {
         let share = |value: f64| (0.0..1.0).contains(&value);
-        let checks: [(&'static str, &dyn Display, bool, &str); 12] = [
+        let checks: [(&'static str, &dyn Display, bool, &str); 13] = [
             ("epochs", &self.epochs, self.epochs > 0, "it must be 1 or more"),
             ("batch_size", &self.batch_size, self.batch_size > 0, "it must be 1 or more"),
             (
@@ -263,6 +273,12 @@ impl TrainSettings {
                 "it must be a share that leaves, together with `val`, photos to train on",
             ),
             (
+                "seed",
+                &self.seed,
+                i64::try_from(self.seed).is_ok(),
+                "it must be below 2^63, the largest number in TOML",
+            ),
+            (
                 "checkpoint_minutes",
                 &self.checkpoint_minutes,
                 self.checkpoint_minutes >= 0.0 && self.checkpoint_minutes.is_finite(),
@@ -295,6 +311,17 @@ impl TrainSettings {
     /// How the data set is split.
     pub fn split_settings(&self) -> SplitSettings {
         SplitSettings { by: self.split, val: self.val, test: self.test, seed: self.seed }
+    }
+
+    /// These settings with whole paths, so that a run can be repeated from any folder.
+    pub(crate) fn resolved(&self, data: &Dataset) -> Self {
+        let absolute = |path: &Path| path::absolute(path).unwrap_or(path.into());
+        Self {
+            data: Some(absolute(self.data.as_deref().unwrap_or(&data.root))),
+            photos: self.photos.as_deref().map(absolute),
+            weights: self.weights.as_deref().map(absolute),
+            ..self.clone()
+        }
     }
 
     pub(crate) fn optimiser(&self) -> Optimiser {

@@ -61,6 +61,7 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
     settings.validate()?;
+    let settings = &settings.resolved(data);
     // Nothing is made or deleted before data, settings and weights are known to be good.
     let (prepared, folder) = match mode {
         Mode::New => {
@@ -79,8 +80,7 @@ pub fn train(
         }
     };
     // First of all what makes the folder a run, so that a kill from here on leaves one to resume.
-    let finished = prepared.state.epochs_done >= settings.epochs;
-    if !finished {
+    if !prepared.is_finished(settings) {
         prepared.write(data, settings, &folder)?;
     }
     let mut report = Report::new(&folder, observer)?;
@@ -110,7 +110,7 @@ fn run(
         best: prepared.state.best().cloned(),
         test: None,
     };
-    let finished = outcome.epochs_done >= settings.epochs;
+    let finished = prepared.is_finished(settings);
     if finished {
         let text = format!(
             "the run is finished: {} of {} epochs are trained; more `--epochs` train on",

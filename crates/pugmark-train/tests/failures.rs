@@ -158,6 +158,15 @@ fn nothing_that_decodes() {
 }
 
 #[test]
+fn too_few_photos_to_validate() {
+    let world = World::new(1);
+    let out = world.out("run");
+    let error = Watch::quiet().train(&world.read(), &settings(), &out, Mode::New).unwrap_err();
+    assert!(matches!(error, TrainError::EmptyPart { part: Part::Val }), "{error}");
+    assert!(!out.exists(), "nothing was made");
+}
+
+#[test]
 fn a_class_without_a_photo_to_train_on_is_a_warning() {
     let world = World::new(6);
     // A given split that has all the blue photos in val.

@@ -37,7 +37,8 @@ fn learns_and_leaves_a_whole_run() {
     );
 
     let run = RunFolder::open(&out).unwrap();
-    assert_eq!(TrainSettings::read(&run.config()).unwrap(), settings, "config.toml repeats the run");
+    let repeated = TrainSettings { data: Some(world.photos()), ..settings };
+    assert_eq!(TrainSettings::read(&run.config()).unwrap(), repeated, "config.toml repeats the run");
     let metrics = csv(run.metrics_csv());
     assert_eq!(metrics.len(), 5);
     let json: serde_json::Value = serde_json::from_slice(&fs::read(run.metrics_json()).unwrap()).unwrap();
@@ -56,14 +57,14 @@ fn learns_and_leaves_a_whole_run() {
 
     // predictions.csv: the best model on the test part, one row a photo.
     let rows = csv(run.predictions());
-    assert_eq!(rows[0], ["id", "split", "class", "predicted", "note", "blue", "green", "red"]);
+    assert_eq!(rows[0], ["id", "split", "class", "predicted", "blue", "green", "red", "truncated", "reason"]);
     assert_eq!(rows.len() - 1, test.images);
     let right = rows[1..].iter().filter(|row| row[2] == row[3]).count();
     assert_eq!(right as f64 / test.images as f64, test.accuracy);
     for row in &rows[1..] {
-        assert_eq!((row[1].as_str(), row[4].as_str()), ("test", ""));
+        assert_eq!([&row[1], &row[7], &row[8]], ["test", "false", ""]);
         assert!(row[0].starts_with(&row[2]), "the true class is the folder");
-        let sum: f64 = row[5..].iter().map(|p| p.parse::<f64>().unwrap()).sum();
+        let sum: f64 = row[4..7].iter().map(|p| p.parse::<f64>().unwrap()).sum();
         assert!((sum - 1.0).abs() < 1e-6, "three f32 that sum to 1");
     }
 }
@@ -82,7 +83,7 @@ fn validation_is_that_of_the_saved_model() {
     for row in &rows[1..] {
         assert_eq!(row[1], "val");
         let class = CLASSES.iter().position(|name| *name == row[2]).unwrap();
-        loss -= row[5 + class].parse::<f64>().unwrap().ln();
+        loss -= row[4 + class].parse::<f64>().unwrap().ln();
         right += usize::from(row[2] == row[3]);
     }
     let count = (rows.len() - 1) as f64;
@@ -207,11 +208,9 @@ fn damaged_photos_are_left_out_and_listed() {
     let listed: Vec<_> = rows[1..].iter().map(|row| (row[0].clone(), row[3].clone())).collect();
     assert_eq!(broken, listed);
     for row in &predictions[1..] {
-        let is_broken = broken.iter().any(|(id, _)| *id == row[0]);
-        assert_eq!(
-            (row[3].is_empty(), row[4].is_empty(), row[5].is_empty()),
-            (is_broken, !is_broken, is_broken)
-        );
+        let reason = broken.iter().find(|(id, _)| *id == row[0]).map(|(_, reason)| reason.as_str());
+        assert_eq!(row[8], reason.unwrap_or(""));
+        assert_eq!((row[3].is_empty(), row[4].is_empty()), (reason.is_some(), reason.is_some()));
     }
 }
 

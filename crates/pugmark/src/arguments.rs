@@ -14,7 +14,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde::Serialize;
 
 pub(crate) use bench::BenchArguments;
-pub(crate) use data::{DataFlags, ReadFlags};
+use data::DataFlags;
+pub(crate) use data::ReadFlags;
 pub(crate) use doctor::DoctorArguments;
 pub(crate) use eval::EvalArguments;
 pub(crate) use predict::PredictArguments;

@@ -16,20 +16,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::arguments::{DataFlags, TrainFlags};
+use crate::arguments::TrainFlags;
 use crate::error::WrongCall;
 
 pub(crate) use document::document;
-
-/// The data set of a training.
-#[derive(Serialize, Deserialize, Default, Debug)]
-#[serde(default)]
-pub(crate) struct DataSettings {
-    pub(crate) data: Option<PathBuf>,
-    #[serde(flatten)]
-    pub(crate) read: ReadSettings,
-    pub(crate) allow_empty_class: bool,
-}
 
 /// How a data set is read.
 #[derive(Serialize, Deserialize, Default, Debug)]
@@ -85,14 +75,17 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// Reads the configuration file, if there is one. A key that no verb knows is refused.
+    /// Reads the configuration file, if there is one. A key that is no setting of a training is refused: those of the
+    /// other verbs are among them.
     pub(crate) fn new(config: Option<&Path>) -> Result<Self, WrongCall> {
         let Some(path) = config else { return Ok(Self::default()) };
         let wrong = |why: String| WrongCall::new(format!("{}: {why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let table: Table = text.parse().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
-        let every = TrainFlags::augment_args(flags::<DataFlags>());
-        for key in table.keys().filter(|key| every.get_arguments().all(|arg| arg.get_id() != key.as_str())) {
+        let table: Table =
+            text.parse().map_err(|error: toml::de::Error| wrong(error.to_string().trim_end().to_owned()))?;
+        let every = flags::<TrainFlags>();
+        let known = |key: &str| every.get_arguments().any(|arg| arg.get_id() == key);
+        if let Some(key) = table.keys().find(|key| !known(key)) {
             let error = wrong(format!("unknown setting `{key}`"));
             return Err(match nearest(&every, key) {
                 Some(nearest) => error.with_hint(format!("is `{nearest}` meant?")),
@@ -100,13 +93,6 @@ impl Sources {
             });
         }
         Ok(Self { file: Some((path.to_owned(), table)) })
-    }
-
-    /// The data set that a run's own `config.toml` names.
-    pub(crate) fn stored_data(self) -> Result<DataSettings, WrongCall> {
-        let (path, table) = self.file.unwrap_or_default();
-        DataSettings::deserialize(table)
-            .map_err(|error| WrongCall::new(format!("{}: {error}", path.display())))
     }
 
     /// Merges the settings `S`, whose keys are the flags of `F`. Keys of other verbs in the file are passed over.

@@ -149,7 +149,7 @@ impl<R: Read + Seek> Archive<R> {
         };
         let entry = self.zip.by_name(&format!("{}{name}", self.root)).map_err(broken)?;
         // Entries are not compressed, so none is larger than the file.
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(entry.size().min(self.length) as usize);
         let read = entry.take(self.length).read_to_end(&mut bytes);
         read.map_err(|error| broken(error.into()))?;
         Ok(bytes)

@@ -1,7 +1,7 @@
 //! The gradient of a convolution's input.
 
 use super::phase::Phase;
-use super::row_taps::{RowTaps, Steps};
+use super::row_taps::{Grid, RowTaps, Steps};
 use super::shape::{ConvShape, Epilogue};
 use crate::Isa;
 use crate::parallel::{Shared, zero_border};
@@ -35,42 +35,43 @@ pub fn conv2d_backward_data(
     if !accumulate {
         zero_border(dx, dxp);
     }
-    let output = Shared::new(dx);
     let mut rest = packed_bwd;
+    let mut grids = Vec::with_capacity(s.stride * s.stride);
     for phase in Phase::all(s) {
         let (packed, next) = rest.split_at(phase.packed_len(s));
         rest = next;
-        if accumulate && packed.is_empty() {
+        let (height, width) = (phase.y.pixels(s, dxp.height), phase.x.pixels(s, dxp.width));
+        // A phase without taps is zero.
+        if height == 0 || width == 0 || (accumulate && packed.is_empty()) {
             continue;
         }
         // Inside the border, which is as wide as the taps reach; a phase without taps reads nothing.
         let first = |origin: isize| (dyp.border as isize + origin).max(0) as usize;
-        let taps = RowTaps {
-            images,
-            height: phase.y.pixels(s, dxp.height),
-            width: phase.x.pixels(s, dxp.width),
-            channels: s.in_channels,
-            input: dy,
-            input_steps: Steps {
-                origin: first(phase.y.origin) * dyp.row_pitch() + first(phase.x.origin) * dyp.channels,
-                image: dyp.len(),
-                row: dyp.row_pitch(),
-                pixel: dyp.channels,
-            },
+        grids.push(Grid {
+            height,
+            width,
+            input: first(phase.y.origin) * dyp.row_pitch() + first(phase.x.origin) * dyp.channels,
+            output: dxp.offset(phase.y.first, phase.x.first),
             tap_rows: phase.y.taps,
-            tap_pitch: dyp.row_pitch(),
             tap_len: phase.x.taps * s.out_channels,
             packed,
-            output,
-            output_steps: Steps {
-                origin: dxp.offset(phase.y.first, phase.x.first),
-                image: dxp.len(),
-                row: s.stride * dxp.row_pitch(),
-                pixel: s.stride * dxp.channels,
-            },
-            epilogue: Epilogue::default(),
-            accumulate,
-        };
-        taps.run(Isa::active(), None);
+        });
     }
+    let taps = RowTaps {
+        images,
+        channels: s.in_channels,
+        grids: &grids,
+        input: dy,
+        input_steps: Steps { image: dyp.len(), row: dyp.row_pitch(), pixel: dyp.channels },
+        tap_pitch: dyp.row_pitch(),
+        output: Shared::new(dx),
+        output_steps: Steps {
+            image: dxp.len(),
+            row: s.stride * dxp.row_pitch(),
+            pixel: s.stride * dxp.channels,
+        },
+        epilogue: Epilogue::default(),
+        accumulate,
+    };
+    taps.run(Isa::active(), None);
 }

@@ -27,7 +27,7 @@ const PARTIAL_VALUES: usize = 2 << 20;
 /// Multiplications that are worth a task.
 const TASK_WORK: usize = 4 << 20;
 /// Enough to keep the threads of a large machine evenly busy.
-const MAX_TASKS: usize = 64;
+const MAX_TASKS: usize = 32;
 /// Output channels are handed out in multiples of the widest tile.
 const BLOCK: usize = 32;
 /// Values of the largest tile.
@@ -111,7 +111,7 @@ impl Job<'_> {
         let chunks = tasks.div_ceil(splits).min(channel_blocks);
         let chunk_channels = channel_blocks.div_ceil(chunks) * BLOCK;
         let chunks = self.s.out_channels.div_ceil(chunk_channels);
-        let parts = if splits * chunks < tasks.min(32) { self.s.kernel.0 } else { 1 };
+        let parts = if 2 * splits * chunks < tasks { self.s.kernel.0 } else { 1 };
         Cut { splits, split_rows, chunks, chunk_channels, parts, block_rows }
     }
 
@@ -167,8 +167,10 @@ unsafe fn run_task<S: Tile>(job: &Job<'_>, cut: &Cut, task: usize, dw: Shared<'_
     let tiles = depth.div_ceil(S::DEPTH);
     let (short, long) = (depth / tiles, depth % tiles);
 
+    let channel_blocks = (end_channel - first_channel).div_ceil(S::BLOCK);
+    let block_len = cut.block_rows * dyp.width * S::BLOCK;
+    let mut gradient = vec![0f32; channel_blocks * block_len];
     let mut inputs = Vec::with_capacity(cut.block_rows);
-    let mut gradient = vec![0f32; cut.block_rows * dyp.width * S::BLOCK];
     for block in (first_row..end_row).step_by(cut.block_rows) {
         let rows = block..end_row.min(block + cut.block_rows);
         inputs.clear();
@@ -176,20 +178,29 @@ unsafe fn run_task<S: Tile>(job: &Job<'_>, cut: &Cut, task: usize, dw: Shared<'_
             let y = row % dyp.height * s.stride + xp.border - s.padding;
             row / dyp.height * xp.len() + y * xp.row_pitch() + (xp.border - s.padding) * xp.channels
         }));
-        for channel in (first_channel..end_channel).step_by(S::BLOCK) {
-            let n = S::BLOCK.min(end_channel - channel);
-            copy_gradient::<S>(dy, &dyp, rows.clone(), channel, n, &mut gradient);
-            for ky in kernel_rows.clone() {
-                let mut first = 0;
-                for tile in 0..tiles {
-                    let len = short + usize::from(tile < long);
+        let pixels = rows.flat_map(|row| {
+            let at = row / dyp.height * dyp.len() + dyp.offset(row % dyp.height, 0);
+            dy[at..at + dyp.row_len()].chunks_exact(dyp.channels)
+        });
+        // Tiles of gradients: `[channel block][pixel][channel]`, zero behind the last channel.
+        for (i, pixel) in pixels.enumerate() {
+            for (b, channels) in pixel[first_channel..end_channel].chunks(S::BLOCK).enumerate() {
+                gradient[b * block_len + i * S::BLOCK..][..channels.len()].copy_from_slice(channels);
+            }
+        }
+        for ky in kernel_rows.clone() {
+            let mut first = 0;
+            for tile in 0..tiles {
+                let len = short + usize::from(tile < long);
+                for (b, channel) in (first_channel..end_channel).step_by(S::BLOCK).enumerate() {
+                    let n = S::BLOCK.min(end_channel - channel);
                     let accumulate = block != first_row;
                     // Whole vectors would run over into the next input's weights where channels end within one.
                     let whole = n.is_multiple_of(S::LANES);
                     let mut tail = [const { MaybeUninit::<f32>::uninit() }; MAX_TILE];
-                    // SAFETY: the inputs of every pixel of `rows` under kernel row `ky` are inside `x`, for the
-                    // planes were checked; `gradient` holds a block of channels for each of those pixels; the rows
-                    // of `dw` are this task's.
+                    // SAFETY: the inputs of every pixel of the block under kernel row `ky` are inside `x`, for the
+                    // planes were checked; `gradient` holds a tile's channels for each of those pixels; the rows of
+                    // `dw` are this task's; `tail` holds the largest tile, and what is read of it was written.
                     unsafe {
                         let dw = dw.at(split * s.weights() + (ky * depth + first) * s.out_channels + channel);
                         let outer = Outer {
@@ -197,7 +208,7 @@ unsafe fn run_task<S: Tile>(job: &Job<'_>, cut: &Cut, task: usize, dw: Shared<'_
                             rows: &inputs,
                             width: dyp.width,
                             pixel_step: s.stride * s.in_channels,
-                            gradient: gradient.as_ptr(),
+                            gradient: gradient[b * block_len..].as_ptr(),
                             sums: if whole { dw } else { tail.as_mut_ptr().cast() },
                             pitch: if whole { s.out_channels } else { S::BLOCK },
                             accumulate: whole && accumulate,
@@ -213,29 +224,9 @@ unsafe fn run_task<S: Tile>(job: &Job<'_>, cut: &Cut, task: usize, dw: Shared<'_
                             }
                         }
                     }
-                    first += len;
                 }
+                first += len;
             }
         }
-    }
-}
-
-/// Copies `n` channels of the gradients of `rows`, with a pitch of a tile's block and zeros behind the last channel.
-#[inline(always)]
-fn copy_gradient<S: Tile>(
-    dy: &[f32],
-    p: &Plane,
-    rows: std::ops::Range<usize>,
-    channel: usize,
-    n: usize,
-    gradient: &mut [f32],
-) {
-    let pixels = rows.flat_map(|row| {
-        let at = row / p.height * p.len() + p.offset(row % p.height, 0);
-        dy[at..at + p.row_len()].chunks_exact(p.channels)
-    });
-    for (gradient, pixel) in gradient.chunks_exact_mut(S::BLOCK).zip(pixels) {
-        gradient[..n].copy_from_slice(&pixel[channel..channel + n]);
-        gradient[n..].fill(0.0);
     }
 }

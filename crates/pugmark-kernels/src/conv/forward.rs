@@ -1,6 +1,6 @@
 //! Convolution.
 
-use super::row_taps::{RowTaps, Steps};
+use super::row_taps::{Grid, RowTaps, Steps};
 use super::shape::{ConvShape, Epilogue};
 use crate::Isa;
 use crate::parallel::{Shared, zero_border};
@@ -31,29 +31,27 @@ pub fn conv2d_forward(
         check_len("stats", stats.channels(), s.out_channels);
     }
     zero_border(y, yp);
-    let taps = RowTaps {
-        images,
+    if yp.pixels() == 0 {
+        return;
+    }
+    let grid = Grid {
         height: yp.height,
         width: yp.width,
-        channels: s.out_channels,
-        input: x,
-        input_steps: Steps {
-            origin: (xp.border - s.padding) * (xp.row_pitch() + xp.channels),
-            image: xp.len(),
-            row: s.stride * xp.row_pitch(),
-            pixel: s.stride * xp.channels,
-        },
+        input: (xp.border - s.padding) * (xp.row_pitch() + xp.channels),
+        output: yp.offset(0, 0),
         tap_rows: s.kernel.0,
-        tap_pitch: xp.row_pitch(),
         tap_len: s.kernel.1 * s.in_channels,
         packed,
+    };
+    let taps = RowTaps {
+        images,
+        channels: s.out_channels,
+        grids: &[grid],
+        input: x,
+        input_steps: Steps { image: xp.len(), row: s.stride * xp.row_pitch(), pixel: s.stride * xp.channels },
+        tap_pitch: xp.row_pitch(),
         output: Shared::new(y),
-        output_steps: Steps {
-            origin: yp.offset(0, 0),
-            image: yp.len(),
-            row: yp.row_pitch(),
-            pixel: yp.channels,
-        },
+        output_steps: Steps { image: yp.len(), row: yp.row_pitch(), pixel: yp.channels },
         epilogue: *ep,
         accumulate: false,
     };

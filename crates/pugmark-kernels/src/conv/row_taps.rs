@@ -30,13 +30,16 @@ const MAX_TASKS: usize = 256;
 const BLOCK: usize = 32;
 /// Values of the largest tile.
 const MAX_TILE: usize = 14 * BLOCK;
+/// Pixels that are a multiple of this many values apart meet in one set of a first-level cache of 64 sets of 64 bytes.
+const ALIASED: usize = 1024;
+/// Ways of such a set, on the machines that have the fewest.
+const WAYS: usize = 8;
 /// Longest run of any instruction set.
 const MAX_RUN: usize = 7;
 
-/// Steps through a tensor, in values: first value, then from image to image, row to row and pixel to pixel.
+/// Steps through a tensor, in values: from image to image, row to row and pixel to pixel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Steps {
-    pub origin: usize,
     pub image: usize,
     pub row: usize,
     pub pixel: usize,
@@ -44,11 +47,11 @@ pub(super) struct Steps {
 
 impl Steps {
     fn offset(&self, at: Pixel) -> usize {
-        self.origin + at.image * self.image + at.y * self.row + at.x * self.pixel
+        at.image * self.image + at.y * self.row + at.x * self.pixel
     }
 }
 
-/// A pixel of the output.
+/// A pixel of a grid.
 #[derive(Clone, Copy)]
 struct Pixel {
     image: usize,
@@ -56,20 +59,35 @@ struct Pixel {
     x: usize,
 }
 
-/// A sum of row taps for each pixel of `images` outputs of `height` x `width`.
-pub(super) struct RowTaps<'a> {
-    pub images: usize,
+/// Output pixels that meet the same taps.
+pub(super) struct Grid<'a> {
     pub height: usize,
     pub width: usize,
+    /// Where the inputs of an image's first pixel start.
+    pub input: usize,
+    /// Where its outputs are.
+    pub output: usize,
+    pub tap_rows: usize,
+    pub tap_len: usize,
+    pub packed: &'a [f32],
+}
+
+impl Grid<'_> {
+    fn taps(&self) -> usize {
+        self.tap_rows * self.tap_len
+    }
+}
+
+/// A sum of row taps for each pixel of each grid of `images` images.
+pub(super) struct RowTaps<'a> {
+    pub images: usize,
     pub channels: usize,
+    pub grids: &'a [Grid<'a>],
     pub input: &'a [f32],
     /// From the first input of an output pixel to the first input of another.
     pub input_steps: Steps,
-    pub tap_rows: usize,
     /// From a kernel row's inputs to the next row's.
     pub tap_pitch: usize,
-    pub tap_len: usize,
-    pub packed: &'a [f32],
     pub output: Shared<'a>,
     pub output_steps: Steps,
     pub epilogue: Epilogue<'a>,
@@ -77,7 +95,7 @@ pub(super) struct RowTaps<'a> {
     pub accumulate: bool,
 }
 
-/// How the work is cut: `chunks` of output channels times `groups` of units, a unit being some rows of an image.
+/// How the work is cut: chunks of output channels times `groups` of units, a unit being some rows of an image's grids.
 struct Cut {
     chunk_channels: usize,
     groups: usize,
@@ -89,7 +107,7 @@ struct Cut {
 impl RowTaps<'_> {
     /// Computes all outputs; `stats`, if given, gains their sums.
     pub(super) fn run(&self, isa: Isa, stats: Option<&mut ChannelStats>) {
-        if self.images == 0 || self.height == 0 || self.width == 0 || self.channels == 0 {
+        if self.images == 0 || self.channels == 0 || self.grids.is_empty() {
             return;
         }
         self.check();
@@ -121,20 +139,22 @@ impl RowTaps<'_> {
 
     /// Panics unless every access of every task is inside the slices.
     fn check(&self) {
-        let last = Pixel { image: self.images - 1, y: self.height - 1, x: self.width - 1 };
-        let taps = self.tap_rows * self.tap_len;
-        if taps > 0 {
-            let last_tap = (self.tap_rows - 1) * self.tap_pitch + self.tap_len;
-            assert!(self.input_steps.offset(last) + last_tap <= self.input.len(), "input: too short");
-        }
-        assert!(self.packed.len() == taps * self.channels.next_multiple_of(PANEL), "packed: wrong length");
-        assert!(self.output_steps.offset(last) + self.channels <= self.output.len(), "output: too short");
-        if let Some((residual, p)) = self.epilogue.residual {
-            assert!(
-                (p.height, p.width, p.channels) == (self.height, self.width, self.channels),
-                "residual: {p:?}"
-            );
-            assert!(residual.len() >= self.images * p.len(), "residual: too short");
+        for grid in self.grids {
+            assert!(grid.height > 0 && grid.width > 0, "grid: empty");
+            let last = Pixel { image: self.images - 1, y: grid.height - 1, x: grid.width - 1 };
+            if grid.taps() > 0 {
+                let last_input = grid.input + self.input_steps.offset(last);
+                let last_tap = (grid.tap_rows - 1) * self.tap_pitch + grid.tap_len;
+                assert!(last_input + last_tap <= self.input.len(), "input: too short");
+            }
+            let packed_len = grid.taps() * self.channels.next_multiple_of(PANEL);
+            assert!(grid.packed.len() == packed_len, "packed: wrong length");
+            let last_output = grid.output + self.output_steps.offset(last);
+            assert!(last_output + self.channels <= self.output.len(), "output: too short");
+            if let Some((residual, p)) = self.epilogue.residual {
+                let fits = (p.height, p.width, p.channels) == (grid.height, grid.width, self.channels);
+                assert!(fits && residual.len() >= self.images * p.len(), "residual: does not fit");
+            }
         }
         if let Some(bias) = self.epilogue.bias {
             assert!(bias.len() == self.channels, "bias: wrong length");
@@ -142,18 +162,19 @@ impl RowTaps<'_> {
     }
 
     fn cut(&self) -> Cut {
-        let taps = self.tap_rows * self.tap_len;
-        let work = self.images * self.height * self.width * self.channels * taps;
-        let tasks = (work / TASK_WORK).clamp(1, MAX_TASKS);
+        let height = self.grids.iter().map(|grid| grid.height).max().unwrap_or(0);
+        let taps: usize = self.grids.iter().map(Grid::taps).sum();
+        let products: usize = self.grids.iter().map(|grid| grid.height * grid.width * grid.taps()).sum();
+        let tasks = (self.images * products * self.channels / TASK_WORK).clamp(1, MAX_TASKS);
 
         let blocks = self.channels.div_ceil(BLOCK);
         let chunk_blocks = (WEIGHT_BYTES / (4 * BLOCK * taps.max(1))).clamp(1, blocks);
         let chunks = blocks.div_ceil(chunk_blocks);
 
         let shares = tasks.div_ceil(chunks);
-        let cached_rows = PIXEL_BYTES / (4 * (self.input_steps.row + self.width * self.channels));
-        let unit_rows = cached_rows.min((self.images * self.height).div_ceil(shares)).clamp(1, self.height);
-        let image_units = self.height.div_ceil(unit_rows);
+        let cached_rows = PIXEL_BYTES / (4 * (self.input_steps.row + self.output_steps.row));
+        let unit_rows = cached_rows.min((self.images * height).div_ceil(shares)).clamp(1, height);
+        let image_units = height.div_ceil(unit_rows);
         let units = self.images * image_units;
         let group_units = units.div_ceil(shares.min(units));
         Cut {
@@ -161,7 +182,7 @@ impl RowTaps<'_> {
             groups: units.div_ceil(group_units),
             group_units,
             image_units,
-            unit_rows: self.height.div_ceil(image_units),
+            unit_rows: height.div_ceil(image_units),
         }
     }
 }
@@ -193,24 +214,27 @@ unsafe fn run_task<S: Tile>(taps: &RowTaps<'_>, cut: &Cut, task: usize, mut part
     for unit in first_unit..end_unit {
         let image = unit / cut.image_units;
         let first_row = unit % cut.image_units * cut.unit_rows;
-        let rows = first_row..taps.height.min(first_row + cut.unit_rows);
-        for channel in (first_channel..end_channel).step_by(S::BLOCK) {
-            let mut block = Block::<S> {
-                taps,
-                channel,
-                vectors: (end_channel - channel).min(S::BLOCK).div_ceil(S::LANES),
-                stats: partial.is_some().then_some([[0.0; BLOCK]; 2]),
-                isa: PhantomData,
-            };
-            // SAFETY: the caller's promise; image, rows and channels are in range.
-            unsafe { block.run(image, rows.clone()) };
-            if let (Some(partial), Some(stats)) = (&mut partial, &block.stats) {
-                let (sums, squares) = partial.split_at_mut(cut.chunk_channels);
-                let at = channel - first_channel;
-                for (total, part) in [(sums, &stats[0]), (squares, &stats[1])] {
-                    // Lanes beyond the last channel hold zero.
-                    for (total, &part) in total[at..].iter_mut().zip(&part[..S::BLOCK]) {
-                        *total += f64::from(part);
+        for grid in taps.grids {
+            let rows = first_row..grid.height.min(first_row + cut.unit_rows);
+            for channel in (first_channel..end_channel).step_by(S::BLOCK) {
+                let mut block = Block::<S> {
+                    taps,
+                    grid,
+                    channel,
+                    vectors: (end_channel - channel).min(S::BLOCK).div_ceil(S::LANES),
+                    stats: partial.is_some().then_some([[0.0; BLOCK]; 2]),
+                    isa: PhantomData,
+                };
+                // SAFETY: the caller's promise; image, rows and channels are in range.
+                unsafe { block.run(image, rows.clone()) };
+                if let (Some(partial), Some(stats)) = (&mut partial, &block.stats) {
+                    let (sums, squares) = partial.split_at_mut(cut.chunk_channels);
+                    let at = channel - first_channel;
+                    for (total, part) in [(sums, &stats[0]), (squares, &stats[1])] {
+                        // Lanes beyond the last channel hold zero.
+                        for (total, &part) in total[at..].iter_mut().zip(&part[..S::BLOCK]) {
+                            *total += f64::from(part);
+                        }
                     }
                 }
             }
@@ -221,6 +245,7 @@ unsafe fn run_task<S: Tile>(taps: &RowTaps<'_>, cut: &Cut, task: usize, mut part
 /// The block of output channels that a tile covers.
 struct Block<'a, S> {
     taps: &'a RowTaps<'a>,
+    grid: &'a Grid<'a>,
     channel: usize,
     vectors: usize,
     /// Sums and sums of squares of the outputs so far.
@@ -232,9 +257,11 @@ impl<S: Tile> Block<'_, S> {
     /// Some rows of an image: each is cut into runs of nearly equal length, and runs of equal length share a tile.
     #[inline(always)]
     unsafe fn run(&mut self, image: usize, rows: Range<usize>) {
-        let width = self.taps.width;
+        let width = self.grid.width;
         let count = width.div_ceil(S::RUN);
         let (short, long) = (width / count, width % count);
+        // More pixels than ways would push each other out of the cache before their line is used up.
+        let alone = 2 * S::RUN > WAYS && self.taps.input_steps.pixel.is_multiple_of(ALIASED);
         let mut waiting = [None; MAX_RUN + 1];
         for y in rows {
             let mut x = 0;
@@ -243,8 +270,10 @@ impl<S: Tile> Block<'_, S> {
                 let pixel = Pixel { image, y, x };
                 x += len;
                 match waiting[len].take() {
-                    // SAFETY: as for the caller; the runs are inside the output.
+                    // SAFETY: as for the caller; the runs are inside the grid.
                     Some(other) => unsafe { self.tile(&[other, pixel], len) },
+                    // SAFETY: as above.
+                    None if alone => unsafe { self.tile(&[pixel], len) },
                     None => waiting[len] = Some(pixel),
                 }
             }
@@ -260,22 +289,29 @@ impl<S: Tile> Block<'_, S> {
     /// One or two runs of pixels.
     #[inline(always)]
     unsafe fn tile(&mut self, runs: &[Pixel], len: usize) {
-        let taps = self.taps;
+        let (taps, grid) = (self.taps, self.grid);
         let mut sums = [const { MaybeUninit::<f32>::uninit() }; MAX_TILE];
-        // SAFETY: `RowTaps::check` covers every pixel's inputs and all panels.
+        // SAFETY: `RowTaps::check` covers every pixel's inputs and outputs and all panels.
         unsafe {
-            let input = |pixel| taps.input.as_ptr().wrapping_add(taps.input_steps.offset(pixel));
-            let panel_len = taps.tap_rows * taps.tap_len * PANEL;
+            // The outputs are at hand once the sums are done.
+            for &run in runs {
+                let output = taps.output.at(grid.output + taps.output_steps.offset(run) + self.channel);
+                for pixel in 0..len {
+                    for v in 0..self.vectors {
+                        S::prefetch(output.wrapping_add(pixel * taps.output_steps.pixel + v * S::LANES));
+                    }
+                }
+            }
+            let input = |run| taps.input.as_ptr().wrapping_add(grid.input + taps.input_steps.offset(run));
+            let panel_len = grid.taps() * PANEL;
+            let panel = self.channel / PANEL * panel_len + self.channel % PANEL;
             let product = Product {
                 runs: [input(runs[0]), input(runs[runs.len() - 1])],
                 pixel_step: taps.input_steps.pixel,
-                tap_rows: taps.tap_rows,
+                tap_rows: grid.tap_rows,
                 tap_pitch: taps.tap_pitch,
-                tap_len: taps.tap_len,
-                weights: taps
-                    .packed
-                    .as_ptr()
-                    .wrapping_add(self.channel / PANEL * panel_len + self.channel % PANEL),
+                tap_len: grid.tap_len,
+                weights: grid.packed.as_ptr().wrapping_add(panel),
                 panel_len,
             };
             S::product(runs.len(), len, self.vectors, &product, sums.as_mut_ptr().cast());
@@ -299,7 +335,7 @@ impl<S: Tile> Block<'_, S> {
                     let residual = residual.map(|(values, p)| {
                         values.as_ptr().add(run.image * p.len() + p.offset(run.y, run.x) + channel)
                     });
-                    let output = taps.output.at(taps.output_steps.offset(run) + channel);
+                    let output = taps.output.at(self.grid.output + taps.output_steps.offset(run) + channel);
                     for pixel in 0..len {
                         let output = output.add(pixel * taps.output_steps.pixel);
                         let at = (r * len + pixel) * S::BLOCK + v * S::LANES;

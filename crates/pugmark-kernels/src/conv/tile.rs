@@ -136,6 +136,8 @@ unsafe fn outer<S: Tile, const LEN: usize, const VECTORS: usize>(o: &Outer<'_>) 
                         acc[i][v] = S::mul_add(x, g[v], acc[i][v]);
                     }
                 }
+                // The inputs of the next tile: its pixels lie too far apart for the hardware to foresee them.
+                S::prefetch(input.wrapping_add(2 * LEN - 1));
                 input = input.wrapping_add(o.pixel_step);
                 gradient = gradient.wrapping_add(S::BLOCK);
             }

@@ -8,8 +8,7 @@ use pugmark_engine::Engine;
 use pugmark_eval::{Evaluation, evaluate};
 use pugmark_model::{Classifier, Prediction, RunFolder};
 
-use super::prepare::loader_threads;
-use super::report::{Report, TRUNCATED, save, save_damaged};
+use super::report::{Report, save, save_damaged};
 use crate::checkpoint::Damage;
 use crate::{Event, TrainError, TrainSettings};
 
@@ -35,7 +34,7 @@ impl Predictions<'_> {
         let mut classifier = Classifier::open(folder.path(), engine, settings.batch_size)?;
         let classes = classifier.card().classes.clone();
         let mut predictions = Vec::with_capacity(items.len());
-        classifier.predict(items, loader_threads(settings), &mut |prediction| {
+        classifier.predict(items, settings.loader_threads, &mut |prediction| {
             predictions.push(prediction);
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
@@ -73,25 +72,27 @@ impl Predictions<'_> {
     }
 }
 
-/// One row a photo: id, part, true class, predicted class, what is wrong with the file, one probability a class.
+/// One row a photo: id, part, true class, predicted class, one probability a class, what is wrong with the file.
 fn to_csv(classes: &[String], part: Part, predictions: &[Prediction]) -> io::Result<Vec<u8>> {
     let mut csv = csv::Writer::from_writer(Vec::new());
+    let names = classes.iter().map(String::as_str);
     csv.write_record(
-        ["id", "split", "class", "predicted", "note"].into_iter().chain(classes.iter().map(String::as_str)),
+        ["id", "split", "class", "predicted"].into_iter().chain(names).chain(["truncated", "reason"]),
     )?;
     for prediction in predictions {
-        let class = prediction.class.map_or("", |class| &classes[class]);
         let row = prediction.outcome.as_deref().unwrap_or_default();
         let best = (0..row.len()).reduce(|best, class| if row[class] > row[best] { class } else { best });
-        let predicted = best.map_or("", |class| &classes[class]);
-        let note = match &prediction.outcome {
-            Err(reason) => reason,
-            Ok(_) if prediction.truncated => TRUNCATED,
-            Ok(_) => "",
-        };
-        let cells = (0..classes.len()).map(|class| row.get(class).map_or(String::new(), f32::to_string));
-        let fixed = [&prediction.id, part.name(), class, predicted, note].map(String::from);
-        csv.write_record(fixed.into_iter().chain(cells))?;
+        let [class, predicted] =
+            [prediction.class, best].map(|class| class.map_or("", |class| &classes[class]));
+        for cell in [&prediction.id, part.name(), class, predicted] {
+            csv.write_field(cell)?;
+        }
+        for class in 0..classes.len() {
+            csv.write_field(row.get(class).map_or(String::new(), f32::to_string))?;
+        }
+        csv.write_field(if prediction.truncated { "true" } else { "false" })?;
+        csv.write_field(prediction.outcome.as_ref().err().map_or("", String::as_str))?;
+        csv.write_record(None::<&[u8]>)?;
     }
     csv.into_inner().map_err(csv::IntoInnerError::into_error)
 }

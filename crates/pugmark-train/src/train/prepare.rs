@@ -1,10 +1,9 @@
 use std::io;
-use std::thread::available_parallelism;
 
 use pugmark_data::{Augment, Dataset, Item, Limits, Loader, LoaderSettings, Part, Split, split};
 use pugmark_engine::{Freeze, Loss, TrainingSpec};
 use pugmark_graph::{Graph, HeadPolicy, Tensors, fit, read_weights};
-use pugmark_model::{FORMAT, ModelCard, RunFolder};
+use pugmark_model::{FORMAT, ModelCard, RunFolder, loader_threads};
 
 use super::report::save;
 use crate::checkpoint::{Checkpoint, State};
@@ -170,6 +169,11 @@ impl Prepared {
         })
     }
 
+    /// Whether no epoch is left.
+    pub(super) fn is_finished(&self, settings: &TrainSettings) -> bool {
+        self.state.epochs_done >= settings.epochs
+    }
+
     /// Saves what makes the folder a run: the settings and the split. Predictions of fewer epochs are deleted.
     pub(super) fn write(
         &self,
@@ -178,8 +182,8 @@ impl Prepared {
         folder: &RunFolder,
     ) -> Result<(), TrainError> {
         let head = format!(
-            "# pugmark {} trained here on {:?}; `pugmark train DATA --config config.toml` repeats it.\n\n",
-            self.state.card.version, data.root
+            "# pugmark {}: `pugmark train --config config.toml` trains the same model again.\n\n",
+            self.state.card.version
         );
         save(folder.config(), settings.to_toml().map(|text| (head + &text).into_bytes()))?;
         save(folder.split(), Ok(self.split.to_csv(data).into_bytes()))?;
@@ -197,7 +201,7 @@ impl Prepared {
         let bytes = (self.train.len() * settings.image_size * settings.image_size * 3) as u64;
         let train = LoaderSettings {
             batch_size: settings.batch_size,
-            threads: loader_threads(settings),
+            threads: loader_threads(settings.loader_threads),
             seed: settings.seed,
             shuffle: true,
             recipe: self.state.card.recipe.clone(),
@@ -217,14 +221,6 @@ impl Prepared {
             loader: Loader::new(items.clone(), settings),
         };
         (photos(Part::Train, &self.train, train), photos(Part::Val, &self.val, val))
-    }
-}
-
-/// Threads that decode photos.
-pub(super) fn loader_threads(settings: &TrainSettings) -> usize {
-    match settings.loader_threads {
-        0 => available_parallelism().map_or(1, usize::from).min(8),
-        threads => threads,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::log::Log;
 use crate::{Event, Observer, Outcome, TrainError};
 
 /// What is said of a photo that is used as far as it goes.
-pub(super) const TRUNCATED: &str = "the file ends early; what is there is used";
+const TRUNCATED: &str = "the file ends early; what is there is used";
 
 /// Tells the observer and the log.
 pub(super) struct Report<'a> {

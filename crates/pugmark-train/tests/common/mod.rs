@@ -62,7 +62,7 @@ pub fn settings() -> TrainSettings {
         model: Architecture::SimpleCnn,
         epochs: 2,
         batch_size: 6,
-        image_size: 32,
+        image_size: 16,
         learning_rate: 0.003,
         loader_threads: 1,
         checkpoint_minutes: 0.0,

@@ -10,7 +10,7 @@ use serde::Serialize;
 pub(crate) struct DataFlags {
     /// The same as DATA, as the older scripts call it
     #[arg(long = "data-dir", value_name = "DATA")]
-    pub(crate) data: Option<PathBuf>,
+    data: Option<PathBuf>,
 
     #[command(flatten)]
     #[serde(flatten)]

@@ -44,15 +44,16 @@ pub(crate) struct TrainArguments {
     pub(crate) config: ConfigFlags,
 
     #[command(flatten)]
-    pub(crate) data: DataFlags,
-
-    #[command(flatten)]
     pub(crate) training: TrainFlags,
 }
 
 /// Every setting of a training. The names are those of the TOML keys with `-` for `_`.
 #[derive(Args, Serialize, Debug, Default)]
 pub(crate) struct TrainFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    data: DataFlags,
+
     /// Architecture
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     #[arg(value_parser = PossibleValuesParser::new(Architecture::ALL.map(Architecture::name)))]

@@ -8,6 +8,7 @@ use pugmark_data::{Dataset, Item, Part, ReadOptions, Split};
 use pugmark_engine::Cpu;
 use pugmark_eval::{Evaluation, evaluate};
 use pugmark_model::{Classifier, ModelCard, RunFolder};
+use pugmark_train::TrainSettings;
 use serde::Serialize;
 
 use super::data;
@@ -15,7 +16,7 @@ use crate::arguments::EvalArguments;
 use crate::error::{ExitStatus, WrongCall};
 use crate::interrupt;
 use crate::printer::Printer;
-use crate::settings::{DataSettings, InferenceSettings, ReadSettings, Sources};
+use crate::settings::{InferenceSettings, ReadSettings, Sources};
 
 /// What is measured.
 struct Subject {
@@ -145,8 +146,7 @@ fn own_data(run: &Path, part: Option<Part>, card: &ModelCard, printer: &Printer)
     }
     let folder = RunFolder::open(run)?;
     let config = folder.config();
-    let DataSettings { data, read: ReadSettings { photos, skip_missing }, allow_empty_class } =
-        Sources::new(Some(&config))?.stored_data()?;
+    let TrainSettings { data, photos, skip_missing, allow_empty_class, .. } = TrainSettings::read(&config)?;
     let data = data.ok_or_else(|| {
         WrongCall::new(format!("{}: the setting `data` is missing", config.display())).with_hint(name_data())
     })?;

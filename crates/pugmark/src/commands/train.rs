@@ -15,7 +15,7 @@ use crate::arguments::TrainArguments;
 use crate::error::{ExitStatus, WrongCall};
 use crate::interrupt;
 use crate::printer::Printer;
-use crate::settings::{DataSettings, ReadSettings, Resolved, Sources};
+use crate::settings::{Resolved, Sources};
 use observer::Progressing;
 
 pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
@@ -27,19 +27,23 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         None => arguments.config.config.clone(),
     };
     let sources = Sources::new(config.as_deref())?;
-    let DataSettings { data, read: ReadSettings { photos, skip_missing }, allow_empty_class } =
-        sources.resolve(&arguments.data)?.settings;
     let mut settings = settings(&sources, arguments)?;
-    if let (Some(weights), None) = (&settings.weights, &arguments.resume) {
-        settings.weights = hub::resolve(&weights.to_string_lossy(), None)?.path().map(Path::to_owned);
-    }
-    let data = arguments.dataset.clone().or(data).ok_or_else(|| {
+    settings.data = arguments.dataset.clone().or(settings.data);
+    let data = settings.data.clone().ok_or_else(|| {
         WrongCall::new("no data set is named").with_hint(
             "name one: `pugmark train DATA`, `PUGMARK_DATA`, or `data = \"...\"` in the configuration file",
         )
     })?;
-
-    let dataset = data::read(&data, &ReadOptions { photos, skip_missing, allow_empty_class }, printer)?;
+    // A resumed run has its weights in its checkpoint.
+    if let (Some(weights), None) = (&settings.weights, &arguments.resume) {
+        settings.weights = hub::resolve(&weights.to_string_lossy(), None)?.path().map(Path::to_owned);
+    }
+    let options = ReadOptions {
+        photos: settings.photos.clone(),
+        skip_missing: settings.skip_missing,
+        allow_empty_class: settings.allow_empty_class,
+    };
+    let dataset = data::read(&data, &options, printer)?;
     let (out, mode) = match (&arguments.resume, &arguments.out) {
         (Some(run), _) => (run.clone(), Mode::Resume),
         (None, Some(out)) => (out.clone(), if arguments.overwrite { Mode::Overwrite } else { Mode::New }),
@@ -83,8 +87,8 @@ fn free_run(data: &Path) -> PathBuf {
     // `.` and `..` have no name before they are resolved.
     let resolved = data.canonicalize().unwrap_or_else(|_| data.to_owned());
     let name = resolved.file_stem().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
-    let numbered = (1_u32..).map(|number| Path::new("runs").join(format!("{name}-{number}")));
-    numbered.skip_while(|folder| folder.exists()).next().unwrap_or_default()
+    let mut numbered = (1_u32..).map(|number| Path::new("runs").join(format!("{name}-{number}")));
+    numbered.find(|folder| !folder.exists()).unwrap_or_default()
 }
 
 fn copy_best(run: &RunFolder, folder: &Path) -> anyhow::Result<()> {

@@ -6,15 +6,13 @@ use pugmark_train::TrainSettings;
 use serde::Serialize;
 use toml::Table;
 
-use super::{DataSettings, InferenceSettings, ReadSettings, flags};
-use crate::arguments::{DataFlags, InferenceFlags, ReadFlags, TrainFlags};
+use super::{InferenceSettings, ReadSettings, flags};
+use crate::arguments::{InferenceFlags, ReadFlags, TrainFlags};
 
 /// Completes the settings of every verb.
 pub(crate) fn document(command: Command) -> Command {
     command
-        .mut_subcommand("train", |train| {
-            settings::<TrainFlags, TrainSettings>(settings::<DataFlags, DataSettings>(train))
-        })
+        .mut_subcommand("train", settings::<TrainFlags, TrainSettings>)
         .mut_subcommand("eval", |eval| {
             settings::<InferenceFlags, InferenceSettings>(settings::<ReadFlags, ReadSettings>(eval))
         })

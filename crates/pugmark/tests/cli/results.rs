@@ -37,8 +37,8 @@ fn train() {
     place.write("photos/day/broken.jpg", "not a photo");
     let call =
         ["train", "photos", "--model", "simple_cnn", "--image-size", "32", "--epochs", "1", "--use-cuda"];
-    place.snapshot("train", &call);
-    place.snapshot("train_again_takes_the_next_number", &call);
+    place.snapshot_of_figures("train", &call);
+    place.snapshot_of_figures("train_again_takes_the_next_number", &call);
 }
 
 #[test]
@@ -102,9 +102,9 @@ fn a_flag_goes_before_a_variable_that_before_a_file_that_before_the_default() {
 #[test]
 fn eval() {
     let place = trained();
-    place.snapshot("eval", &["eval", "run"]);
-    place.snapshot("eval_test_part", &["eval", "run", "--part", "test"]);
-    place.snapshot("eval_data", &["eval", "run/best.safetensors", "photos"]);
+    place.snapshot_of_figures("eval", &["eval", "run"]);
+    place.snapshot_of_figures("eval_test_part", &["eval", "run", "--part", "test"]);
+    place.snapshot_of_figures("eval_data", &["eval", "run/best.safetensors", "photos"]);
 
     let report: Value = serde_json::from_str(&place.done(&["eval", "run", "--json"]).stdout).unwrap();
     let own: Value = serde_json::from_slice(&std::fs::read(place.path("run/metrics.json")).unwrap()).unwrap();
@@ -118,8 +118,8 @@ fn eval() {
 fn predict_one_photo() {
     let place = trained();
     place.write("broken.jpg", "not a photo");
-    place.snapshot("predict_one", &["predict", "run", "photos/night/00.png"]);
-    place.snapshot("predict_one_broken", &["predict", "run", "broken.jpg"]);
+    place.snapshot_of_figures("predict_one", &["predict", "run", "photos/night/00.png"]);
+    place.snapshot_of_figures("predict_one_broken", &["predict", "run", "broken.jpg"]);
 
     let object: Value =
         serde_json::from_str(&place.done(&["predict", "run", "photos/dusk/00.png", "--json"]).stdout)
@@ -137,7 +137,7 @@ fn predict_a_folder() {
     let whole = std::fs::read(place.path("new/a/1.jpg")).unwrap();
     place.write("new/a/cut.jpg", &whole[..whole.len() * 3 / 4]);
     place.write("new/empty.png", "");
-    place.snapshot("predict_folder_to_file", &["predict", "run", "new", "--out", "rows.csv"]);
+    place.snapshot_of_figures("predict_folder_to_file", &["predict", "run", "new", "--out", "rows.csv"]);
 
     let rows = std::fs::read_to_string(place.path("rows.csv")).unwrap();
     assert_eq!(place.done(&["predict", "run", "new"]).stdout, rows, "stdout gets the same rows");
