@@ -427,13 +427,10 @@ fn real_data_sets() {
     if let Some(data) = common::test_data("ena24/assets/images") {
         let small = read(&data.join("ena24_small"), &strict()).unwrap();
         assert_eq!((small.samples.len(), small.classes.len()), (21, 7));
-        // The CSV's paths start one folder up, and it names a file that does not exist.
-        let labels = data.join("labels.csv");
+        // It names a photo twice, once in train and once in val.
         let options = ReadOptions { photos: Some(data.join("..")), ..strict() };
-        let error = read(&labels, &options).unwrap_err();
-        assert!(matches!(&error, DataError::MissingPhotos { rows, .. } if rows.len() == 1), "{error}");
-        let options = ReadOptions { skip_missing: true, ..options };
-        assert!(read(&labels, &options).unwrap().notes[0].text.contains("1 rows"));
+        let error = read(&data.join("labels.csv"), &options).unwrap_err();
+        assert!(matches!(&error, DataError::DuplicateId { first: 3, row: 6, .. }), "{error}");
     }
     if let Some(data) = common::test_data("conser-vision") {
         let dataset = read_labels(&data, &strict()).unwrap();

@@ -169,6 +169,27 @@ fn restored_training_goes_on_bit_for_bit() {
 }
 
 #[test]
+fn other_tensors_give_the_bits_of_a_fresh_plan() {
+    for architecture in [Architecture::SimpleCnn, Architecture::ResNet18] {
+        let graph = architecture.graph(3);
+        let (mut first, mut second) = (graph.initialise(1), graph.initialise(2));
+        for (name, tensor) in first.iter_mut().chain(&mut second) {
+            // Statistics and shifts that matter, unlike the initial ones.
+            let moved = name.ends_with("running_mean") || name.ends_with("bias");
+            tensor.values.iter_mut().for_each(|v| *v += if moved { 0.3 } else { 0.0 });
+        }
+        let input = input_spec(2, 32, 32);
+        let (pixels, _) = batch(2, 32, 32, 3);
+        for engine in engines() {
+            let mut plan = engine.inference(&graph, &first, &input, &[]).unwrap();
+            let mut fresh = engine.inference(&graph, &second, &input, &[]).unwrap();
+            plan.set_tensors(&second).unwrap();
+            assert_eq!(plan.logits(2, &pixels).unwrap(), fresh.logits(2, &pixels).unwrap());
+        }
+    }
+}
+
+#[test]
 fn a_frozen_backbone_trains_the_head_on_running_statistics() {
     let graph = Architecture::ResNet18.graph(3);
     let tensors = graph.initialise(4);

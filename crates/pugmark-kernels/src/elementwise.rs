@@ -71,9 +71,9 @@ multiversion! {
     fn dropout_chunk(seed: u64, first: u64, p: f32, x: &[f32], y: &mut [f32]) {
         let threshold = (f64::from(p) * (1u64 << 32) as f64) as u64;
         let scale = 1.0 / (1.0 - p);
-        for ((i, y), &x) in (first..).zip(y).zip(x) {
-            // SplitMix64 (Steele, Lea and Flood, 2014) at position i of the seed's stream.
-            let z = seed.wrapping_add((i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        for (i, (y, &x)) in y.iter_mut().zip(x).enumerate() {
+            // SplitMix64 (Steele, Lea and Flood, 2014) at that position of the seed's stream.
+            let z = seed.wrapping_add((first + i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             *y = if (z ^ (z >> 31)) >> 32 >= threshold { x * scale } else { 0.0 };

@@ -109,7 +109,7 @@ impl ModelError {
                 "check the path; a run folder or a .safetensors file of a run is meant".into()
             }
             Self::NotARun { .. } => "name the folder that `pugmark train` wrote, or a model file in it".into(),
-            Self::NoBest { path } => format!("finish it with `pugmark train DATA --out {} --resume`", path.display()),
+            Self::NoBest { path } => format!("go on with `pugmark train --resume {}`", path.display()),
             Self::HoldsRun { .. } => {
                 "`--resume` goes on with it, `--overwrite` deletes it, another `--out` keeps it".into()
             }

@@ -215,6 +215,23 @@ fn damaged_photos_are_left_out_and_listed() {
 }
 
 #[test]
+fn photos_that_end_early_are_used_and_listed() {
+    let world = World::new(8);
+    let (whole, cut) = (world.photos().join("red/000.png"), world.photos().join("red/cut.jpg"));
+    image::open(whole).unwrap().to_rgb8().save(&cut).unwrap();
+    let bytes = fs::read(&cut).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() * 3 / 4]).unwrap();
+    let out = world.out("run");
+    let mut watch = Watch::quiet();
+    watch.train(&world.read(), &settings(), &out, Mode::New).unwrap();
+    assert!(!watch.heard("BrokenPhoto"));
+    let rows = csv(out.join("broken.csv"));
+    assert_eq!(rows.len(), 2);
+    assert_eq!([&rows[1][0], &rows[1][2]], ["red/cut.jpg", "yes"]);
+    assert!(rows[1][3].contains("ends early"));
+}
+
+#[test]
 fn the_metrics_line_is_for_people_and_regular_expressions() {
     let metrics = pugmark_train::EpochMetrics {
         epoch: 3,

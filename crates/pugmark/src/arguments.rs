@@ -10,7 +10,7 @@ mod weights;
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, value_parser};
 use serde::Serialize;
 
 pub(crate) use bench::BenchArguments;
@@ -73,7 +73,7 @@ pub(crate) struct DemoArguments {
 #[command(next_help_heading = "Machine")]
 pub(crate) struct InferenceFlags {
     /// Photos in one step
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
 
     /// Threads that compute; 0 takes every core

@@ -35,12 +35,22 @@ pub(crate) struct ReadSettings {
 pub(crate) struct InferenceSettings {
     pub(crate) batch_size: usize,
     pub(crate) threads: usize,
-    pub(crate) loader_threads: usize,
+    loader_threads: usize,
 }
 
 impl Default for InferenceSettings {
     fn default() -> Self {
         Self { batch_size: 32, threads: 0, loader_threads: 0 }
+    }
+}
+
+impl InferenceSettings {
+    /// Threads that decode photos, at least one.
+    pub(crate) fn loader_threads(&self) -> usize {
+        match self.loader_threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
     }
 }
 
@@ -179,5 +189,36 @@ fn scalar(value: &Value) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => Some(value.to_string()),
         Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches;
+    use pugmark_train::TrainSettings;
+
+    use super::*;
+
+    #[test]
+    fn every_setting_has_a_flag() {
+        let command = flags::<TrainFlags>();
+        for key in to_table(&TrainSettings::default()).unwrap().keys() {
+            assert!(command.get_arguments().any(|arg| arg.get_id() == key.as_str()), "{key}");
+        }
+    }
+
+    #[test]
+    fn every_choice_of_a_flag_is_a_setting() {
+        let command = flags::<TrainFlags>();
+        for arg in command.get_arguments() {
+            for choice in arg.get_possible_values() {
+                let flag = format!("--{}={}", arg.get_long().unwrap(), choice.get_name());
+                let matches = command.clone().try_get_matches_from([&flag]).unwrap();
+                let given = TrainFlags::from_arg_matches(&matches).unwrap();
+                Sources::default()
+                    .resolve::<_, TrainSettings>(&given)
+                    .unwrap_or_else(|error| panic!("{flag}: {error}"));
+            }
+        }
     }
 }

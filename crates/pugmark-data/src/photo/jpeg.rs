@@ -32,10 +32,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Photo, PhotoError>
             pixels.fill(GRAY);
             let result = scan(bytes, gray, false, &mut pixels);
             if pixels.iter().all(|&sample| sample == GRAY) {
-                let problem = "no picture data before it ends or is damaged".to_owned();
-                return Err(
-                    result.map_or_else(undecodable, |()| PhotoError::Undecodable { format: "JPEG", problem })
-                );
+                return Err(undecodable(result.err().unwrap_or(DecodeErrors::ExhaustedData)));
             }
             true
         }
@@ -87,5 +84,11 @@ fn reaches_its_end(bytes: &[u8]) -> bool {
 }
 
 fn undecodable(error: DecodeErrors) -> PhotoError {
-    PhotoError::Undecodable { format: "JPEG", problem: format!("{error:?}") }
+    let problem = match error {
+        DecodeErrors::IoErrors(_) | DecodeErrors::ExhaustedData => {
+            "it ends before the picture begins".to_owned()
+        }
+        error => format!("{error:?}").trim_matches('"').to_owned(),
+    };
+    PhotoError::Undecodable { format: "JPEG", problem }
 }

@@ -6,8 +6,14 @@ use super::hash;
 use crate::dataset::{Dataset, Part};
 use crate::error::DataError;
 
-/// Rounds of the balance pass; real data sets need about five.
+/// Rounds of the balance pass; real data sets need about ten.
 const MAX_ROUNDS: usize = 50;
+
+/// Groups up to which pairs are tried; with more, moving single ones is fine enough.
+const MAX_TO_SWAP: usize = 2000;
+
+/// A smaller gain is only rounding, and would move groups in circles.
+const LEAST_GAIN: f64 = 1e-9;
 
 /// The photos of one site, or a photo without a site.
 struct Group {
@@ -19,8 +25,8 @@ struct Group {
     part: usize,
 }
 
-/// Each site starts in a part drawn by its hash; then sites move to where they even out the class counts
-/// most, until none does. Most sites stay where their hash put them, so added photos disturb little.
+/// Each site starts in a part drawn by its hash; then sites move, alone or in exchange, to where they
+/// even out the class counts most, until none does. Most sites stay where their hash put them, so added photos disturb little.
 pub(super) fn split(
     dataset: &Dataset,
     chosen: &[usize],
@@ -35,7 +41,8 @@ pub(super) fn split(
     let mut balance = Balance::new(dataset.classes.len(), shares, &groups);
     balance.fill_empty_parts(&mut groups);
     for _ in 0..MAX_ROUNDS {
-        if !balance.round(&mut groups) {
+        let moved = balance.move_groups(&mut groups);
+        if !moved && (groups.len() > MAX_TO_SWAP || !balance.swap_groups(&mut groups)) {
             break;
         }
     }
@@ -108,23 +115,31 @@ impl Balance {
         Self { counts, wanted, groups_in }
     }
 
-    /// How much better everything fits when `group` goes from its part to `part`: the fall of the sum over
+    /// How much better everything fits when photos by class go from one part to another: the fall of the sum over
     /// parts and classes of (count - wanted)^2 / wanted, Pearson's chi-squared.
-    fn gain(&self, group: &Group, part: usize) -> f64 {
+    fn gain(&self, moved: impl Iterator<Item = f64>, from: usize, to: usize) -> f64 {
         let mut gain = 0.0;
-        for (class, &moved) in group.counts.iter().enumerate() {
-            if moved > 0 {
-                let moved = moved as f64;
+        for (class, moved) in moved.enumerate() {
+            if moved != 0.0 {
                 let misfit = |part: usize, change: f64| {
                     let wanted = self.wanted[part][class];
                     let off = self.counts[part][class] + change - wanted;
                     off * off / wanted
                 };
-                gain += misfit(group.part, 0.0) - misfit(group.part, -moved);
-                gain += misfit(part, 0.0) - misfit(part, moved);
+                gain += misfit(from, 0.0) - misfit(from, -moved);
+                gain += misfit(to, 0.0) - misfit(to, moved);
             }
         }
         gain
+    }
+
+    fn gain_of_move(&self, group: &Group, part: usize) -> f64 {
+        self.gain(group.counts.iter().map(|&count| count as f64), group.part, part)
+    }
+
+    fn gain_of_swap(&self, a: &Group, b: &Group) -> f64 {
+        let moved = a.counts.iter().zip(&b.counts).map(|(&a, &b)| a as f64 - b as f64);
+        self.gain(moved, a.part, b.part)
     }
 
     fn shift(&mut self, group: &mut Group, part: usize) {
@@ -144,7 +159,7 @@ impl Balance {
                 continue;
             }
             let spare = groups.iter_mut().filter(|group| self.groups_in[group.part] > 1);
-            let best = spare.max_by(|a, b| self.gain(a, part).total_cmp(&self.gain(b, part)));
+            let best = spare.max_by(|a, b| self.gain_of_move(a, part).total_cmp(&self.gain_of_move(b, part)));
             // There are at least as many groups as parts, so some part has one to spare.
             if let Some(group) = best {
                 self.shift(group, part);
@@ -153,22 +168,39 @@ impl Balance {
     }
 
     /// Moves each group to the part it fits best, in the order of their hashes; whether any moved.
-    fn round(&mut self, groups: &mut [Group]) -> bool {
+    fn move_groups(&mut self, groups: &mut [Group]) -> bool {
         let mut moved = false;
         for group in groups {
             if self.groups_in[group.part] == 1 {
                 continue;
             }
             let others = (0..self.counts.len()).filter(|&part| part != group.part);
-            let gains = others.map(|part| (self.gain(group, part), part));
-            // A gain that is only rounding would move groups in circles.
+            let gains = others.map(|part| (self.gain_of_move(group, part), part));
             if let Some((gain, part)) = gains.max_by(|a, b| a.0.total_cmp(&b.0))
-                && gain > 1e-9
+                && gain > LEAST_GAIN
             {
                 self.shift(group, part);
                 moved = true;
             }
         }
         moved
+    }
+
+    /// Swaps each group with the one of another part that gains most; whether any was swapped.
+    fn swap_groups(&mut self, groups: &mut [Group]) -> bool {
+        let mut swapped = false;
+        for first in 0..groups.len() {
+            let others = (first + 1..groups.len()).filter(|&other| groups[other].part != groups[first].part);
+            let gains = others.map(|other| (self.gain_of_swap(&groups[first], &groups[other]), other));
+            if let Some((gain, other)) = gains.max_by(|a, b| a.0.total_cmp(&b.0))
+                && gain > LEAST_GAIN
+            {
+                let (part, others_part) = (groups[first].part, groups[other].part);
+                self.shift(&mut groups[first], others_part);
+                self.shift(&mut groups[other], part);
+                swapped = true;
+            }
+        }
+        swapped
     }
 }

@@ -98,8 +98,9 @@ impl Machine {
         for (step, workspace) in self.program.steps.iter().zip(&mut self.workspaces) {
             let Kind::Conv { shape, weight, bias, folded, .. } = &step.kind else { continue };
             let values = self.parameters.value(*weight);
-            if let Some(bias) = bias {
-                workspace.bias.copy_from_slice(self.parameters.value(*bias));
+            match bias {
+                Some(bias) => workspace.bias.copy_from_slice(self.parameters.value(*bias)),
+                None => workspace.bias.fill(0.0),
             }
             if let Some(norm) = folded {
                 let scale = running_scale(&self.parameters, norm);

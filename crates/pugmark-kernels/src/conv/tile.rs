@@ -241,7 +241,8 @@ impl Tile for Avx2 {
 impl Tile for Portable {
     const RUN: usize = 3;
     const BLOCK: usize = 8;
-    const DEPTH: usize = 6;
+    // SSE overwrites an operand, and so needs a register more for each product.
+    const DEPTH: usize = if cfg!(target_arch = "x86_64") { 4 } else { 6 };
 
     #[inline(always)]
     unsafe fn product(runs: usize, len: usize, _vectors: usize, o: &Product, sums: *mut f32) {

@@ -20,16 +20,16 @@ pub(crate) struct TrainArguments {
     pub(crate) dataset: Option<PathBuf>,
 
     /// Folder of the run [default: runs/NAME-1, or the next free number]
-    #[arg(long, value_name = "FOLDER", visible_alias = "output-dir", conflicts_with = "resume")]
+    #[arg(long, value_name = "FOLDER", visible_alias = "output-dir")]
     pub(crate) out: Option<PathBuf>,
 
     /// Also copy the best model into this folder, where the older scripts put it
     #[arg(long, value_name = "FOLDER")]
     pub(crate) model_dir: Option<PathBuf>,
 
-    /// Go on with an interrupted run, exactly as if it had not been interrupted
-    #[arg(long, value_name = "RUN", conflicts_with = "overwrite")]
-    pub(crate) resume: Option<PathBuf>,
+    /// Go on with an interrupted run, exactly as if it had not been interrupted; RUN may be left out after `--out`
+    #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with_all = ["overwrite", "config"])]
+    pub(crate) resume: Option<Option<PathBuf>>,
 
     /// Replace the run in the folder
     #[arg(long)]

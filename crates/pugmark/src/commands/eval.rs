@@ -52,14 +52,13 @@ struct Broken {
 
 pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let sources = Sources::new(arguments.config.config.as_deref())?;
-    let InferenceSettings { batch_size, threads, loader_threads } =
-        sources.resolve(&arguments.inference)?.settings;
+    let inference: InferenceSettings = sources.resolve(&arguments.inference)?.settings;
     let read: ReadSettings = sources.resolve(&arguments.read)?.settings;
     // The values of --part are those that a part is read from.
     let part = arguments.part.as_deref().and_then(|part| part.parse().ok());
     data::exists(&arguments.run, "run or model")?;
-    let engine = Cpu::new(threads)?;
-    let mut classifier = Classifier::open(&arguments.run, &engine, batch_size)?;
+    let engine = Cpu::new(inference.threads)?;
+    let mut classifier = Classifier::open(&arguments.run, &engine, inference.batch_size)?;
     let card = classifier.card().clone();
     let subject = match &arguments.dataset {
         Some(data) => other_data(data, read, part, printer)?,
@@ -70,7 +69,7 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     let mut progress = printer.progress("photos", subject.indices.len() as u64);
     let (mut labels, mut probabilities) = (Vec::new(), Vec::new());
     let (mut truncated, mut broken, mut done) = (0, Vec::new(), 0);
-    classifier.predict(items(&subject, &card)?, loader_threads, &mut |prediction| {
+    classifier.predict(items(&subject, &card)?, inference.loader_threads(), &mut |prediction| {
         match (prediction.outcome, prediction.class) {
             (Ok(row), Some(class)) => {
                 labels.push(class);
@@ -157,7 +156,7 @@ fn own_data(run: &Path, part: Option<Part>, card: &ModelCard, printer: &Printer)
     let part = part.unwrap_or(Part::Val);
     let indices = Split::from_csv(&folder.split(), &data)?.indices(part);
     if indices.is_empty() {
-        return Err(WrongCall::new(format!("the run has no {part} part"))
+        return Err(WrongCall::new(format!("the run has no {} part", in_words(part)))
             .with_hint("train with `--test 0.2` or the like to keep a test part")
             .into());
     }
@@ -165,7 +164,7 @@ fn own_data(run: &Path, part: Option<Part>, card: &ModelCard, printer: &Printer)
 }
 
 /// The photos with their classes as the model numbers them.
-fn items(subject: &Subject, card: &ModelCard) -> anyhow::Result<Vec<Item>> {
+fn items(subject: &Subject, card: &ModelCard) -> Result<Vec<Item>, WrongCall> {
     let classes: Vec<Option<usize>> =
         subject.data.classes.iter().map(|name| card.classes.iter().position(|known| known == name)).collect();
     let mut unknown: Vec<String> = Vec::new();
@@ -182,16 +181,18 @@ fn items(subject: &Subject, card: &ModelCard) -> anyhow::Result<Vec<Item>> {
         return Ok(items);
     }
     unknown.sort();
-    Err(anyhow::Error::msg(format!("the model does not know the classes {}", data::some(&unknown))).context(
-        WrongCall::new("data set and model do not fit")
-            .with_hint(format!("the model knows {}", data::some(&card.classes))),
+    Err(WrongCall::new(format!(
+        "{} has classes that the model does not know: {}",
+        subject.data.root.display(),
+        data::some(&unknown)
     ))
+    .with_hint(format!("the model knows {}", data::some(&card.classes))))
 }
 
 fn table(report: &Report<'_>, own: bool) -> String {
     let what = match (report.part, own) {
-        (Some(part), true) => format!("the {part} part of the run's own data"),
-        (Some(part), false) => format!("the {part} part"),
+        (Some(part), true) => format!("the {} part of the run's own data", in_words(part)),
+        (Some(part), false) => format!("the {} part", in_words(part)),
         (None, _) => "all labelled photos".to_owned(),
     };
     let mut text = format!(
@@ -210,4 +211,12 @@ fn table(report: &Report<'_>, own: bool) -> String {
         );
     }
     text + "\n" + &report.evaluation.table()
+}
+
+fn in_words(part: Part) -> &'static str {
+    match part {
+        Part::Train => "training",
+        Part::Val => "validation",
+        Part::Test => "test",
+    }
 }

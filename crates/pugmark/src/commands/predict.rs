@@ -2,11 +2,11 @@
 
 mod rows;
 
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
 use pugmark_data::{Item, photos_below};
 use pugmark_engine::Cpu;
 use pugmark_model::{Classifier, write_atomic_with};
@@ -29,8 +29,7 @@ struct Count {
 
 pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let sources = Sources::new(arguments.config.config.as_deref())?;
-    let InferenceSettings { batch_size, threads, loader_threads } =
-        sources.resolve(&arguments.inference)?.settings;
+    let inference: InferenceSettings = sources.resolve(&arguments.inference)?.settings;
     data::exists(&arguments.run, "run or model")?;
     if let Some(out) = &arguments.out
         && out.exists()
@@ -42,12 +41,12 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
     }
     let items = items(&arguments.sources)?;
     let photos = items.len();
-    let engine = Cpu::new(threads)?;
-    let mut classifier = Classifier::open(&arguments.run, &engine, batch_size.min(photos.max(1)))?;
+    let engine = Cpu::new(inference.threads)?;
+    let mut classifier = Classifier::open(&arguments.run, &engine, inference.batch_size.min(photos.max(1)))?;
     let classes = classifier.card().classes.clone();
     let stop = interrupt::stop_flag()?;
     let work = |line: &mut dyn FnMut(&str) -> anyhow::Result<()>, form: rows::Form| {
-        predict(&mut classifier, items, loader_threads, &stop, printer, &mut |prediction| {
+        predict(&mut classifier, items, inference.loader_threads(), &stop, printer, &mut |prediction| {
             line(&form.row(&classes, prediction)?)
         })
     };
@@ -69,7 +68,10 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
                 count = work(&mut line, rows::Form::Csv)?;
                 anyhow::Ok(())
             })
-            .with_context(|| format!("cannot write {}", out.display()))?;
+            .map_err(|error| match error.is::<io::Error>() {
+                true => error.context(format!("cannot write {}", out.display())),
+                false => error,
+            })?;
             count
         }
     };
@@ -87,7 +89,8 @@ fn end(
 ) -> ExitStatus {
     let Count { done, broken, truncated } = *count;
     if done < photos && stop.load(Ordering::Relaxed) {
-        printer.warning(&format!("interrupted: {done} of {photos} photos are done"));
+        let out = out.map_or_else(String::new, |out| format!(" and in {}", out.display()));
+        printer.warning(&format!("interrupted: {done} of {photos} photos are done{out}"));
         return ExitStatus::Interrupted;
     }
     if !one {

@@ -22,30 +22,21 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
     if arguments.use_cuda == Some(true) {
         printer.note("there is no GPU engine yet: the CPU does the work");
     }
-    let config = match &arguments.resume {
-        Some(run) => Some(RunFolder::open(run)?.config()),
-        None => arguments.config.config.clone(),
-    };
-    let sources = Sources::new(config.as_deref())?;
-    let mut settings = settings(&sources, arguments)?;
-    settings.data = arguments.dataset.clone().or(settings.data);
+    let resumed = resumed(arguments)?;
+    let settings = settings(arguments, resumed.as_ref())?;
     let data = settings.data.clone().ok_or_else(|| {
         WrongCall::new("no data set is named").with_hint(
             "name one: `pugmark train DATA`, `PUGMARK_DATA`, or `data = \"...\"` in the configuration file",
         )
     })?;
-    // A resumed run has its weights in its checkpoint.
-    if let (Some(weights), None) = (&settings.weights, &arguments.resume) {
-        settings.weights = hub::resolve(&weights.to_string_lossy(), None)?.path().map(Path::to_owned);
-    }
     let options = ReadOptions {
         photos: settings.photos.clone(),
         skip_missing: settings.skip_missing,
         allow_empty_class: settings.allow_empty_class,
     };
     let dataset = data::read(&data, &options, printer)?;
-    let (out, mode) = match (&arguments.resume, &arguments.out) {
-        (Some(run), _) => (run.clone(), Mode::Resume),
+    let (out, mode) = match (&resumed, &arguments.out) {
+        (Some(run), _) => (run.path().to_owned(), Mode::Resume),
         (None, Some(out)) => (out.clone(), if arguments.overwrite { Mode::Overwrite } else { Mode::New }),
         (None, None) => (free_run(&data), Mode::New),
     };
@@ -72,13 +63,50 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
     Ok(ExitStatus::Done)
 }
 
+/// The run that `--resume` names, itself or through `--out`.
+fn resumed(arguments: &TrainArguments) -> anyhow::Result<Option<RunFolder>> {
+    let run = match (&arguments.resume, &arguments.out) {
+        (None, _) => return Ok(None),
+        (Some(Some(run)), Some(out)) if run != out => {
+            return Err(WrongCall::new(format!(
+                "--resume names {} and --out names {}",
+                run.display(),
+                out.display()
+            ))
+            .with_hint("a run goes on in its own folder: leave --out out")
+            .into());
+        }
+        (Some(Some(run)), _) | (Some(None), Some(run)) => run,
+        (Some(None), None) => {
+            return Err(WrongCall::new("--resume names no run")
+                .with_hint("`pugmark train --resume RUN`")
+                .into());
+        }
+    };
+    Ok(Some(RunFolder::open(run)?))
+}
+
 /// The training's settings, checked; a bad value is told with the place it stands in.
-fn settings(sources: &Sources, arguments: &TrainArguments) -> Result<TrainSettings, WrongCall> {
-    let Resolved { settings, origins } = sources.resolve::<_, TrainSettings>(&arguments.training)?;
+fn settings(arguments: &TrainArguments, resumed: Option<&RunFolder>) -> anyhow::Result<TrainSettings> {
+    let config = match resumed {
+        Some(run) => Some(run.config()),
+        None => arguments.config.config.clone(),
+    };
+    let sources = Sources::new(config.as_deref())?;
+    let Resolved { mut settings, origins } = sources.resolve::<_, TrainSettings>(&arguments.training)?;
     settings.validate().map_err(|error| {
         let origin = origins.get(error.name).map_or_else(|| error.name.to_owned(), ToString::to_string);
         WrongCall::new(format!("{origin} is {}: {}", error.value, error.why))
     })?;
+    settings.data = arguments.dataset.clone().or(settings.data);
+    // A resumed run has its weights in its checkpoint; the file they came from may be gone.
+    let started_from = resumed.map(|run| TrainSettings::read(&run.config())).transpose()?;
+    if let Some(weights) = &settings.weights
+        && started_from.is_none_or(|run| run.weights.as_ref() != Some(weights))
+    {
+        let source = hub::resolve(&weights.to_string_lossy(), None)?;
+        settings.weights = source.path().map(std::path::absolute).transpose()?;
+    }
     Ok(settings)
 }
 

@@ -119,6 +119,9 @@ const BUILDS: [Option<Build>; 8] = [
     }),
 ];
 
+/// A factor on the measures above.
+const SIZES: [f32; 8] = [1.0, 1.3, 1.0, 1.0, 1.0, 1.0, 1.2, 1.0];
+
 /// An animal in a pose: limbs in metres, forward and up from the ground below its hip.
 pub(super) struct Animal {
     pub(super) limbs: Vec<Limb>,
@@ -148,7 +151,7 @@ impl Individual {
     pub(super) fn new(class: usize, random: &mut Random) -> Self {
         Self {
             class,
-            size: 0.85 + 0.3 * random.uniform(),
+            size: SIZES[class] * (0.85 + 0.3 * random.uniform()),
             seed: random.next_u64() as u32,
             tone: 0.8 + 0.4 * random.uniform(),
             morph: random.below(3),

@@ -34,7 +34,7 @@ pub(crate) struct WorldSettings {
 
 impl Default for WorldSettings {
     fn default() -> Self {
-        Self { seed: 0, sites: [20, 8], photos: [1600, 500], size: [320, 240] }
+        Self { seed: 0, sites: [24, 16], photos: [1800, 480], size: [320, 240] }
     }
 }
 
@@ -54,12 +54,12 @@ pub(crate) struct World {
 const NIGHT: [f32; 8] = [0.25, 0.05, 0.4, 0.9, 0.4, 0.5, 0.1, 0.8];
 /// From where an animal sets the camera off, on the way from the horizon (0) to the lower edge (1): the smaller, the
 /// nearer.
-const FARTHEST_TRIGGER: [f32; 8] = [0.12, 0.35, 0.0, 0.25, 0.10, 0.12, 0.25, 0.5];
+const FARTHEST_TRIGGER: [f32; 8] = [0.12, 0.45, 0.0, 0.25, 0.10, 0.12, 0.3, 0.5];
 const NEAREST_TRIGGER: f32 = 0.86;
 /// How common a class is where it is nobody's favourite.
 const COMMON: [f32; 8] = [1.5, 1.0, 1.2, 1.4, 0.7, 1.2, 1.5, 1.2];
 /// How much more often a site sees its favourites.
-const FAVOURITES: [f32; 2] = [8.0, 4.0];
+const FAVOURITES: [f32; 2] = [11.0, 4.0];
 
 /// One photo before it is drawn.
 struct Frame {
@@ -149,14 +149,16 @@ pub(crate) fn write_world(
 
 /// Decides what `count` photos of the sites in `range` show: bursts of one to four frames, in shuffled order.
 fn plan(seed: u64, range: Range<usize>, count: usize) -> Vec<Frame> {
+    let mut favourites: Vec<usize> = range.clone().map(|site| site % 8).collect();
+    Random::new(seed, range.start as u64, "favourites").shuffle(&mut favourites);
     let weights: Vec<[f32; 8]> = range
         .clone()
-        .map(|site| {
+        .zip(favourites)
+        .map(|(site, favourite)| {
             let random = &mut Random::new(seed, site as u64, "animals");
             let mut weights = COMMON.map(|weight| weight * (0.3 + 1.4 * random.uniform()));
-            for factor in FAVOURITES {
-                weights[random.below(8)] *= factor;
-            }
+            weights[favourite] *= FAVOURITES[0];
+            weights[random.below(8)] *= FAVOURITES[1];
             weights
         })
         .collect();
@@ -229,7 +231,7 @@ fn shoot(scene: &Scene, camera: &Camera, frame: &Frame) -> io::Result<Vec<u8>> {
         let animal = individual.pose(frame.phase);
         let foot = [w * frame.place[0], scene.horizon + frame.place[1] * (h - scene.horizon)];
         // Pixels a metre: the same perspective as the plants'.
-        let metre = h / 240.0 * (26.0 + 92.0 * frame.place[1]);
+        let metre = h / 240.0 * (42.0 + 110.0 * frame.place[1]);
         stand(&mut canvas, &animal, foot, metre, frame);
     }
     shift(&mut canvas, frame.drift);

@@ -1,6 +1,6 @@
 //! Every error that a person can run into, with its exit status and its advice.
 
-use crate::harness::Place;
+use crate::harness::{Place, ended};
 
 /// A training that is over in a second.
 const QUICK: [&str; 8] =
@@ -31,7 +31,7 @@ fn wrong_calls() {
     place.write("word.toml", "epochs = \"three\"\n");
     place.write("list.toml", "epochs = [3, 4]\n");
     place.write("broken.toml", "epochs = = 3\n");
-    let cases: [Case; 17] = [
+    let cases: [Case; 19] = [
         ("no_verb", &[], &[]),
         ("unknown_verb", &["trian"], &[]),
         ("unknown_flag", &["train", "photos", "--epoch", "3"], &[]),
@@ -48,6 +48,8 @@ fn wrong_calls() {
         ("config_not_toml", &["train", "photos", "--config", "broken.toml"], &[]),
         ("config_missing", &["train", "photos", "--config", "no.toml"], &[]),
         ("no_data_named", &["train"], &[]),
+        ("resume_names_no_run", &["train", "photos", "--resume"], &[]),
+        ("resume_and_out_differ", &["train", "photos", "--out", "a", "--resume", "b"], &[]),
         ("no_such_data", &["train", "phots"], &[]),
     ];
     for (name, arguments, variables) in cases {
@@ -84,6 +86,17 @@ fn data_sets() {
 }
 
 #[test]
+fn what_is_left_out_is_told() {
+    let place = table("id,day,night\na,1,0\nb,0,1\nc,1,0\nd,0,1\ne,1,0\nf,0,1\n");
+    for (number, name) in (3..).zip(["c", "d", "e", "f", "without-a-label"]) {
+        place.photo(&format!("{name}.png"), u8::from(["d", "f"].contains(&name)), number);
+    }
+    place.snapshot_of_figures("file_without_label", &train(&["labels.csv"]));
+    std::fs::remove_file(place.path("e.png")).unwrap();
+    place.snapshot_of_figures("skip_missing", &train(&["labels.csv", "--skip-missing"]));
+}
+
+#[test]
 fn weights_to_start_from() {
     let place = Place::new();
     place.photos(4);
@@ -109,10 +122,29 @@ fn weights_to_start_from() {
 }
 
 #[test]
+fn weights_that_cannot_be_fetched() {
+    let place = Place::new();
+    // Nobody listens at port 9 of this machine.
+    let nowhere = [("PUGMARK_WEIGHTS_URL", "http://127.0.0.1:9"), ("PUGMARK_CACHE", "cache")];
+    let offline = ended(place.command(&["weights", "fetch", "resnet18"]).envs(nowhere));
+    assert_eq!(offline.code, Some(1));
+    assert!(offline.stderr.starts_with("error: can't reach http://127.0.0.1:9/"), "{}", offline.stderr);
+    assert!(offline.stderr.contains("put it at cache/weights/resnet18-f37072fd.pth"), "{}", offline.stderr);
+    place.snapshot_with("weights_unknown", &["weights", "fetch", "resnet19"], &nowhere);
+    place.write("photos/day/a.png", "");
+    place.snapshot_with("weights_not_fetched", &["train", "photos", "--weights", "resnet18"], &nowhere);
+    place.write("cache/weights/resnet18-f37072fd.pth", "not these");
+    place.snapshot_with("weights_damaged", &["train", "photos", "--weights", "resnet18"], &nowhere);
+    place
+        .snapshot("weights_not_the_published", &["weights", "verify", "cache/weights/resnet18-f37072fd.pth"]);
+    place.snapshot("weights_verify_no_such", &["weights", "verify", "no.pth"]);
+}
+
+#[test]
 fn a_loss_that_is_not_a_number() {
     let place = Place::new();
     place.photos(8);
-    place.snapshot(
+    place.snapshot_of_figures(
         "loss_not_a_number",
         &train(&[
             "photos",
@@ -146,6 +178,8 @@ fn folders_that_are_taken() {
     place.write("rows.csv", "");
     place.snapshot("predictions_exist", &["predict", "run", "photos", "--out", "rows.csv"]);
     place.snapshot("predict_no_such", &["predict", "run", "phots"]);
+    place.snapshot("predict_batch_of_none", &["predict", "run", "photos", "--batch-size", "0"]);
+    place.snapshot("predict_no_folder_to_write", &["predict", "run", "photos", "--out", "no/such.csv"]);
     place.snapshot("predict_no_run", &["predict", "photos", "photos"]);
     place.snapshot("eval_model_file_alone", &["eval", "run/best.safetensors"]);
     place.snapshot("eval_no_test_part", &["eval", "run", "--part", "test"]);

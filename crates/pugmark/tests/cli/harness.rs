@@ -166,7 +166,7 @@ fn masked(text: &str) -> String {
         });
     }
     out.push_str(rest);
-    match out.split_once("; cpu ") {
+    match out.split_once("; cpu,") {
         Some((before, after)) => {
             let after = after.split_once(';').map_or("", |(_, after)| after);
             format!("{before}; ENGINE;{after}")

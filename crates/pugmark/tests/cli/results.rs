@@ -168,6 +168,47 @@ fn predict_a_folder() {
 }
 
 #[test]
+fn weights() {
+    let place = Place::new();
+    place.snapshot("weights_list", &["weights", "list"]);
+    let list: Value = serde_json::from_str(&place.done(&["weights", "list", "--json"]).stdout).unwrap();
+    assert!(list.as_array().unwrap().iter().any(|weights| weights["name"] == "resnet18"));
+
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/weights_dtypes.pth");
+    std::fs::copy(fixture, place.path("some.pth")).unwrap();
+    let ended = place.done(&["weights", "verify", "some.pth"]);
+    assert!(ended.stdout.starts_with("some.pth: none of the published files\nsha256   "), "{}", ended.stdout);
+}
+
+#[test]
+fn quiet_leaves_results_and_warnings() {
+    let place = Place::new();
+    place.photos(4);
+    let ended = place.done(&[
+        "train",
+        "photos",
+        "--model",
+        "simple_cnn",
+        "--image-size",
+        "32",
+        "--epochs",
+        "1",
+        "--quiet",
+    ]);
+    assert!(ended.stdout.starts_with("[METRICS] epoch=1; "), "{}", ended.stdout);
+    assert!(ended.stderr.lines().all(|line| line.starts_with("warning: ")), "{}", ended.stderr);
+}
+
+#[test]
+fn nobody_needs_to_read_to_the_end() {
+    let place = Place::new();
+    let mut child = place.command(&["weights", "list"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
 fn doctor() {
     let place = Place::new();
     let report: Value = serde_json::from_str(&place.done(&["doctor", "--json"]).stdout).unwrap();

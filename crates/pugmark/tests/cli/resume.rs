@@ -9,9 +9,9 @@ use crate::harness::Place;
 /// Rounds of killing; each runs until the training has ended.
 const ROUNDS: usize = 4;
 
-fn train(out: &str, threads: &str) -> Vec<String> {
+fn train(out: &str, epochs: u32, threads: u32) -> Vec<String> {
     let call = format!(
-        "train photos --out {out} --model simple_cnn --image-size 32 --epochs 4 --batch-size 6 --flip --rotation 10 \
+        "train photos --out {out} --model simple_cnn --image-size 32 --epochs {epochs} --batch-size 6 --flip --rotation 10 \
          --jitter 0.2 --schedule plateau --checkpoint-minutes 0.0001 --loader-threads {threads}"
     );
     call.split_whitespace().map(ToOwned::to_owned).collect()
@@ -24,7 +24,7 @@ fn words(call: &[String]) -> Vec<&str> {
 /// The undisturbed run, and how long it took.
 fn reference(place: &Place) -> (Vec<u8>, Duration) {
     let start = Instant::now();
-    place.done(&words(&train("whole", "1")));
+    place.done(&words(&train("whole", 4, 1)));
     (last(place, "whole"), start.elapsed())
 }
 
@@ -55,7 +55,7 @@ fn loader_threads_do_not_matter() {
     let place = Place::new();
     place.photos(10);
     let (whole, _) = reference(&place);
-    place.done(&words(&train("four", "4")));
+    place.done(&words(&train("four", 4, 4)));
     assert!(last(&place, "four") == whole, "1 and 4 loader threads end in other bytes");
 }
 
@@ -66,7 +66,7 @@ fn killed_at_random_moments() {
     let (whole, time) = reference(&place);
     for round in 0..ROUNDS {
         let run = format!("killed-{round}");
-        let mut call = train(&run, "2");
+        let mut call = train(&run, 4, 2);
         let mut moments = Vec::new();
         loop {
             let wait = moment(time);
@@ -94,7 +94,8 @@ fn interrupted_by_ctrl_c() {
     let place = Place::new();
     place.photos(10);
     let (whole, _) = reference(&place);
-    let mut child = place.command(&words(&train("interrupted", "2"))).spawn().unwrap();
+    let mut call = train("interrupted", 4, 2);
+    let mut child = place.command(&words(&call)).spawn().unwrap();
     // The first epoch is saved: the training is under way and far from its end.
     while !place.path("interrupted/last.safetensors").exists() {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it was interrupted");
@@ -106,6 +107,35 @@ fn interrupted_by_ctrl_c() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.contains("go on with: pugmark train --resume interrupted"), "{said}");
-    place.done(&["train", "--resume", "interrupted"]);
+    // The same words and one more.
+    call.push("--resume".to_owned());
+    place.done(&words(&call));
     assert!(last(&place, "interrupted") == whole, "the bytes differ");
+}
+
+/// A limit on the size of files is what a full disk looks like from inside.
+#[test]
+#[cfg(unix)]
+fn a_full_disk_loses_nothing() {
+    let place = Place::new();
+    place.photos(10);
+    let (whole, _) = reference(&place);
+    let call = train("full", 2, 1);
+    place.done(&words(&call));
+    let before = last(&place, "full");
+
+    // Without a handler the signal would kill; ignored, the write fails as it does on a full disk. The unit is 512 bytes.
+    let shell = ["-c", "trap '' XFSZ; ulimit -f 200; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_pugmark")];
+    let resume = ["train", "--resume", "full", "--epochs", "4"];
+    let output = Command::new("sh").args(shell).args(resume).current_dir(place.path("")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("error: can't save full/") && said.contains("hint: what was saved before is whole"),
+        "{said}"
+    );
+    assert!(last(&place, "full") == before, "the last epoch that was saved is whole");
+
+    place.done(&resume);
+    assert!(last(&place, "full") == whole, "the bytes differ");
 }

@@ -1,0 +1,187 @@
+//! Batches: the same whatever the threads, the cache, the order of the items and where an epoch is taken up.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use image::{ImageFormat, RgbImage};
+use pugmark_data::{Augment, Batch, Colour, Item, Limits, Loader, LoaderSettings, Random, Recipe};
+use tempfile::TempDir;
+
+const SIDE: usize = 16;
+
+/// Photos of noise in two classes; numbers 5 and 9 are broken, 7 is cut off.
+fn photos(folder: &Path, count: usize) -> Vec<Item> {
+    let item = |number: usize| {
+        let id = format!("{}/{number}.png", number % 2);
+        let path = folder.join(&id);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut random = Random::new(0, 0, &id);
+        let noise = (0..40 * 30 * 3).map(|_| random.next_u64() as u8).collect();
+        RgbImage::from_raw(40, 30, noise).unwrap().save_with_format(&path, ImageFormat::Png).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        match number {
+            5 => fs::write(&path, b"").unwrap(),
+            7 => fs::write(&path, &bytes[..bytes.len() / 2]).unwrap(),
+            9 => fs::remove_file(&path).unwrap(),
+            _ => {}
+        }
+        Item { id, path, class: (number != 4).then_some(number % 2) }
+    };
+    (0..count).map(item).collect()
+}
+
+fn settings() -> LoaderSettings {
+    LoaderSettings {
+        batch_size: 4,
+        threads: 1,
+        seed: 3,
+        shuffle: true,
+        recipe: Recipe::imagenet(SIDE),
+        augment: Augment { flip: true, rotation: 10.0, jitter: 0.2 },
+        limits: Limits::default(),
+        cache_bytes: 0,
+    }
+}
+
+fn epochs(loader: &Loader) -> Vec<Vec<Batch>> {
+    (0..3).map(|epoch| loader.epoch(epoch, 0).collect()).collect()
+}
+
+fn data(count: usize) -> (TempDir, Vec<Item>) {
+    let folder = tempfile::tempdir().unwrap();
+    let items = photos(folder.path(), count);
+    (folder, items)
+}
+
+#[test]
+fn threads_and_cache_change_nothing() {
+    let (_folder, items) = data(27);
+    let expected = epochs(&Loader::new(items.clone(), settings()));
+    assert!(expected[0] != expected[1], "each epoch has its own order and augmentation");
+    let photo = (SIDE * SIDE * 3) as u64;
+    for threads in [0, 1, 2, 3, 4, 50] {
+        // No cache, one that fills up, one that holds all.
+        for cache_bytes in [0, photo * 10, photo * 100] {
+            let loader = Loader::new(items.clone(), LoaderSettings { threads, cache_bytes, ..settings() });
+            assert!(epochs(&loader) == expected, "{threads} threads, cache of {cache_bytes}");
+        }
+    }
+}
+
+#[test]
+fn the_cache_is_used() {
+    let (folder, items) = data(8);
+    for cache_bytes in [0, 1 << 20] {
+        let loader = Loader::new(items.clone(), LoaderSettings { cache_bytes, ..settings() });
+        let first: Vec<Batch> = loader.epoch(0, 0).collect();
+        fs::rename(folder.path(), folder.path().with_extension("gone")).unwrap();
+        let again: Vec<Batch> = loader.epoch(0, 0).collect();
+        fs::rename(folder.path().with_extension("gone"), folder.path()).unwrap();
+        assert_eq!(first == again, cache_bytes > 0);
+    }
+}
+
+#[test]
+fn every_item_comes_once() {
+    let (_folder, items) = data(27);
+    let loader = Loader::new(items.clone(), LoaderSettings { threads: 3, ..settings() });
+    assert_eq!(loader.batches(), 7);
+    let mut orders = HashSet::new();
+    for epoch in 0..4 {
+        let batches: Vec<Batch> = loader.epoch(epoch, 0).collect();
+        assert_eq!(batches.len(), 7);
+        let mut order: Vec<usize> = Vec::new();
+        let (mut broken, mut truncated): (Vec<(usize, String)>, Vec<usize>) = (Vec::new(), Vec::new());
+        for (index, batch) in batches.iter().enumerate() {
+            assert_eq!(batch.pixels.len(), batch.items.len() * SIDE * SIDE * 3);
+            assert_eq!(batch.items.len() + batch.broken.len(), if index == 6 { 3 } else { 4 });
+            for (&item, &label) in batch.items.iter().zip(&batch.labels) {
+                assert_eq!(label, items[item].class.map_or(u32::MAX, |class| class as u32));
+            }
+            order.extend(&batch.items);
+            broken.extend(batch.broken.clone());
+            truncated.extend(&batch.truncated);
+        }
+        broken.sort();
+        assert_eq!(broken[0], (5, "the file is empty".to_owned()));
+        assert!(broken.len() == 2 && broken[1].0 == 9 && broken[1].1.starts_with("the file cannot be read"));
+        assert_eq!(truncated, [7]);
+        assert!(orders.insert(order.clone()), "epoch {epoch} has an order of before");
+        order.sort_unstable();
+        assert_eq!(order, (0..27).filter(|&item| item != 5 && item != 9).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_order_of_the_items_does_not_matter() {
+    let (_folder, items) = data(12);
+    let ids = |items: &[Item]| -> Vec<(Vec<String>, Vec<u8>)> {
+        let batches = Loader::new(items.to_vec(), settings()).epoch(1, 0);
+        batches
+            .map(|batch| (batch.items.iter().map(|&item| items[item].id.clone()).collect(), batch.pixels))
+            .collect()
+    };
+    let reversed: Vec<Item> = items.iter().rev().cloned().collect();
+    assert!(ids(&items) == ids(&reversed));
+}
+
+#[test]
+fn without_shuffling_the_order_is_as_given() {
+    let (_folder, items) = data(5);
+    let augment = Augment::default();
+    let loader = Loader::new(items, LoaderSettings { shuffle: false, threads: 2, augment, ..settings() });
+    let order = |epoch| loader.epoch(epoch, 0).flat_map(|batch| batch.items).collect::<Vec<_>>();
+    assert_eq!((order(0), order(1)), (vec![0, 1, 2, 3, 4], vec![0, 1, 2, 3, 4]));
+}
+
+#[test]
+fn an_epoch_can_be_taken_up_anywhere() {
+    let (_folder, items) = data(27);
+    let loader = Loader::new(items, LoaderSettings { threads: 3, ..settings() });
+    let whole: Vec<Batch> = loader.epoch(2, 0).collect();
+    for first in 0..=8 {
+        let rest: Vec<Batch> = loader.epoch(2, first).collect();
+        assert!(rest == whole[first.min(7)..], "from batch {first}");
+    }
+}
+
+#[test]
+fn grayscale_reaches_the_batch() {
+    let (_folder, items) = data(4);
+    let recipe = Recipe { colour: Colour::Grayscale, ..Recipe::imagenet(SIDE) };
+    let augment = Augment::default();
+    let batch =
+        Loader::new(items, LoaderSettings { recipe, augment, ..settings() }).epoch(0, 0).next().unwrap();
+    assert!(batch.pixels.chunks(3).all(|pixel| pixel[0] == pixel[1] && pixel[1] == pixel[2]));
+}
+
+#[test]
+fn nothing_to_load() {
+    let loader = Loader::new(Vec::new(), LoaderSettings { batch_size: 0, ..settings() });
+    assert_eq!((loader.batches(), loader.epoch(0, 0).count()), (0, 0));
+}
+
+#[test]
+fn a_batch_of_broken_photos_is_empty() {
+    let (_folder, items) = data(10);
+    let broken = vec![items[5].clone(), items[9].clone()];
+    let batches: Vec<Batch> = Loader::new(broken, settings()).epoch(0, 0).collect();
+    assert_eq!((batches.len(), batches[0].items.len(), batches[0].broken.len()), (1, 0, 2));
+}
+
+#[test]
+fn a_dropped_epoch_stops() {
+    let (folder, items) = data(4);
+    let many: Vec<Item> =
+        (0..4000).map(|number| Item { id: number.to_string(), ..items[number % 4].clone() }).collect();
+    let loader = Loader::new(many, LoaderSettings { threads: 3, cache_bytes: 1 << 30, ..settings() });
+    let mut epoch = loader.epoch(0, 0);
+    assert_eq!(epoch.len(), 1000);
+    epoch.next().unwrap();
+    drop(epoch);
+    // The cache knows which photos were read before: three workers may each have made two batches and begun a third.
+    drop(folder);
+    let read: usize = loader.epoch(0, 0).map(|batch| batch.items.len()).sum();
+    assert!((4..=4 + 3 * 3 * 4).contains(&read), "{read} photos were read");
+}
