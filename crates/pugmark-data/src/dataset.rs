@@ -125,6 +125,11 @@ impl Dataset {
     }
 }
 
+/// A number of things in words: "1 photo", "2 photos".
+pub(crate) fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 /// SHA-256 (hex) over pairs of strings, sorted; each string is preceded by its length, so that no two lists collide.
 pub(crate) fn hash_pairs(mut pairs: Vec<(&str, &str)>) -> String {
     pairs.sort_unstable();

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::dataset::counted;
+
 /// A row of a CSV and what it names, for errors that list several.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RowName {
@@ -47,7 +49,7 @@ pub enum DataError {
         folder: PathBuf,
     },
     /// Photos, but neither class folders nor a CSV of labels.
-    #[error("{folder} holds {photos} photos but no labels")]
+    #[error("{folder} holds {} but no labels", counted(*photos, "photo"))]
     NoLabels {
         /// The folder that was searched.
         folder: PathBuf,

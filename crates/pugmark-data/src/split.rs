@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Dataset, Part, hash_pairs};
+use crate::dataset::{Dataset, Part, counted, hash_pairs};
 use crate::error::DataError;
 use crate::random::Random;
 use crate::read::Rows;
@@ -71,7 +71,7 @@ pub struct Split {
 }
 
 /// What a random split means, in plain words.
-const RANDOM_WARNING: &str = "random split: frames of one camera and one burst are on both sides, so the model \
+const RANDOM_WARNING: &str = "Random split: frames of one camera and one burst are on both sides, so the model \
      can recognise the place instead of the animal. The validation number is then optimistic and says little \
      about new cameras. Name the sites of the photos to split by site.";
 
@@ -106,7 +106,10 @@ fn given(dataset: &Dataset, labelled: &[usize], settings: &SplitSettings) -> Res
     }
     let undecided = labelled.iter().filter(|&&index| dataset.samples[index].part.is_none()).count();
     if undecided > 0 {
-        warnings.push(format!("{undecided} photos are given no part while others are: they are in train."));
+        warnings.push(format!(
+            "No part is given for {}, while others have one: train takes them.",
+            counted(undecided, "photo")
+        ));
     }
     let mut how = "given".to_owned();
     if settings.val > 0.0 && !parts.contains(&Some(Part::Val)) {
@@ -122,7 +125,7 @@ fn given(dataset: &Dataset, labelled: &[usize], settings: &SplitSettings) -> Res
     }
     let shared = shared_sites(dataset, &parts);
     if shared > 0 {
-        warnings.push(format!("{shared} sites are in more than one of the given parts."));
+        warnings.push(format!("In more than one of the given parts: {}.", counted(shared, "site")));
     }
     Ok(Split { parts, how, warning: joined(warnings) })
 }
@@ -145,8 +148,8 @@ fn cut(
     let mut warnings = Vec::new();
     let parts = if by_site {
         if sited < chosen.len() {
-            let without = chosen.len() - sited;
-            warnings.push(format!("{without} photos have no site: each is treated as a site of its own."));
+            let without = counted(chosen.len() - sited, "photo");
+            warnings.push(format!("No site is known of {without}: each counts as a site of its own."));
         }
         site::split(dataset, chosen, &shares, settings.seed)?
     } else {
@@ -286,8 +289,9 @@ impl Split {
         let unused = (0..parts.len())
             .filter(|&index| parts[index].is_none() && dataset.samples[index].class.is_some())
             .count();
-        let warning = (unused > 0)
-            .then(|| format!("{unused} labelled photos are not in {} and are not used.", path.display()));
+        let warning = (unused > 0).then(|| {
+            format!("Not used, being absent from {}: {}.", path.display(), counted(unused, "labelled photo"))
+        });
         Ok(Self { parts, how: "file".to_owned(), warning })
     }
 

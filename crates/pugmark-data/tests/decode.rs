@@ -1,5 +1,7 @@
 //! Photos of every format, whole, cut off, turned, damaged and hostile.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::fs;
 use std::io::Cursor;
 

@@ -1,5 +1,7 @@
 //! Batches: the same whatever the threads, the cache, the order of the items and where an epoch is taken up.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! What data sets are read, and what is said of those that cannot be.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::fs;
@@ -63,6 +65,10 @@ fn folders_of_parts() {
         ("valid/a/1.jpg", "a", Some(Part::Val)),
     ];
     assert_eq!(rows(&dataset), expected);
+    // A folder beside them is not forgotten.
+    fs::create_dir(data.path().join("more")).unwrap();
+    fs::write(data.path().join("more/3.jpg"), "").unwrap();
+    assert_eq!(read(data.path(), &strict()).unwrap().notes[0].items, ["more/3.jpg"]);
     // Folders of these names that hold photos themselves are classes.
     let data = folder(&[("train/1.jpg", ""), ("bus/1.jpg", "")]);
     assert_eq!(read(data.path(), &strict()).unwrap().classes, ["bus", "train"]);

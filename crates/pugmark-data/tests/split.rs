@@ -142,7 +142,7 @@ fn photos_without_a_site_are_their_own() {
         dataset((0..40).map(|index| (0, (index % 2 == 0).then(|| format!("site {}", index % 8)), None)));
     let split = split(&data, &settings(SplitBy::Auto, 0.25, 0.0)).unwrap();
     assert_eq!(shared_sites(&data, &split), 0);
-    assert!(split.warning.unwrap().contains("20 photos have no site"));
+    assert!(split.warning.unwrap().contains("No site is known of 20 photos"));
 }
 
 #[test]
@@ -158,10 +158,7 @@ fn given_parts_are_kept() {
     let given = split(&data, &settings(SplitBy::Auto, 0.25, 0.0)).unwrap();
     assert_eq!(given.parts[0], Some(Part::Train));
     let warning = given.warning.unwrap();
-    assert!(
-        warning.contains("1 photos are given no part") && warning.contains("1 sites are in more"),
-        "{warning}"
-    );
+    assert!(warning.contains("for 1 photo,") && warning.contains("given parts: 1 site."), "{warning}");
 }
 
 #[test]
@@ -215,7 +212,7 @@ fn a_split_survives_its_csv() {
     let shorter = csv.lines().take(500).collect::<Vec<_>>().join("\n");
     std::fs::write(&file, shorter).unwrap();
     let warning = Split::from_csv(&file, &data).unwrap().warning.unwrap();
-    assert!(warning.starts_with("400 labelled photos are not in"), "{warning}");
+    assert!(warning.ends_with("split.csv: 400 labelled photos."), "{warning}");
 
     let cases = [
         ("id,split\nnobody,train\n", "row 2: `nobody` is not in made up"),

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::Isa;
+use crate::channels::repeated;
 use crate::parallel::{GRAIN, for_each_row, row, write_rows};
 use crate::plane::{Plane, check, check_interior, check_len};
 use crate::simd::multiversion;
@@ -83,9 +84,9 @@ multiversion! {
 
 multiversion! {
     fn from_u8_row(pixels: &[u8], mean: &[f32], std: &[f32], y: &mut [f32]) {
-        let channels = mean.len();
-        for (y, pixel) in y.chunks_exact_mut(channels).zip(pixels.chunks_exact(channels)) {
-            for (((y, &p), &mean), &std) in y.iter_mut().zip(pixel).zip(mean).zip(std) {
+        let period = mean.len();
+        for (y, pixels) in y.chunks_mut(period).zip(pixels.chunks(period)) {
+            for (((y, &p), &mean), &std) in y.iter_mut().zip(pixels).zip(mean).zip(std) {
                 *y = (f32::from(p) / 255.0 - mean) / std;
             }
         }
@@ -177,6 +178,7 @@ pub fn input_from_u8(images: usize, pixels: &[u8], mean: &[f32], std: &[f32], y:
     check_len("mean", mean.len(), yp.channels);
     check_len("std", std.len(), yp.channels);
     let isa = Isa::active();
+    let (mean, std) = (&repeated(mean), &repeated(std));
     write_rows(y, yp, |image, r, y| {
         let at = (image * yp.height + r) * yp.row_len();
         from_u8_row(isa, &pixels[at..at + yp.row_len()], mean, std, y);

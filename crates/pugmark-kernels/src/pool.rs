@@ -57,43 +57,31 @@ impl PoolShape {
     }
 }
 
-/// Channels whose maxima are found together, in registers.
-const LANES: usize = 16;
-
 multiversion! {
     /// Row `oy` of the output; `x` is an image, `argmax` the row's or empty.
     fn max_pool_row(s: &PoolShape, x: &[f32], xp: &Plane, oy: usize, y: &mut [f32], argmax: &mut [u8]) {
+        // As wide as the values, so that the loop over both becomes vectors.
+        let mut winners = vec![0u32; xp.channels];
         let rows = s.taps(oy, xp.height);
         for (ox, y) in y.chunks_exact_mut(xp.channels).enumerate() {
             let columns = s.taps(ox, xp.width);
-            for (i, y) in y.chunks_mut(LANES).enumerate() {
-                let mut best = [f32::NEG_INFINITY; LANES];
-                // As wide as the values, so that the loop over both becomes vectors.
-                let mut winners = [(rows.start * s.kernel + columns.start) as u32; LANES];
-                for ky in rows.clone() {
-                    for kx in columns.clone() {
-                        let iy = oy * s.stride + ky - s.padding;
-                        let ix = ox * s.stride + kx - s.padding;
-                        let x = &x[xp.offset(iy, ix) + i * LANES..];
-                        let mut values = [f32::NEG_INFINITY; LANES];
-                        match x.first_chunk() {
-                            Some(x) if y.len() == LANES => values = *x,
-                            _ => values[..y.len()].copy_from_slice(&x[..y.len()]),
-                        }
-                        let tap = (ky * s.kernel + kx) as u32;
-                        for ((best, winner), x) in best.iter_mut().zip(&mut winners).zip(values) {
-                            let wins = (x > *best) | x.is_nan();
-                            *best = if wins { x } else { *best };
-                            *winner = if wins { tap } else { *winner };
-                        }
+            y.fill(f32::NEG_INFINITY);
+            winners.fill((rows.start * s.kernel + columns.start) as u32);
+            for ky in rows.clone() {
+                for kx in columns.clone() {
+                    let (iy, ix) = (oy * s.stride + ky - s.padding, ox * s.stride + kx - s.padding);
+                    let tap = (ky * s.kernel + kx) as u32;
+                    let x = &x[xp.offset(iy, ix)..];
+                    for ((y, winner), &x) in y.iter_mut().zip(&mut winners).zip(x) {
+                        *winner = if (x > *y) | x.is_nan() { tap } else { *winner };
+                        let larger = if x > *y { x } else { *y };
+                        *y = if x.is_nan() { x } else { larger };
                     }
                 }
-                y.copy_from_slice(&best[..y.len()]);
-                if !argmax.is_empty() {
-                    let argmax = &mut argmax[ox * xp.channels + i * LANES..][..y.len()];
-                    for (argmax, winner) in argmax.iter_mut().zip(winners) {
-                        *argmax = winner as u8;
-                    }
+            }
+            if let Some(argmax) = argmax.chunks_exact_mut(xp.channels).nth(ox) {
+                for (argmax, &winner) in argmax.iter_mut().zip(&winners) {
+                    *argmax = winner as u8;
                 }
             }
         }

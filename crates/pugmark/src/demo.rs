@@ -10,7 +10,6 @@ mod world;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,7 +51,8 @@ impl DemoSettings {
         let training = TrainSettings {
             model: Architecture::SimpleCnn,
             image_size: 64,
-            epochs: 8,
+            epochs: 12,
+            batch_size: 16,
             flip: true,
             ..TrainSettings::default()
         };
@@ -70,17 +70,35 @@ struct Comparison {
 /// Draws the world, trains on both splits, tests both on other sites and prints the difference.
 pub(crate) fn run(settings: &DemoSettings, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let started = Instant::now();
-    let stop = interrupt::stop_flag()?;
+    let Some(comparisons) = compare(settings, printer, &*interrupt::stop_flag()?)? else {
+        printer.note("interrupted; the next demo in this folder starts from the photos that are there");
+        return Ok(ExitStatus::Interrupted);
+    };
+    printer.result(&report(settings, &comparisons))?;
+    printer.note(&format!("\nThe demo took {}.", duration(started.elapsed())));
+    Ok(ExitStatus::Done)
+}
+
+/// The work without the words; none when `stop` was set.
+fn compare(
+    settings: &DemoSettings,
+    printer: &Printer,
+    stop: &AtomicBool,
+) -> anyhow::Result<Option<Vec<Comparison>>> {
+    claim(&settings.out)?;
     let world = settings.out.join("world");
-    claim(settings)?;
     if settings.overwrite || !world.join(README).is_file() {
+        // What an interrupted or earlier demo left; `claim` has made sure that it is a demo's.
+        if world.exists() {
+            fs::remove_dir_all(&world).with_context(|| format!("cannot delete {}", world.display()))?;
+        }
         let photos = settings.world.photos.iter().sum();
         let drawn =
-            watch(printer, "drawing photos", photos, &stop, |on| write_world(&world, &settings.world, on));
-        match drawn {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(ExitStatus::Interrupted),
-            drawn => drawn.with_context(|| format!("cannot write to {}", world.display()))?,
+            watch(printer, "drawing photos", photos, stop, |on| write_world(&world, &settings.world, on));
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
         }
+        drawn.with_context(|| format!("cannot write to {}", world.display()))?;
     } else {
         printer.note(&format!("the photos of the earlier demo are used: {}", world.display()));
     }
@@ -90,31 +108,25 @@ pub(crate) fn run(settings: &DemoSettings, printer: &Printer) -> anyhow::Result<
     let engine = Cpu::new(settings.training.threads)?;
     let mut comparisons = Vec::new();
     for (name, split) in [("random split", SplitBy::Random), ("split by site", SplitBy::Site)] {
-        let run = run_folder(&settings.out, split);
+        let run = settings.out.join(if split == SplitBy::Site { "site-split" } else { "random-split" });
         let training = TrainSettings { split, ..settings.training.clone() };
         let mut epochs = Epochs::new(printer, name, training.epochs);
-        let outcome = train(&data, &training, &run, Mode::Overwrite, &engine, &stop, &mut epochs)?;
+        let outcome = train(&data, &training, &run, Mode::Overwrite, &engine, stop, &mut epochs)?;
         drop(epochs);
-        let (false, Some(promised)) = (outcome.interrupted, outcome.best) else {
-            return Ok(ExitStatus::Interrupted);
-        };
+        let (false, Some(promised)) = (outcome.interrupted, outcome.best) else { return Ok(None) };
         let mut classifier = Classifier::open(&run, &engine, training.batch_size)?;
-        let Some(gave) = test(&mut classifier, &unseen, &stop)? else { return Ok(ExitStatus::Interrupted) };
+        let Some(gave) = test(&mut classifier, &unseen, stop)? else { return Ok(None) };
         comparisons.push(Comparison { name, promised, gave });
     }
-    printer.result(&report(settings, &comparisons))?;
-    printer.note(&format!("\nThe demo took {}.", duration(started.elapsed())));
-    Ok(ExitStatus::Done)
+    Ok(Some(comparisons))
 }
 
 /// Makes the folder the demo's own, or refuses it.
-fn claim(settings: &DemoSettings) -> anyhow::Result<()> {
-    let out = &settings.out;
+fn claim(out: &Path) -> anyhow::Result<()> {
     let readme = out.join(README);
     let ours = fs::read_to_string(&readme).is_ok_and(|text| text.starts_with(MARK));
-    let taken =
-        !ours && (out.is_file() || fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()));
-    if taken {
+    let taken = out.is_file() || fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+    if taken && !ours {
         return Err(WrongCall::new(format!("{} exists and is not an earlier demo's", out.display()))
             .with_hint("name another folder with `--out FOLDER`")
             .into());
@@ -128,10 +140,6 @@ fn claim(settings: &DemoSettings) -> anyhow::Result<()> {
     fs::create_dir_all(out)
         .and_then(|()| write_atomic(&readme, text.as_bytes()))
         .with_context(|| format!("cannot write to {}", out.display()))
-}
-
-fn run_folder(out: &Path, split: SplitBy) -> PathBuf {
-    out.join(if split == SplitBy::Site { "site-split" } else { "random-split" })
 }
 
 /// Evaluates a model on sites it has never seen; none when interrupted. Photos that cannot be decoded do not count.
@@ -164,25 +172,23 @@ fn test(
 fn report(settings: &DemoSettings, comparisons: &[Comparison]) -> String {
     let [sites, new_sites] = settings.world.sites;
     let out = settings.out.display();
-    let mut text = format!(
-        "\n{:18}{:^20}   {:^20}\n{:18}accuracy  log loss     accuracy  log loss\n",
-        "",
-        "validation promised",
-        format!("{new_sites} new sites gave"),
-        ""
-    );
+    let new_sites = format!("{new_sites} new sites gave");
+    let mut text = format!("\n{:18} {:<21}    {new_sites}\n", "", "validation promised");
+    let column = "accuracy  log loss";
+    let _ = writeln!(text, "{:18} {column}     {column}", "");
     // Writing into a String cannot fail.
     for Comparison { name, promised, gave } in comparisons {
         let _ = writeln!(
             text,
-            "{name:18}{:>8.3}  {:>8.3}     {:>8.3}  {:>8.3}",
+            "{name:18} {:>8.3}  {:>8.3}     {:>8.3}  {:>8.3}",
             promised.val_acc, promised.val_loss, gave.accuracy, gave.log_loss
         );
     }
     if let Some(Comparison { gave, .. }) = comparisons.first() {
         let floors = gave.floors;
-        let _ = writeln!(text, "{:18}{:>31.3}", "most common class", floors.majority_accuracy);
-        let _ = writeln!(text, "{:18}{:>41.3}", "1/8 for each class", floors.uniform_log_loss);
+        let _ = writeln!(text, "{:18} {:>31.3}", "most common class", floors.majority_accuracy);
+        let uniform = format!("1/{} for each class", gave.per_class.len());
+        let _ = writeln!(text, "{uniform:18} {:>41.3}", floors.uniform_log_loss);
     }
     let _ = write!(
         text,
@@ -197,3 +203,6 @@ fn report(settings: &DemoSettings, comparisons: &[Comparison]) -> String {
     );
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::check_classes;
 use super::files::{entries, files_below, is_photo, photo_id};
-use crate::dataset::{Dataset, Note, Part, ReadOptions, Sample};
+use crate::dataset::{Dataset, Note, Part, ReadOptions, Sample, counted};
 use crate::error::DataError;
 
 /// Reads `root/<class>/**/<photo>` or `root/{train,val,test}/<class>/**/<photo>`.
@@ -23,18 +23,18 @@ pub(super) fn read(root: &Path, options: &ReadOptions) -> Result<Dataset, DataEr
     let classes: Vec<String> = names.into_iter().collect();
     let mut samples = Vec::new();
     let mut stray = Vec::new();
-    for (part, top) in &tops {
-        for file in files_below(top)? {
+    for file in files_below(root)? {
+        let id = photo_id(root, &file);
+        let place = tops.iter().find(|(_, top)| file.starts_with(top)).and_then(|(part, top)| {
             let below = photo_id(top, &file);
-            let class = below
-                .split_once('/')
-                .and_then(|(class, _)| classes.binary_search_by(|name| name.as_str().cmp(class)).ok());
-            let id = photo_id(root, &file);
-            if class.is_none() || !is_photo(&file) {
-                stray.push(id);
-            } else {
-                samples.push(Sample { id, path: file, class, site: None, part: *part });
+            let (class, _) = below.split_once('/')?;
+            Some((*part, classes.binary_search_by(|name| name.as_str().cmp(class)).ok()?))
+        });
+        match place {
+            Some((part, class)) if is_photo(&file) => {
+                samples.push(Sample { id, path: file, class: Some(class), site: None, part });
             }
+            _ => stray.push(id),
         }
     }
     samples.sort_unstable_by(|a, b| a.id.cmp(&b.id));
@@ -58,7 +58,8 @@ pub(super) fn read(root: &Path, options: &ReadOptions) -> Result<Dataset, DataEr
     }
     if !stray.is_empty() {
         stray.sort_unstable();
-        let text = format!("{} files are not used: no photo, or in no class folder", stray.len());
+        let files = counted(stray.len(), "file");
+        let text = format!("not used, being no photo or in no class folder: {files}");
         dataset.notes.push(Note { text, items: stray });
     }
     Ok(dataset)

@@ -25,8 +25,8 @@ struct Group {
     part: usize,
 }
 
-/// Each site starts in a part drawn by its hash; then sites move, alone or in exchange, to where they
-/// even out the class counts most, until none does. Most sites stay where their hash put them, so added photos disturb little.
+/// Each site starts in a part drawn by its hash; then sites move, alone or in exchange, to where they even out the class
+/// counts most, until nothing is gained. All of that goes by the order of the hashes.
 pub(super) fn split(
     dataset: &Dataset,
     chosen: &[usize],
