@@ -1,29 +1,88 @@
-//! Antialiased bilinear resizing as Pillow does it.
+//! Antialiased bilinear resizing, bit for bit as Pillow does it.
 //!
-//! Pillow's `Image.resize(size, BILINEAR)` on 8-bit pixels: a triangle filter as wide as the scale, in two passes, each
-//! rounded to 8 bits. `fast_image_resize` does the same with weights of 16 bits where Pillow has 22, and with the
-//! processor's vectors: results differ by at most one level (also over 179 real photos), and a 12-megapixel photo takes
-//! 8 ms instead of the 58 that a plain loop takes. Decoding adds to that: over those photos our JPEG decoder and Pillow's
-//! differ by up to 7 levels a sample, which leaves up to 4 after the resize (0.17 on average).
+//! Pillow's `Image.resize(size, BILINEAR)` on 8-bit pixels: a triangle filter as wide as the scale, along rows and along
+//! columns, with weights of 22 bits and each pass rounded to 8. `fast_image_resize`
+//! is several times faster, but its weights have 15 bits, and a level of difference here and there moves the logits of a real photo
+//! by up to 2.4 % of the largest; this moves them by 0.4 %, which is what JPEG decoders differ by.
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+/// Bits of a weight after the point: 32 less the sign, 8 of the pixel and 1 of room.
+const PRECISION: u32 = 22;
 
-/// Resizes 8-bit RGB (`h * w * 3` bytes, row by row) as Pillow's `BILINEAR` does, within one level.
+/// What one output pixel is made of: the first input pixel and a weight for each from there on.
+struct Window {
+    first: usize,
+    weights: Vec<i32>,
+}
+
+/// Resizes 8-bit RGB (`h * w * 3` bytes, row by row) as Pillow's `BILINEAR` does.
 ///
 /// # Panics
 /// If `rgb` is not `h * w * 3` bytes long or a side is 0.
 pub fn resize_bilinear(rgb: &[u8], w: usize, h: usize, to_w: usize, to_h: usize) -> Vec<u8> {
-    if (w, h) == (to_w, to_h) {
+    assert_eq!(rgb.len(), w * h * 3, "rgb");
+    assert!(w * h * to_w * to_h > 0, "a side is 0");
+    // Pillow 13 begins with the columns of tall, narrow pictures; earlier ones never did.
+    if to_h < h && (h - to_h) as isize > 2 * (w as isize - to_w as isize) {
+        along_rows(&along_columns(rgb, w * 3, h, to_h), w, to_w)
+    } else {
+        along_columns(&along_rows(rgb, w, to_w), to_w * 3, h, to_h)
+    }
+}
+
+fn along_rows(rgb: &[u8], w: usize, to_w: usize) -> Vec<u8> {
+    if w == to_w {
         return rgb.to_vec();
     }
-    // The typed form: the other one compiles every pixel type there is, which takes a minute.
-    let source = TypedImageRef::<U8x3>::from_buffer(w as u32, h as u32, rgb).expect("w * h pixels");
-    let mut resized = vec![0; to_w * to_h * 3];
-    let mut target =
-        TypedImage::<U8x3>::from_buffer(to_w as u32, to_h as u32, &mut resized).expect("to_w * to_h pixels");
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize_typed(&source, &mut target, &options).expect("the sides are not 0");
-    resized
+    let windows = windows(w, to_w);
+    let mut out = Vec::with_capacity(rgb.len() / w * to_w);
+    for row in rgb.chunks_exact(w * 3) {
+        for Window { first, weights } in &windows {
+            let mut sums = [1 << (PRECISION - 1); 3];
+            for (pixel, weight) in row[first * 3..].chunks_exact(3).zip(weights) {
+                for (sum, &value) in sums.iter_mut().zip(pixel) {
+                    *sum += i32::from(value) * weight;
+                }
+            }
+            out.extend(sums.map(rounded));
+        }
+    }
+    out
+}
+
+fn along_columns(values: &[u8], pitch: usize, h: usize, to_h: usize) -> Vec<u8> {
+    if h == to_h {
+        return values.to_vec();
+    }
+    let mut out = Vec::with_capacity(pitch * to_h);
+    let mut sums = vec![0; pitch];
+    for Window { first, weights } in windows(h, to_h) {
+        sums.fill(1 << (PRECISION - 1));
+        for (row, weight) in values[first * pitch..].chunks_exact(pitch).zip(weights) {
+            for (sum, &value) in sums.iter_mut().zip(row) {
+                *sum += i32::from(value) * weight;
+            }
+        }
+        out.extend(sums.iter().map(|&sum| rounded(sum)));
+    }
+    out
+}
+
+fn rounded(sum: i32) -> u8 {
+    (sum >> PRECISION).clamp(0, 255) as u8
+}
+
+fn windows(size: usize, to: usize) -> Vec<Window> {
+    let scale = size as f64 / to as f64;
+    let support = scale.max(1.0);
+    let window = |out: usize| {
+        let centre = (out as f64 + 0.5) * scale;
+        // The casts cut towards zero, as C's do in Pillow.
+        let first = ((centre - support + 0.5) as isize).max(0) as usize;
+        let end = ((centre + support + 0.5) as usize).min(size);
+        let triangle = |i: usize| (1.0 - ((i as f64 - centre + 0.5) / support).abs()).max(0.0);
+        let total: f64 = (first..end).map(triangle).sum();
+        let fixed = |i| (triangle(i) / total * f64::from(1 << PRECISION) + 0.5) as i32;
+        Window { first, weights: (first..end).map(fixed).collect() }
+    };
+    (0..to).map(window).collect()
 }

@@ -10,7 +10,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 #[test]
-fn equals_pillow_within_one_level() {
+fn equals_pillow_bit_for_bit() {
     let bytes = std::fs::read(fixture("resize.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let mut compared = 0;
@@ -23,7 +23,7 @@ fn equals_pillow_within_one_level() {
         let difference = resized.iter().zip(expected.data()).map(|(a, b)| a.abs_diff(*b)).max();
         println!("{name}: {difference:?}");
         assert!(
-            resized.len() == expected.data().len() && difference <= Some(1),
+            resized.len() == expected.data().len() && difference == Some(0),
             "{name} differs by {difference:?}"
         );
         compared += 1;

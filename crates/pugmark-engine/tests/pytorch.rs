@@ -1,5 +1,7 @@
 //! Whole training steps against PyTorch in float64; `fixtures/README.md` says how the numbers came about.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::path::Path;

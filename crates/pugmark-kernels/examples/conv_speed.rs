@@ -1,6 +1,7 @@
 //! Speed of convolution and its two gradients at ResNet's shapes, as a share of the machine's measured peak.
 //!
-//! `cargo run --release -p pugmark-kernels --example conv_speed [batch [isa]]`; `RAYON_NUM_THREADS` sets the threads.
+//! `cargo run --release -p pugmark-kernels --example conv_speed [batch [isa]]`; `RAYON_NUM_THREADS` sets the
+//! threads.
 
 use std::time::Instant;
 

@@ -1,6 +1,7 @@
 //! Values that belong to a channel, laid out for loops over rows of pixels.
 
-/// A period of at least this many values makes loops over it long enough to vectorise well, however few the channels.
+/// A period of at least this many values makes loops over it long enough to vectorise well, however few the
+/// channels.
 const PERIOD: usize = 256;
 
 /// How often `channels` values repeat in a period.

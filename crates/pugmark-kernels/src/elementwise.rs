@@ -102,8 +102,8 @@ pub fn relu_forward(images: usize, x: &[f32], xp: Plane, y: &mut [f32], yp: Plan
     write_rows(y, yp, |image, r, y| relu_row(isa, row(x, &xp, image, r), y));
 }
 
-/// `dx :=` (or `+=` when `accumulate`) `dy` where the output `y` of the ReLU is positive; the border of `dx` is zeroed
-/// when not accumulating and stays otherwise.
+/// `dx :=` (or `+=` when `accumulate`) `dy` where the output `y` of the ReLU is positive; the border of `dx`
+/// is zeroed when not accumulating and stays otherwise.
 #[expect(clippy::too_many_arguments, reason = "three tensors with their planes")]
 pub fn relu_backward(
     images: usize,
@@ -187,7 +187,8 @@ pub fn input_from_u8(images: usize, pixels: &[u8], mean: &[f32], std: &[f32], y:
 
 /// `y := x / (1 - p)` with probability `1 - p`, else 0, for `p` in [0, 1).
 ///
-/// Which it is depends on `seed` and the value's index alone, so that the backward pass is the same call on the gradient.
+/// Which it is depends on `seed` and the value's index alone, so that the backward pass is the same call on
+/// the gradient.
 pub fn dropout(seed: u64, p: f32, x: &[f32], y: &mut [f32]) {
     check_len("y", y.len(), x.len());
     assert!((0.0..1.0).contains(&p), "p: {p} is not in [0, 1)");

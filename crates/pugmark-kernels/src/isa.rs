@@ -5,7 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-/// An instruction set the kernels have a path for. Ordered: a lower one never uses what only a higher one has.
+/// An instruction set the kernels have a path for. Ordered: a lower one never uses what only a higher one
+/// has.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Isa {
     /// What the compiler's target always has (ARM runs this).
@@ -42,8 +43,9 @@ impl Isa {
         Isa::Portable
     }
 
-    /// The instruction set kernels called from this thread use: [`Isa::detected`], lowered by the environment variable
-    /// `PUGMARK_ISA` (read once; a value that is no instruction set's name changes nothing) or by [`with_isa`].
+    /// The instruction set kernels called from this thread use: [`Isa::detected`], lowered by the environment
+    /// variable `PUGMARK_ISA` (read once; a value that is no instruction set's name changes nothing) or by
+    /// [`with_isa`].
     pub fn active() -> Isa {
         static ACTIVE: OnceLock<Isa> = OnceLock::new();
         OVERRIDE.get().unwrap_or_else(|| {
@@ -62,7 +64,8 @@ impl Isa {
     }
 }
 
-/// Runs `f`; the kernels it calls on this thread use `isa` (or the highest the machine has, if that is lower).
+/// Runs `f`; the kernels it calls on this thread use `isa` (or the highest the machine has, if that is
+/// lower).
 ///
 /// For tests and benches of every path.
 pub fn with_isa<R>(isa: Isa, f: impl FnOnce() -> R) -> R {

@@ -1,9 +1,13 @@
-//! Loops over slices: convolution, normalisation, pooling, losses and optimiser updates, and their parallel drivers.
+//! Loops over slices: convolution, normalisation, pooling, losses and optimiser updates, and their parallel
+//! drivers.
 //!
-//! The only home of unsafe arithmetic. Activations are padded NHWC ([`Plane`]): a zero border makes the padding of a
-//! convolution disappear. Every kernel gives the same bits whatever the number of rayon threads: tasks are cut by the
-//! size of the problem alone and reductions run in a fixed order. Public functions check every slice against its plane
-//! and panic with the argument's name; that is a bug in the caller, never bad user input.
+//! The only home of unsafe arithmetic. Activations are padded NHWC ([`Plane`]): a zero border makes the
+//! padding of a convolution disappear. Every kernel gives the same bits whatever the number of rayon threads:
+//! tasks are cut by the size of the problem alone and reductions run in a fixed order. Call them from inside
+//! the pool (`ThreadPool::install`): a call from outside pays for waking it.
+//!
+//! Public functions check every slice against its plane and panic with the argument's name: that is a bug in
+//! the caller, never bad user input.
 
 mod channels;
 mod conv;

@@ -45,20 +45,23 @@ multiversion! {
     fn reduce_row(dy: &[f32], y: Option<&[f32]>, x: &[f32], mean: &[f32], sums: &mut [f32]) {
         let period = mean.len();
         let (sums, products) = sums.split_at_mut(period);
-        for (i, (dy, x)) in dy.chunks(period).zip(x.chunks(period)).enumerate() {
-            let values = dy.iter().zip(x).zip(mean).zip(&mut *sums).zip(&mut *products);
+        for at in (0..dy.len()).step_by(period) {
+            let n = period.min(dy.len() - at);
+            let (dy, x) = (&dy[at..at + n], &x[at..at + n]);
+            let (mean, sums, products) = (&mean[..n], &mut sums[..n], &mut products[..n]);
             match y {
                 Some(y) => {
-                    for (((((&dy, &x), &mean), sum), product), &y) in values.zip(&y[i * period..]) {
-                        let g = masked(dy, y);
-                        *sum += g;
-                        *product += g * (x - mean);
+                    let y = &y[at..at + n];
+                    for i in 0..n {
+                        let g = masked(dy[i], y[i]);
+                        sums[i] += g;
+                        products[i] += g * (x[i] - mean[i]);
                     }
                 }
                 None => {
-                    for ((((&dy, &x), &mean), sum), product) in values {
-                        *sum += dy;
-                        *product += dy * (x - mean);
+                    for i in 0..n {
+                        sums[i] += dy[i];
+                        products[i] += dy[i] * (x[i] - mean[i]);
                     }
                 }
             }
@@ -77,17 +80,21 @@ struct Coefficients {
 multiversion! {
     fn apply_row(dy: &[f32], y: Option<&[f32]>, x: &[f32], k: &Coefficients, dx: &mut [f32]) {
         let period = k.mean.len();
-        for (i, ((dy, x), dx)) in dy.chunks(period).zip(x.chunks(period)).zip(dx.chunks_mut(period)).enumerate() {
-            let values = dx.iter_mut().zip(dy).zip(x).zip(&k.mean).zip(&k.scale).zip(&k.slope).zip(&k.offset);
+        for at in (0..dx.len()).step_by(period) {
+            let n = period.min(dx.len() - at);
+            let (dy, x, dx) = (&dy[at..at + n], &x[at..at + n], &mut dx[at..at + n]);
+            let (mean, scale, slope, offset) = (&k.mean[..n], &k.scale[..n], &k.slope[..n], &k.offset[..n]);
             match y {
                 Some(y) => {
-                    for (((((((dx, &dy), &x), &mean), &scale), &slope), &offset), &y) in values.zip(&y[i * period..]) {
-                        *dx = scale * masked(dy, y) - (slope * (x - mean) + offset);
+                    let y = &y[at..at + n];
+                    for i in 0..n {
+                        let centre = slope[i] * (x[i] - mean[i]) + offset[i];
+                        dx[i] = scale[i] * masked(dy[i], y[i]) - centre;
                     }
                 }
                 None => {
-                    for ((((((dx, &dy), &x), &mean), &scale), &slope), &offset) in values {
-                        *dx = scale * dy - (slope * (x - mean) + offset);
+                    for i in 0..n {
+                        dx[i] = scale[i] * dy[i] - (slope[i] * (x[i] - mean[i]) + offset[i]);
                     }
                 }
             }
@@ -173,10 +180,11 @@ pub fn scale_shift(
     });
 }
 
-/// Batch normalisation backward, first pass: per channel the sum of `g` (the gradient of beta) and of `g * xhat` (the
-/// gradient of gamma).
+/// Batch normalisation backward, first pass: per channel the sum of `g` (the gradient of beta) and of `g *
+/// xhat` (the gradient of gamma).
 ///
-/// `g` is `dy`, masked by `y > 0` where `y`, the output of a ReLU on top, is given; `xhat = (x - mean) * invstd`.
+/// `g` is `dy`, masked by `y > 0` where `y`, the output of a ReLU on top, is given; `xhat = (x - mean) *
+/// invstd`.
 #[expect(clippy::too_many_arguments, reason = "tensors with their planes")]
 pub fn batch_norm_backward_reduce(
     images: usize,
@@ -227,9 +235,9 @@ pub struct ResidualGradient<'a> {
     pub accumulate: bool,
 }
 
-/// Batch normalisation backward, second pass:
-/// `dx := gamma * invstd * (g - (sum_g + xhat * sum_gx) / count)`, or `gamma * invstd * g` when the statistics were
-/// `frozen`; zeroes `dx`'s border. `g` and the sums are those of [`batch_norm_backward_reduce`].
+/// Batch normalisation backward, second pass: `dx := gamma * invstd * (g - (sum_g + xhat * sum_gx) / count)`,
+/// or `gamma * invstd * g` when the statistics were `frozen`; zeroes `dx`'s border. `g` and the sums are
+/// those of [`batch_norm_backward_reduce`].
 ///
 /// Where a residual was added before the ReLU, `residual_gradient` receives `g`.
 #[expect(clippy::too_many_arguments, reason = "tensors with their planes")]

@@ -75,7 +75,8 @@ pub struct Sgd {
     pub nesterov: bool,
 }
 
-/// One step of SGD on parameters `p` with gradient `g` and momentum buffer `buf` (set, not read, in the `first` step).
+/// One step of SGD on parameters `p` with gradient `g` and momentum buffer `buf` (set, not read, in the
+/// `first` step).
 pub fn sgd_step(o: &Sgd, first: bool, p: &mut [f32], g: &[f32], buf: &mut [f32]) {
     check_len("g", g.len(), p.len());
     check_len("buf", buf.len(), p.len());

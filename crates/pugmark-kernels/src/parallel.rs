@@ -56,7 +56,8 @@ pub(crate) fn zero_border(values: &mut [f32], p: Plane) {
     }
 }
 
-/// Calls `f(image, y, row)` for each row with its border; `y` is `None` on the rows above and below the image.
+/// Calls `f(image, y, row)` for each row with its border; `y` is `None` on the rows above and below the
+/// image.
 fn each_padded_row(values: &mut [f32], p: Plane, f: impl Fn(usize, Option<usize>, &mut [f32]) + Sync + Send) {
     if values.is_empty() {
         return;

@@ -1,6 +1,7 @@
 //! The geometry of activations.
 
-/// Geometry of one image of a padded NHWC tensor: `(height + 2 * border) * (width + 2 * border) * channels` values.
+/// Geometry of one image of a padded NHWC tensor: `(height + 2 * border) * (width + 2 * border) * channels`
+/// values.
 ///
 /// The border is zero; every kernel that writes a tensor writes its border too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

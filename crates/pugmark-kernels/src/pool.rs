@@ -90,7 +90,14 @@ multiversion! {
 
 multiversion! {
     /// Row `iy` of the input's gradient; `dy` and `argmax` are an image's.
-    fn max_pool_backward_row(s: &PoolShape, dy: &[f32], dyp: &Plane, argmax: &[u8], iy: usize, dx: &mut [f32]) {
+    fn max_pool_backward_row(
+        s: &PoolShape,
+        dy: &[f32],
+        dyp: &Plane,
+        argmax: &[u8],
+        iy: usize,
+        dx: &mut [f32],
+    ) {
         let channels = dyp.channels;
         for (ix, dx) in dx.chunks_exact_mut(channels).enumerate() {
             dx.fill(0.0);
@@ -125,10 +132,11 @@ multiversion! {
     }
 }
 
-/// `y :=` the maximum over each window; the first maximum wins and a NaN wins over all, as in PyTorch. Writes `y`'s
-/// border too.
+/// `y :=` the maximum over each window; the first maximum wins and a NaN wins over all, as in PyTorch. Writes
+/// `y`'s border too.
 ///
-/// `argmax`, if given (`[images][pixels of y][channels]`), receives the index `ky * kernel + kx` of the winner.
+/// `argmax`, if given (`[images][pixels of y][channels]`), receives the index `ky * kernel + kx` of the
+/// winner.
 pub fn max_pool_forward(
     s: &PoolShape,
     images: usize,

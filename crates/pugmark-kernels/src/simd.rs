@@ -14,12 +14,13 @@ pub(crate) use portable::Portable;
 
 /// The f32 vectors of one instruction set.
 ///
-/// Generic code over this trait is `#[inline(always)]` all the way up to a function with the instruction set's
-/// `target_feature`s; only there do the intrinsics become instructions.
+/// Generic code over this trait is `#[inline(always)]` all the way up to a function with the instruction
+/// set's `target_feature`s; only there do the intrinsics become instructions.
 ///
 /// # Safety
-/// Every function requires that the machine has the instruction set. The pointers of `load` and `store` are valid for
-/// [`Simd::LANES`] values, those of `load_partial` and `store_partial` for `n <= LANES`; none needs an alignment.
+/// Every function requires that the machine has the instruction set. The pointers of `load` and `store` are
+/// valid for [`Simd::LANES`] values, those of `load_partial` and `store_partial` for `n <= LANES`; none needs
+/// an alignment. `prefetch` takes any pointer.
 pub(crate) trait Simd {
     /// A vector of [`Simd::LANES`] values.
     type V: Copy;
@@ -41,8 +42,8 @@ pub(crate) trait Simd {
     unsafe fn prefetch(_at: *const f32) {}
 }
 
-/// Compiles a function once for each instruction set; the one defined takes the [`Isa`](crate::Isa) to use first, which
-/// must not exceed what the machine has. For safe loops that the compiler vectorises by itself.
+/// Compiles a function once for each instruction set; the one defined takes the [`Isa`](crate::Isa) to use
+/// first, which must not exceed what the machine has. For safe loops that the compiler vectorises by itself.
 macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
         $(#[$meta])*

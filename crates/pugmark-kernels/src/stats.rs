@@ -24,7 +24,8 @@ impl ChannelStats {
         self.sum.len()
     }
 
-    /// Adds sums and sums of squares of the channels from `first` on; what is beyond the last channel is ignored.
+    /// Adds sums and sums of squares of the channels from `first` on; what is beyond the last channel is
+    /// ignored.
     pub(crate) fn add(&mut self, first: usize, sums: &[f64], squares: &[f64]) {
         for (total, part) in [(&mut self.sum, sums), (&mut self.square, squares)] {
             for (total, part) in total[first..].iter_mut().zip(part) {

@@ -7,7 +7,8 @@ use common::{
 };
 use pugmark_kernels::*;
 
-/// Images, height, width, channels and whether a ReLU sits on top: odd sizes, and enough values for several tasks.
+/// Images, height, width, channels and whether a ReLU sits on top: odd sizes, and enough values for several
+/// tasks.
 const CASES: [(usize, usize, usize, usize, bool); 7] = [
     (2, 3, 1, 1, true),
     (2, 5, 7, 3, false),

@@ -33,7 +33,8 @@ impl Problem {
     fn new((shape, [images, height, width, channels]): (PoolShape, [usize; 4])) -> Problem {
         let (out_height, out_width) = shape.output_size(height, width);
         let (xp, yp) = (plane(height, width, channels, 1), plane(out_height, out_width, channels, 2));
-        // All negative, so that a border taken for part of the image would win; quarters, so that there are ties.
+        // All negative, so that a border taken for part of the image would win; quarters, so that there are
+        // ties.
         let x = Random(6).tensor(images, xp).iter().map(|x| (x * 4.0).floor() / 4.0 - 1.25).collect();
         Problem { shape, images, xp, yp, x }
     }

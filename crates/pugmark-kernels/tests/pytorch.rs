@@ -1,5 +1,7 @@
 //! Every operator against PyTorch, which computed in float64 and rounded once; see `fixtures/README.md`.
 
+#![expect(clippy::unwrap_used, reason = "a fixture that cannot be read fails the test")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

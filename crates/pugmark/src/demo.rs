@@ -170,7 +170,7 @@ fn test(
 
 /// The table, what it means, and what to do next.
 fn report(settings: &DemoSettings, comparisons: &[Comparison]) -> String {
-    let [sites, new_sites] = settings.world.sites;
+    let [_, new_sites] = settings.world.sites;
     let out = settings.out.display();
     let new_sites = format!("{new_sites} new sites gave");
     let mut text = format!("\n{:18} {:<21}    {new_sites}\n", "", "validation promised");
@@ -192,14 +192,18 @@ fn report(settings: &DemoSettings, comparisons: &[Comparison]) -> String {
     }
     let _ = write!(
         text,
-        "\nBoth models are alike and saw photos of the same {sites} sites. The random split let the model meet the\n\
-         backgrounds, and other frames of the same bursts, that it was then checked on; the split by site did not.\n\
-         Believe the number that comes from sites the model has not seen.\n\n\
-         photos  {out}/world          every file drawn, none real\n\
-         runs    {out}/random-split   {out}/site-split\n\n\
+        "\n\
+         The random split checked the model on sites, and on bursts of photos, that it\n\
+         had trained on. The split by site checked it on other sites, as yours will be:\n\
+         believe that number.\n\
+         \n\
+         photos  {out}/world\n\
+         runs    {out}/random-split\n\
+        \x20       {out}/site-split\n\
+         \n\
          next    pugmark eval {out}/site-split {out}/world/test_labels.csv\n\
         \x20       pugmark predict {out}/site-split {out}/world/test_features --out predictions.csv\n\
-        \x20       pugmark train FOLDER-OF-YOUR-PHOTOS\n"
+        \x20       pugmark train FOLDER-WITH-YOUR-PHOTOS\n"
     );
     text
 }

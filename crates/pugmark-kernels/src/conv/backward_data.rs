@@ -7,8 +7,8 @@ use crate::Isa;
 use crate::parallel::{Shared, zero_border};
 use crate::plane::{Plane, check, check_len};
 
-/// Gradient with respect to the input: `dx :=`, or `+=` when `accumulate`; the border of `dx` is zeroed when not
-/// accumulating and stays otherwise.
+/// Gradient with respect to the input: `dx :=`, or `+=` when `accumulate`; the border of `dx` is zeroed when
+/// not accumulating and stays otherwise.
 ///
 /// `dyp` needs a border of at least [`ConvShape::gradient_border`], `dxp` any; `packed_bwd` is
 /// [`pack_backward`](crate::pack_backward)'s.

@@ -1,16 +1,16 @@
 //! The gradient of a convolution's weights.
 //!
-//! `dw[ky][kx * channels + c][k]` is the sum over the output's pixels of an input times a gradient. The inputs under a
-//! row of the kernel are contiguous, so a tile of sums is fed by neighbouring inputs and neighbouring gradients of the
-//! same pixel. Pixels are taken a block at a time: the block's inputs stay in cache while all tiles pass over them, and
-//! sums stay in registers for a whole block.
+//! `dw[ky][kx * channels + c][k]` is the sum over the output's pixels of an input times a gradient. The
+//! inputs under a row of the kernel are contiguous, so a tile of sums is fed by neighbouring inputs and
+//! neighbouring gradients of the same pixel. Pixels are taken a block at a time: the block's inputs stay in
+//! cache while all tiles pass over them, and sums stay in registers for a whole block.
 
 use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
 use super::ConvShape;
-use super::tile::{Outer, Tile};
+use super::tile::{MAX_BLOCK, MAX_TILE, Outer, Tile};
 use crate::Isa;
 use crate::parallel::{GRAIN, Shared, for_each_chunk};
 use crate::plane::{Plane, check, check_len};
@@ -28,10 +28,6 @@ const PARTIAL_VALUES: usize = 2 << 20;
 const TASK_WORK: usize = 4 << 20;
 /// Enough to keep the threads of a large machine evenly busy.
 const MAX_TASKS: usize = 32;
-/// Output channels are handed out in multiples of the widest tile.
-const BLOCK: usize = 32;
-/// Values of the largest tile.
-const MAX_TILE: usize = 14 * BLOCK;
 
 /// Gradient with respect to the weights, `[kh][kw][in][out]`: `dw :=` the sum over the images.
 ///
@@ -83,8 +79,8 @@ struct Job<'a> {
     dyp: Plane,
 }
 
-/// How the work is cut: `splits` of the pixels (each with a partial gradient) times `chunks` of the output channels
-/// times `parts` of the kernel's rows.
+/// How the work is cut: `splits` of the pixels (each with a partial gradient) times `chunks` of the output
+/// channels times `parts` of the kernel's rows.
 struct Cut {
     splits: usize,
     split_rows: usize,
@@ -107,9 +103,9 @@ impl Job<'_> {
         let split_rows = blocks.div_ceil(splits) * block_rows;
         let splits = rows.div_ceil(split_rows);
 
-        let channel_blocks = self.s.out_channels.div_ceil(BLOCK);
+        let channel_blocks = self.s.out_channels.div_ceil(MAX_BLOCK);
         let chunks = tasks.div_ceil(splits).min(channel_blocks);
-        let chunk_channels = channel_blocks.div_ceil(chunks) * BLOCK;
+        let chunk_channels = channel_blocks.div_ceil(chunks) * MAX_BLOCK;
         let chunks = self.s.out_channels.div_ceil(chunk_channels);
         let parts = if 2 * splits * chunks < tasks { self.s.kernel.0 } else { 1 };
         Cut { splits, split_rows, chunks, chunk_channels, parts, block_rows }
@@ -118,7 +114,8 @@ impl Job<'_> {
     fn run(&self, isa: Isa, cut: &Cut, dw: Shared<'_>) {
         assert!(dw.len() == cut.splits * self.s.weights(), "dw: wrong length");
         (0..cut.splits * cut.chunks * cut.parts).into_par_iter().for_each(|task| match isa {
-            // SAFETY: the machine has what `isa` says, planes and lengths are checked, tasks write disjoint gradients.
+            // SAFETY: the machine has what `isa` says, planes and lengths are checked, tasks write disjoint
+            // gradients.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => unsafe { task_avx512(self, cut, task, dw) },
             // SAFETY: as above.
@@ -195,12 +192,14 @@ unsafe fn run_task<S: Tile>(job: &Job<'_>, cut: &Cut, task: usize, dw: Shared<'_
                 for (b, channel) in (first_channel..end_channel).step_by(S::BLOCK).enumerate() {
                     let n = S::BLOCK.min(end_channel - channel);
                     let accumulate = block != first_row;
-                    // Whole vectors would run over into the next input's weights where channels end within one.
+                    // Whole vectors would run over into the next input's weights where channels end within
+                    // one.
                     let whole = n.is_multiple_of(S::LANES);
                     let mut tail = [const { MaybeUninit::<f32>::uninit() }; MAX_TILE];
-                    // SAFETY: the inputs of every pixel of the block under kernel row `ky` are inside `x`, for the
-                    // planes were checked; `gradient` holds a tile's channels for each of those pixels; the rows of
-                    // `dw` are this task's; `tail` holds the largest tile, and what is read of it was written.
+                    // SAFETY: the inputs of every pixel of the block under kernel row `ky` are inside `x`,
+                    // for the planes were checked; `gradient` holds a tile's channels for each of those
+                    // pixels; the rows of `dw` are this task's; `tail` holds the largest tile, and what is
+                    // read of it was written.
                     unsafe {
                         let dw = dw.at(split * s.weights() + (ky * depth + first) * s.out_channels + channel);
                         let outer = Outer {

@@ -9,8 +9,9 @@ use crate::stats::ChannelStats;
 
 /// `y := relu(conv(x) + bias + residual)`, as far as the epilogue asks for it; writes the border of `y` too.
 ///
-/// `xp` needs a border of at least [`ConvShape::input_border`]; `packed` is [`pack_forward`](crate::pack_forward)'s.
-/// `stats`, if given, gains the sum and the sum of squares of each channel of what is written.
+/// `xp` needs a border of at least [`ConvShape::input_border`]; `packed` is
+/// [`pack_forward`](crate::pack_forward)'s. `stats`, if given, gains the sum and the sum of squares of each
+/// channel of what is written.
 #[expect(clippy::too_many_arguments, reason = "the operands of a convolution")]
 pub fn conv2d_forward(
     s: &ConvShape,

@@ -1,7 +1,7 @@
 //! Weights in the order in which the inner loops read them.
 //!
-//! A panel holds the weights of 16 output channels: `[kernel rows][kernel width * input channels][16]`, zero where there
-//! is no such channel. Panels follow each other. Every instruction set reads the same panels.
+//! A panel holds the weights of 16 output channels: `[kernel rows][kernel width * input channels][16]`, zero
+//! where there is no such channel. Panels follow each other. Every instruction set reads the same panels.
 
 use super::ConvShape;
 use super::phase::Phase;
@@ -43,8 +43,8 @@ pub fn packed_len_backward(s: &ConvShape) -> usize {
     s.kernel.0 * s.kernel.1 * s.out_channels * s.in_channels.next_multiple_of(PANEL)
 }
 
-/// Packs weights `[kh][kw][in][out]` for [`conv2d_backward_data`](crate::conv2d_backward_data): flipped and transposed,
-/// one phase after the other.
+/// Packs weights `[kh][kw][in][out]` for [`conv2d_backward_data`](crate::conv2d_backward_data): flipped and
+/// transposed, one phase after the other.
 pub fn pack_backward(s: &ConvShape, w_hwio: &[f32], packed: &mut [f32]) {
     check_len("w_hwio", w_hwio.len(), s.weights());
     check_len("packed", packed.len(), packed_len_backward(s));

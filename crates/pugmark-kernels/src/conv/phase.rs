@@ -1,8 +1,8 @@
 //! The gradient of a strided convolution's input, taken apart into convolutions of stride 1.
 //!
-//! Input pixel `i` meets output `j` through kernel tap `k` where `i + padding = j * stride + k`. The pixels with the
-//! same `i % stride` meet the same taps: a phase. With `i = u * stride + first` and the taps
-//! `k = kernel_first + stride * t`, `j = u + (first + padding - kernel_first) / stride - t`: over `u`, that is a
+//! Input pixel `i` meets output `j` through kernel tap `k` where `i + padding = j * stride + k`. The pixels
+//! with the same `i % stride` meet the same taps: a phase. With `i = u * stride + first` and the taps `k =
+//! kernel_first + stride * t`, `j = u + (first + padding - kernel_first) / stride - t`: over `u`, that is a
 //! convolution of stride 1 of the output's gradient with every `stride`-th tap, flipped.
 
 use super::ConvShape;

@@ -1,8 +1,9 @@
 //! The driver behind a convolution and the gradient of its input.
 //!
-//! In padded NHWC the inputs under one row of the kernel are contiguous, and weights can be laid out to match. So every
-//! output value is a sum over the kernel's rows (row taps) of inner products of contiguous values, and the inputs of the
-//! next output pixel lie a fixed step further: nothing is copied and no edge is special.
+//! In padded NHWC the inputs under one row of the kernel are contiguous, and weights can be laid out to
+//! match. So every output value is a sum over the kernel's rows (row taps) of inner products of contiguous
+//! values, and the inputs of the next output pixel lie a fixed step further: nothing is copied and no edge is
+//! special.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -10,7 +11,7 @@ use std::ops::Range;
 
 use super::pack::PANEL;
 use super::shape::Epilogue;
-use super::tile::{Product, Tile};
+use super::tile::{MAX_BLOCK, MAX_RUN, MAX_TILE, Product, Tile};
 use crate::Isa;
 use crate::parallel::{Shared, for_each_chunk};
 #[cfg(target_arch = "x86_64")]
@@ -26,16 +27,11 @@ const PIXEL_BYTES: usize = 192 << 10;
 const TASK_WORK: usize = 1 << 20;
 /// Enough to keep the threads of a large machine evenly busy.
 const MAX_TASKS: usize = 256;
-/// Output channels are handed out in multiples of the widest tile.
-const BLOCK: usize = 32;
-/// Values of the largest tile.
-const MAX_TILE: usize = 14 * BLOCK;
-/// Pixels that are a multiple of this many values apart meet in one set of a first-level cache of 64 sets of 64 bytes.
+/// Pixels that are a multiple of this many values apart meet in one set of a first-level cache of 64 sets of
+/// 64 bytes.
 const ALIASED: usize = 1024;
 /// Ways of such a set, on the machines that have the fewest.
 const WAYS: usize = 8;
-/// Longest run of any instruction set.
-const MAX_RUN: usize = 7;
 
 /// Steps through a tensor, in values: from image to image, row to row and pixel to pixel.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +91,8 @@ pub(super) struct RowTaps<'a> {
     pub accumulate: bool,
 }
 
-/// How the work is cut: chunks of output channels times `groups` of units, a unit being some rows of an image's grids.
+/// How the work is cut: chunks of output channels times `groups` of units, a unit being some rows of an
+/// image's grids.
 struct Cut {
     chunk_channels: usize,
     groups: usize,
@@ -167,8 +164,9 @@ impl RowTaps<'_> {
         let products: usize = self.grids.iter().map(|grid| grid.height * grid.width * grid.taps()).sum();
         let tasks = (self.images * products * self.channels / TASK_WORK).clamp(1, MAX_TASKS);
 
-        let blocks = self.channels.div_ceil(BLOCK);
-        let chunk_blocks = (WEIGHT_BYTES / (4 * BLOCK * taps.max(1))).clamp(1, blocks);
+        // Whole tiles of the widest kind, so that the cut is the same for every instruction set.
+        let blocks = self.channels.div_ceil(MAX_BLOCK);
+        let chunk_blocks = (WEIGHT_BYTES / (4 * MAX_BLOCK * taps.max(1))).clamp(1, blocks);
         let chunks = blocks.div_ceil(chunk_blocks);
 
         let shares = tasks.div_ceil(chunks);
@@ -178,7 +176,7 @@ impl RowTaps<'_> {
         let units = self.images * image_units;
         let group_units = units.div_ceil(shares.min(units));
         Cut {
-            chunk_channels: blocks.div_ceil(chunks) * BLOCK,
+            chunk_channels: blocks.div_ceil(chunks) * MAX_BLOCK,
             groups: units.div_ceil(group_units),
             group_units,
             image_units,
@@ -222,7 +220,7 @@ unsafe fn run_task<S: Tile>(taps: &RowTaps<'_>, cut: &Cut, task: usize, mut part
                     grid,
                     channel,
                     vectors: (end_channel - channel).min(S::BLOCK).div_ceil(S::LANES),
-                    stats: partial.is_some().then_some([[0.0; BLOCK]; 2]),
+                    stats: partial.is_some().then_some([[0.0; MAX_BLOCK]; 2]),
                     isa: PhantomData,
                 };
                 // SAFETY: the caller's promise; image, rows and channels are in range.
@@ -249,12 +247,13 @@ struct Block<'a, S> {
     channel: usize,
     vectors: usize,
     /// Sums and sums of squares of the outputs so far.
-    stats: Option<[[f32; BLOCK]; 2]>,
+    stats: Option<[[f32; MAX_BLOCK]; 2]>,
     isa: PhantomData<S>,
 }
 
 impl<S: Tile> Block<'_, S> {
-    /// Some rows of an image: each is cut into runs of nearly equal length, and runs of equal length share a tile.
+    /// Some rows of an image: each is cut into runs of nearly equal length, and runs of equal length share a
+    /// tile.
     #[inline(always)]
     unsafe fn run(&mut self, image: usize, rows: Range<usize>) {
         let width = self.grid.width;
@@ -327,7 +326,8 @@ impl<S: Tile> Block<'_, S> {
         for v in 0..self.vectors {
             let channel = self.channel + v * S::LANES;
             let n = (taps.channels - channel).min(S::LANES);
-            // SAFETY: `RowTaps::check` covers every pixel of the output and the residual, `n` channels from `channel`.
+            // SAFETY: `RowTaps::check` covers every pixel of the output and the residual, `n` channels from
+            // `channel`.
             unsafe {
                 let bias = bias.map_or(S::splat(0.0), |bias| load::<S>(bias.as_ptr().add(channel), n));
                 let (mut sum, mut square) = (S::splat(0.0), S::splat(0.0));

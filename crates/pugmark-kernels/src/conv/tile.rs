@@ -5,10 +5,17 @@ use super::pack::PANEL;
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
 
+/// Output channels of the widest tile.
+pub(super) const MAX_BLOCK: usize = 32;
+/// Pixels in the longest run.
+pub(super) const MAX_RUN: usize = 7;
+/// Values of the largest tile.
+pub(super) const MAX_TILE: usize = 14 * MAX_BLOCK;
+
 /// Operands of [`Tile::product`].
 ///
-/// A sum runs over `tap_rows` rows of the kernel; on each, `tap_len` (kernel width times channels) neighbouring inputs
-/// meet as many rows of a weight panel.
+/// A sum runs over `tap_rows` rows of the kernel; on each, `tap_len` (kernel width times channels)
+/// neighbouring inputs meet as many rows of a weight panel.
 #[derive(Clone, Copy)]
 pub(super) struct Product {
     /// Where the first input of the first pixel of each run lies.
@@ -48,8 +55,8 @@ pub(super) struct Outer<'a> {
 /// Register tiles of an instruction set.
 ///
 /// # Safety
-/// As for [`Simd`]; the operands' pointers are valid for what the sums they describe read, and `sums` for the tile's
-/// values with a pitch of [`Tile::BLOCK`] or its own.
+/// As for [`Simd`]; the operands' pointers are valid for what the sums they describe read, and `sums` for the
+/// tile's values, with a pitch of [`Tile::BLOCK`] or the operands' own.
 pub(super) trait Tile: Simd {
     /// The most pixels in a run; a tile of a product has one or two runs of equal length.
     const RUN: usize;
@@ -58,11 +65,12 @@ pub(super) trait Tile: Simd {
     /// The most inputs in a tile of outer products.
     const DEPTH: usize;
 
-    /// `sums[pixel][channel] := ` inputs times weights, for `runs` x `len` pixels and `vectors` of output channels.
+    /// `sums[pixel][channel] := ` inputs times weights, for `runs` x `len` pixels and `vectors` of output
+    /// channels.
     unsafe fn product(runs: usize, len: usize, vectors: usize, operands: &Product, sums: *mut f32);
 
-    /// `sums[input][channel] :=` the sum over pixels of input times gradient, for `len` neighbouring inputs and
-    /// `vectors` of output channels.
+    /// `sums[input][channel] :=` the sum over pixels of input times gradient, for `len` neighbouring inputs
+    /// and `vectors` of output channels.
     unsafe fn outer(len: usize, vectors: usize, operands: &Outer<'_>);
 }
 
@@ -159,13 +167,15 @@ unsafe fn outer<S: Tile, const LEN: usize, const VECTORS: usize>(o: &Outer<'_>) 
 
 /// Calls the instance of a tile that fits; `$len` are the lengths that exist.
 macro_rules! call {
-    (product<$isa:ty, $runs:literal, $vectors:literal>($o:expr, $sums:expr) for $length:ident in $($len:literal)*) => {
+    (product<$isa:ty, $runs:literal, $vectors:literal>($o:expr, $sums:expr)
+        for $length:ident in $($len:literal)*) => {
         match $length {
             $($len => product::<$isa, $runs, $len, $vectors>($o, $sums),)*
             _ => unreachable!("no run is that long"),
         }
     };
-    (outer<$isa:ty, $vectors:literal>($o:expr) for $length:ident in $($len:literal)*) => {
+    (outer<$isa:ty, $vectors:literal>($o:expr)
+        for $length:ident in $($len:literal)*) => {
         match $length {
             $($len => outer::<$isa, $len, $vectors>($o),)*
             _ => unreachable!("no tile is that deep"),

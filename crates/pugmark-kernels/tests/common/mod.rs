@@ -80,8 +80,9 @@ pub struct Expected {
     pub tolerance: f64,
 }
 
-/// A sum of products, with the bound that holds for any order of summation: a sum of `n` rounded products is off by at
-/// most `n` units in the last place of the sum of magnitudes (Higham, Accuracy and Stability, section 3.1).
+/// A sum of products, with the bound that holds for any order of summation: a sum of `n` rounded products is
+/// off by at most `n` units in the last place of the sum of magnitudes (Higham, Accuracy and Stability,
+/// section 3.1).
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Sum {
     value: f64,
@@ -120,8 +121,8 @@ pub fn assert_close(what: &str, values: &[f32], offsets: &[usize], expected: &[E
 
 /// Panics unless `stats` are those of the images' values.
 ///
-/// Blocks of some hundreds of values are added up in f32 before f64 takes over; the variance is a difference of mean
-/// squares, so that its error is relative to those.
+/// Blocks of some hundreds of values are added up in f32 before f64 takes over; the variance is a difference
+/// of mean squares, so that its error is relative to those.
 pub fn assert_stats(what: &str, stats: &ChannelStats, values: &[f32], images: usize, p: Plane) {
     let (mut mean, mut var) = (vec![f32::NAN; p.channels], vec![f32::NAN; p.channels]);
     stats.finish(images * p.pixels(), &mut mean, &mut var);

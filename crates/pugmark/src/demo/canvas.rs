@@ -74,7 +74,7 @@ pub(super) struct Canvas {
 impl Canvas {
     pub(super) fn new(width: usize, height: usize, pixel: impl Fn(f32, f32) -> Rgb) -> Self {
         let at = |index: usize| ((index % width) as f32, (index / width) as f32);
-        let rgb = (0..width * height).map(|index| at(index)).map(|(x, y)| pixel(x, y)).collect();
+        let rgb = (0..width * height).map(at).map(|(x, y)| pixel(x, y)).collect();
         let base = (0..width * height).map(|index| at(index).1).collect();
         Self { width, height, rgb, base }
     }

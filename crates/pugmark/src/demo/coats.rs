@@ -123,7 +123,7 @@ impl Animal {
         let mut least = f32::MAX;
         for (gx, gy) in (-1..=1).flat_map(|dy| (-1..=1).map(move |dx| (cx + dx, cy + dy))) {
             let px = gx as f32 + 0.25 + 0.5 * cell(gx, gy, self.seed);
-            let py = gy as f32 + 0.25 + 0.5 * cell(gx, gy, self.seed + 1);
+            let py = gy as f32 + 0.25 + 0.5 * cell(gx, gy, self.seed ^ 1);
             least = least.min((px - x).powi(2) + (py - y).powi(2));
         }
         least.sqrt()

@@ -94,8 +94,6 @@ pub(super) struct Scene {
     pub(super) canvas: Canvas,
     /// The row where the ground ends.
     pub(super) horizon: f32,
-    /// The site's own noise.
-    pub(super) seed: u32,
 }
 
 impl Scene {
@@ -118,17 +116,17 @@ impl Scene {
             // Seen flatly: `away` grows from 1 at the camera's foot towards the horizon.
             let away = (h - horizon) / (y - horizon + 12.0).max(6.0);
             let (across, along) = ((x - w / 2.0) * away / 26.0, away * 7.0);
-            let mottle = noise(across, along, seed + 9, 4);
+            let mottle = noise(across, along, seed ^ 9, 4);
             let soil = scale(ground, 0.55 + 0.85 * mottle);
             let centre = path.0 + bend * (away - 1.0) * 0.4;
             let trodden = (1.3 - (x - centre).abs() * away / path.1).clamp(0.0, 1.0);
             if habitat.path < 0.0 {
-                let ripple = noise(x / 50.0, away * 8.0, seed.wrapping_add(17), 3);
+                let ripple = noise(x / 50.0, away * 8.0, seed ^ 17, 3);
                 return mix(soil, mix([0.15, 0.16, 0.14], [0.42, 0.46, 0.45], ripple), trodden);
             }
             scale(soil, 1.0 + habitat.path * trodden)
         });
-        let mut scene = Self { canvas, horizon, seed };
+        let mut scene = Self { canvas, horizon };
         for _ in 0..habitat.leaves {
             scene.litter(random, habitat.litter.map(tone));
         }
@@ -200,7 +198,7 @@ impl Scene {
             // Grooves run along the trunk.
             let across = spot.x - x - slope * (y - spot.y);
             let groove = noise(across * 5.0 / radius.max(4.0), spot.y / 26.0, seed, 3);
-            let mossy = (noise(spot.x / 14.0, spot.y / 14.0, seed + 5, 2) * 3.0 - 1.6).clamp(0.0, 0.8);
+            let mossy = (noise(spot.x / 14.0, spot.y / 14.0, seed ^ 5, 2) * 3.0 - 1.6).clamp(0.0, 0.8);
             scale(mix(bark, moss, mossy), spot.light * (0.5 + 0.85 * groove))
         });
     }
@@ -317,11 +315,11 @@ impl Scene {
 
 /// Leaves behind leaves, with sky in the gaps.
 fn backdrop(x: f32, y: f32, seed: u32, dark: Rgb, light: Rgb, sky: f32) -> Rgb {
-    let clump = noise(x / 26.0, y * 9.0, seed + 31, 4);
-    let leaf = noise(x / 4.5, y * 55.0, seed + 47, 2);
+    let clump = noise(x / 26.0, y * 9.0, seed ^ 31, 4);
+    let leaf = noise(x / 4.5, y * 55.0, seed ^ 47, 2);
     let green = mix(scale(dark, 0.7), light, (clump * 1.5 - 0.35 + 0.5 * (leaf - 0.5)).clamp(0.0, 1.0));
     // The sky shows where clump and leaf leave a gap, more of it higher up.
-    let gap = noise(x / 17.0, y * 14.0, seed + 71, 3) + 0.3 * (leaf - 0.5) + 0.25 * (0.25 - y);
+    let gap = noise(x / 17.0, y * 14.0, seed ^ 71, 3) + 0.3 * (leaf - 0.5) + 0.25 * (0.25 - y);
     let open = ((gap - 0.80 + 0.8 * sky) * 9.0).clamp(0.0, 1.0);
     mix(green, [0.80, 0.86, 0.86], open)
 }

@@ -6,9 +6,10 @@
 use std::fmt::Write as _;
 use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pugmark_data::Random;
+use pugmark_model::write_atomic;
 use rayon::prelude::*;
 
 use super::animals::{Animal, BLANK, CLASSES, Individual};
@@ -38,15 +39,12 @@ impl Default for WorldSettings {
     }
 }
 
-/// What was drawn.
-#[derive(Debug)]
-pub(crate) struct World {
-    /// `train_labels.csv`: photos, classes and sites to train on.
-    pub(crate) train: PathBuf,
-    /// `test_labels.csv`: the same of other sites.
-    pub(crate) test: PathBuf,
-    /// Ids of the photos that were cut short, and of those without a byte.
+/// What came out broken, as it does in the field: ids, sorted.
+#[derive(Debug, Default)]
+pub(crate) struct Broken {
+    /// Cut short.
     pub(crate) truncated: Vec<String>,
+    /// Without a byte.
     pub(crate) empty: Vec<String>,
 }
 
@@ -86,7 +84,7 @@ pub(crate) fn write_world(
     folder: &Path,
     settings: &WorldSettings,
     on: &(dyn Fn() -> io::Result<()> + Sync),
-) -> io::Result<World> {
+) -> io::Result<Broken> {
     let [train_sites, test_sites] = settings.sites;
     let [width, height] = settings.size;
     let sites: Vec<(Scene, Camera)> = (0..train_sites + test_sites)
@@ -97,12 +95,7 @@ pub(crate) fn write_world(
         })
         .collect();
 
-    let mut world = World {
-        train: folder.join("train_labels.csv"),
-        test: folder.join("test_labels.csv"),
-        truncated: Vec::new(),
-        empty: Vec::new(),
-    };
+    let mut broken = Broken::default();
     let parts =
         [("train", 0..train_sites, 0), ("test", train_sites..train_sites + test_sites, settings.photos[0])];
     for ((part, range, first_id), count) in parts.into_iter().zip(settings.photos) {
@@ -138,18 +131,19 @@ pub(crate) fn write_world(
         std::fs::write(folder.join(format!("{part}_features.csv")), features)?;
         std::fs::write(folder.join(format!("{part}_labels.csv")), labels)?;
         let ids = |indices: &[usize]| indices.iter().map(|&index| id(index)).collect::<Vec<_>>();
-        world.truncated.extend(ids(truncated));
-        world.empty.extend(ids(empty));
+        broken.truncated.extend(ids(truncated));
+        broken.empty.extend(ids(empty));
     }
-    world.truncated.sort();
-    world.empty.sort();
-    std::fs::write(folder.join("README.txt"), readme(&world, settings))?;
-    Ok(world)
+    broken.truncated.sort();
+    broken.empty.sort();
+    // It says that the world is whole, so it comes last and at once.
+    write_atomic(&folder.join("README.txt"), readme(&broken, settings).as_bytes())?;
+    Ok(broken)
 }
 
 /// Decides what `count` photos of the sites in `range` show: bursts of one to four frames, in shuffled order.
 fn plan(seed: u64, range: Range<usize>, count: usize) -> Vec<Frame> {
-    let mut favourites: Vec<usize> = range.clone().map(|site| site % 8).collect();
+    let mut favourites: Vec<usize> = range.clone().map(|site| site % CLASSES.len()).collect();
     Random::new(seed, range.start as u64, "favourites").shuffle(&mut favourites);
     let weights: Vec<[f32; 8]> = range
         .clone()
@@ -158,7 +152,7 @@ fn plan(seed: u64, range: Range<usize>, count: usize) -> Vec<Frame> {
             let random = &mut Random::new(seed, site as u64, "animals");
             let mut weights = COMMON.map(|weight| weight * (0.3 + 1.4 * random.uniform()));
             weights[favourite] *= FAVOURITES[0];
-            weights[random.below(8)] *= FAVOURITES[1];
+            weights[random.below(CLASSES.len())] *= FAVOURITES[1];
             weights
         })
         .collect();
@@ -168,9 +162,9 @@ fn plan(seed: u64, range: Range<usize>, count: usize) -> Vec<Frame> {
             break;
         }
         let site = range.start + burst % range.len();
-        let random = &mut Random::new(seed, (burst * 1000 + site) as u64, "burst");
-        // The first burst of a site past the first eight sites is drawn by chance; so each class occurs in any world.
-        let class = if burst < 8 { burst } else { pick(&weights[site - range.start], random) };
+        let random = &mut Random::new(seed, burst as u64, &format!("burst at site {site}"));
+        // The first bursts show each class once, so that no class is missing in a small world.
+        let class = if burst < CLASSES.len() { burst } else { pick(&weights[site - range.start], random) };
         snap(site, class, random, &mut frames);
     }
     frames.truncate(count);
@@ -230,7 +224,7 @@ fn shoot(scene: &Scene, camera: &Camera, frame: &Frame) -> io::Result<Vec<u8>> {
     if let Some(individual) = &frame.animal {
         let animal = individual.pose(frame.phase);
         let foot = [w * frame.place[0], scene.horizon + frame.place[1] * (h - scene.horizon)];
-        // Pixels a metre: the same perspective as the plants'.
+        // Pixels a metre: the nearer, the more.
         let metre = h / 240.0 * (42.0 + 110.0 * frame.place[1]);
         stand(&mut canvas, &animal, foot, metre, frame);
     }
@@ -273,7 +267,7 @@ fn shift(canvas: &mut Canvas, [dx, dy]: [i32; 2]) {
     canvas.base = (0..width * height).map(|index| canvas.base[source(index)]).collect();
 }
 
-fn readme(world: &World, settings: &WorldSettings) -> String {
+fn readme(broken: &Broken, settings: &WorldSettings) -> String {
     format!(
         "A small camera-trap survey, drawn by `pugmark demo`. No photo is real.\n\n\
          train_features.csv, train_labels.csv  {} photos from {} sites\n\
@@ -286,7 +280,7 @@ fn readme(world: &World, settings: &WorldSettings) -> String {
         settings.sites[0],
         settings.photos[1],
         settings.sites[1],
-        world.truncated.join(" "),
-        world.empty.join(" ")
+        broken.truncated.join(" "),
+        broken.empty.join(" ")
     )
 }

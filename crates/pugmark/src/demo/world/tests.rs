@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pugmark_data::{Dataset, Limits, ReadOptions, decode_file};
 use tempfile::tempdir;
@@ -11,7 +11,7 @@ fn settings(seed: u64) -> WorldSettings {
     WorldSettings { seed, sites: [5, 3], photos: [70, 40], size: [96, 72] }
 }
 
-fn draw(folder: &Path, seed: u64, threads: usize) -> World {
+fn draw(folder: &Path, seed: u64, threads: usize) -> Broken {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
     pool.install(|| write_world(folder, &settings(seed), &|| Ok(()))).expect("a writable folder")
 }
@@ -32,8 +32,9 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-fn read(labels: &Path) -> Dataset {
-    pugmark_data::read(labels, &ReadOptions::default()).expect("a data set in the Conser-vision shape")
+fn read(folder: &Path, labels: &str) -> Dataset {
+    pugmark_data::read(&folder.join(labels), &ReadOptions::default())
+        .expect("a data set in the Conser-vision shape")
 }
 
 #[test]
@@ -52,10 +53,10 @@ fn one_seed_gives_the_same_bytes_whatever_the_threads() {
 #[test]
 fn reads_back_with_every_class_and_with_sites_of_its_own_on_each_side() {
     let folder = tempdir().unwrap();
-    let world = draw(folder.path(), 0, 2);
+    draw(folder.path(), 0, 2);
     let mut sites = Vec::new();
-    for (labels, photos) in [(&world.train, 70), (&world.test, 40)] {
-        let data = read(labels);
+    for (labels, photos) in [("train_labels.csv", 70), ("test_labels.csv", 40)] {
+        let data = read(folder.path(), labels);
         assert_eq!(data.classes, CLASSES);
         assert_eq!(data.samples.len(), photos);
         assert_eq!(data.notes, []);
@@ -70,9 +71,10 @@ fn reads_back_with_every_class_and_with_sites_of_its_own_on_each_side() {
 #[test]
 fn the_broken_files_are_the_ones_that_the_readme_lists() {
     let folder = tempdir().unwrap();
-    let world = draw(folder.path(), 3, 2);
+    let broken = draw(folder.path(), 3, 2);
     let (mut truncated, mut empty) = (Vec::new(), Vec::new());
-    for sample in read(&world.train).samples.into_iter().chain(read(&world.test).samples) {
+    let [train, test] = ["train_labels.csv", "test_labels.csv"].map(|labels| read(folder.path(), labels));
+    for sample in train.samples.into_iter().chain(test.samples) {
         match decode_file(&sample.path, &Limits::default()) {
             Ok(photo) => {
                 assert_eq!((photo.width, photo.height), (96, 72));
@@ -87,7 +89,7 @@ fn the_broken_files_are_the_ones_that_the_readme_lists() {
         }
     }
     assert_eq!((truncated.len(), empty.len()), (2, 2));
-    assert_eq!((&truncated, &empty), (&world.truncated, &world.empty));
+    assert_eq!((&truncated, &empty), (&broken.truncated, &broken.empty));
     let readme = fs::read_to_string(folder.path().join("README.txt")).unwrap();
     assert!(readme.contains(&format!("cut short: {}\n", truncated.join(" "))), "{readme}");
     assert!(readme.contains(&format!("empty: {}\n", empty.join(" "))), "{readme}");
@@ -106,9 +108,9 @@ fn exif_tells_when_and_the_frames_of_a_burst_are_seconds_apart() {
     assert!(longest.iter().max() <= longest.iter().min().map(|first| first + 6).as_ref());
 
     let folder = tempdir().unwrap();
-    let world = draw(folder.path(), 0, 2);
-    let whole = |id: &&pugmark_data::Sample| !world.empty.contains(&id.id);
-    for sample in read(&world.train).samples.iter().filter(whole) {
+    let broken = draw(folder.path(), 0, 2);
+    let whole = |id: &&pugmark_data::Sample| !broken.empty.contains(&id.id);
+    for sample in read(folder.path(), "train_labels.csv").samples.iter().filter(whole) {
         let mut file = io::BufReader::new(fs::File::open(&sample.path).unwrap());
         let exif = exif::Reader::new().read_from_container(&mut file).expect("EXIF");
         let time = exif.get_field(exif::Tag::DateTimeOriginal, exif::In::PRIMARY).expect("DateTimeOriginal");
