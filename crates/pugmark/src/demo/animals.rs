@@ -104,7 +104,7 @@ const BUILDS: [Option<Build>; 8] = [
         head: [0.15, 0.12, 0.085],
         muzzle: [0.05, 0.035],
         ear: 0.03,
-        tail: [0.75, 0.75, 1.1, 0.028, 0.022],
+        tail: [0.62, 0.7, 1.2, 0.024, 0.018],
     }),
     Some(Build {
         hip: 0.20,
@@ -294,7 +294,7 @@ impl Animal {
         let swing = (phase * std::f32::consts::TAU).sin();
         if flies {
             let (up, beat) = (0.95, 0.14 + 0.16 * swing);
-            self.limb(Part::FarLeg, [0.08, up], [0.02, up + beat + 0.12], [0.09, 0.05]);
+            self.limb(Part::Wing, [0.08, up], [0.02, up + beat + 0.12], [0.09, 0.05]);
             self.limb(Part::Tail(0), [-0.12, up - 0.02], [-0.30, up - 0.01], [0.05, 0.06]);
             self.limb(Part::Body, [-0.10, up - 0.02], [0.10, up], [0.075, 0.085]);
             self.limb(Part::Body, [0.14, up + 0.02], [0.26, up + 0.06], [0.05, 0.03]);

@@ -35,7 +35,7 @@ pub(crate) struct WorldSettings {
 
 impl Default for WorldSettings {
     fn default() -> Self {
-        Self { seed: 0, sites: [24, 16], photos: [1800, 480], size: [320, 240] }
+        Self { seed: 0, sites: [36, 24], photos: [1800, 480], size: [320, 240] }
     }
 }
 
@@ -225,7 +225,7 @@ fn shoot(scene: &Scene, camera: &Camera, frame: &Frame) -> io::Result<Vec<u8>> {
         let animal = individual.pose(frame.phase);
         let foot = [w * frame.place[0], scene.horizon + frame.place[1] * (h - scene.horizon)];
         // Pixels a metre: the nearer, the more.
-        let metre = h / 240.0 * (42.0 + 110.0 * frame.place[1]);
+        let metre = h / 240.0 * (38.0 + 102.0 * frame.place[1]);
         stand(&mut canvas, &animal, foot, metre, frame);
     }
     shift(&mut canvas, frame.drift);
