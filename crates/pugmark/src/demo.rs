@@ -53,7 +53,7 @@ impl DemoSettings {
             image_size: 64,
             epochs: 12,
             batch_size: 16,
-            // Half the default: with it the validation numbers of both splits jump less from epoch to epoch.
+            // Chosen with the world, by results: docs/decisions/0003.
             learning_rate: 5e-4,
             flip: true,
             ..TrainSettings::default()
@@ -197,7 +197,7 @@ fn report(settings: &DemoSettings, comparisons: &[Comparison]) -> String {
         "\n\
          The random split checked the model on sites, and on bursts of photos, that it\n\
          had trained on. The split by site checked it on other sites, as yours will be:\n\
-         believe that number.\n\
+         a rougher number, and the honest one.\n\
          \n\
          photos  {out}/world\n\
          runs    {out}/random-split\n\
