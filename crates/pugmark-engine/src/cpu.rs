@@ -1,6 +1,7 @@
 //! The CPU engine: padded NHWC in f32, kernels chosen at run time.
 
 mod backward;
+mod convolution;
 mod inference;
 mod machine;
 mod memory;

@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use pugmark_kernels::{
     ConvShape, Epilogue, Isa, Plane, conv2d_backward_data, conv2d_backward_weight, conv2d_forward,
-    pack_backward, pack_forward, packed_len_backward, packed_len_forward, with_isa,
+    pack_backward, pack_forward, packed_len_backward, packed_len_forward, winograd_backward_data,
+    winograd_backward_weight, winograd_forward, winograd_pack_backward, winograd_pack_forward,
+    winograd_packed_len, winograd_workspace_len, with_isa,
 };
 use rayon::prelude::*;
 
@@ -69,6 +71,22 @@ fn run(batch: usize) {
         let d = speed(&mut || conv2d_backward_data(&s, batch, &y, yp, &backward, &mut dx, xp, false));
         let w = speed(&mut || conv2d_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw));
         println!("{name:<12}{in_channels:>5} -> {out_channels:<4} at {size:>3} {f:>22}{d:>18}{w:>18}");
+        if !s.suits_winograd(batch, out_size, out_size) {
+            continue;
+        }
+        let mut packed = vec![0.0; winograd_packed_len(&s)];
+        let mut workspace = vec![0.0; winograd_workspace_len(&s, batch, out_size, out_size)];
+        // Packing is part of a training step.
+        let f = speed(&mut || {
+            winograd_pack_forward(&s, &weights, &mut packed);
+            winograd_forward(&s, batch, &x, xp, &packed, &mut y, yp, &ep, None);
+        });
+        let d = speed(&mut || {
+            winograd_pack_backward(&s, &weights, &mut packed);
+            winograd_backward_data(&s, batch, &y, yp, &packed, &mut dx, xp, false);
+        });
+        let w = speed(&mut || winograd_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw, &mut workspace));
+        println!("{:<27}{f:>22}{d:>18}{w:>18}", "  Winograd");
     }
 }
 

@@ -8,9 +8,14 @@ mod phase;
 mod row_taps;
 mod shape;
 mod tile;
+mod winograd;
 
 pub use backward_data::conv2d_backward_data;
 pub use backward_weight::conv2d_backward_weight;
 pub use forward::conv2d_forward;
 pub use pack::{pack_backward, pack_forward, packed_len_backward, packed_len_forward};
 pub use shape::{ConvShape, Epilogue};
+pub use winograd::{
+    winograd_backward_data, winograd_backward_weight, winograd_forward, winograd_pack_backward,
+    winograd_pack_forward, winograd_packed_len, winograd_workspace_len,
+};

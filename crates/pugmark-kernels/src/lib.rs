@@ -25,7 +25,9 @@ mod stats;
 
 pub use conv::{
     ConvShape, Epilogue, conv2d_backward_data, conv2d_backward_weight, conv2d_forward, pack_backward,
-    pack_forward, packed_len_backward, packed_len_forward,
+    pack_forward, packed_len_backward, packed_len_forward, winograd_backward_data, winograd_backward_weight,
+    winograd_forward, winograd_pack_backward, winograd_pack_forward, winograd_packed_len,
+    winograd_workspace_len,
 };
 pub use elementwise::{
     accumulate, add_forward, copy_plane, dropout, input_from_u8, relu_backward, relu_forward,

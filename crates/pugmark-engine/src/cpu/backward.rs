@@ -64,19 +64,21 @@ impl Machine {
         let workspace = &mut self.workspaces[index];
         match &step.kind {
             Kind::Input => {}
-            Kind::Conv { shape, weight, bias, .. } => {
-                let (x, xp) = value(step.input);
+            Kind::Conv { weight, bias, .. } => {
+                let convolution = workspace.convolution.expect("made for every convolution");
                 if self.parameters.is_trained(*weight) {
                     let gradient = &mut self.parameters.get_mut(*weight).gradient;
-                    kernels::conv2d_backward_weight(shape, images, x, xp, dy, dyp, gradient);
+                    let scratch = &mut self.scratch;
+                    convolution.backward_weight(images, value(step.input), (dy, dyp), gradient, scratch);
                 }
                 if let Some(bias) = bias.filter(|&bias| self.parameters.is_trained(bias)) {
                     kernels::channel_sum(images, dy, dyp, &mut self.parameters.get_mut(bias).gradient);
                 }
                 if let Some(dx) = dx {
-                    let (packed, accumulate) = (&workspace.packed_backward, dx.accumulate);
-                    let (dx, dxp) = dx.parts(images);
-                    kernels::conv2d_backward_data(shape, images, dy, dyp, packed, dx, dxp, accumulate);
+                    let packed = &mut self.scratch[..convolution.packed_len_backward()];
+                    convolution.pack_backward(self.parameters.value(*weight), packed);
+                    let accumulate = dx.accumulate;
+                    convolution.backward_data(images, (dy, dyp), packed, dx.parts(images), accumulate);
                 }
             }
             Kind::Norm { norm, running, relu } => {

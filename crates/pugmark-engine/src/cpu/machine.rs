@@ -4,6 +4,7 @@ use pugmark_graph::{NodeId, Tensor};
 use pugmark_kernels as kernels;
 use pugmark_kernels::{ChannelStats, Plane};
 
+use super::convolution::Convolution;
 use super::memory::{Lifetime, assign};
 use super::parameters::Parameters;
 use super::program::{Kind, Program, Step, ValueId};
@@ -12,10 +13,10 @@ use crate::InputSpec;
 /// What a step keeps beside its tensors.
 #[derive(Debug, Default)]
 pub(super) struct Workspace {
-    /// Weights as the forward kernel reads them.
+    /// The way a convolution is computed.
+    pub convolution: Option<Convolution>,
+    /// Weights as the forward kernel reads them; empty where they are trained, for then they serve once.
     pub packed: Vec<f32>,
-    /// Weights as the data gradient's kernel reads them; empty where none is needed.
-    pub packed_backward: Vec<f32>,
     /// Bias of a convolution with its folded norm.
     pub bias: Vec<f32>,
     /// Sums of a convolution's output or a norm's input.
@@ -67,6 +68,8 @@ pub(super) struct Machine {
     pub input: InputSpec,
     pub memory: Memory,
     pub workspaces: Vec<Workspace>,
+    /// What a kernel needs while it runs: packed weights that serve once, partial sums.
+    pub scratch: Vec<f32>,
     /// For a norm over the batch: the convolution that summed its input on the way.
     pub summed_by: Vec<Option<usize>>,
     /// Images of the last call.
@@ -86,21 +89,29 @@ impl Machine {
                 _ => None,
             })
             .collect();
-        let workspaces = (0..program.steps.len())
+        let workspaces: Vec<Workspace> = (0..program.steps.len())
             .map(|index| workspace(&program, &parameters, &summed_by, index, input.batch))
             .collect();
         let memory = Memory::new(&program, input.batch, taps);
-        Self { program, parameters, input, memory, workspaces, summed_by, images: 0 }
+        let scratch = vec![0.0; scratch_len(&program, &workspaces, input.batch)];
+        Self { program, parameters, input, memory, workspaces, scratch, summed_by, images: 0 }
     }
 
     /// Makes what the kernels read from the parameters; to be called when they have changed.
     pub fn prepare(&mut self) {
         for (step, workspace) in self.program.steps.iter().zip(&mut self.workspaces) {
-            let Kind::Conv { shape, weight, bias, folded, .. } = &step.kind else { continue };
+            let (Kind::Conv { shape, weight, bias, folded, .. }, Some(convolution)) =
+                (&step.kind, workspace.convolution)
+            else {
+                continue;
+            };
             let values = self.parameters.value(*weight);
             match bias {
                 Some(bias) => workspace.bias.copy_from_slice(self.parameters.value(*bias)),
                 None => workspace.bias.fill(0.0),
+            }
+            if workspace.packed.is_empty() {
+                continue;
             }
             if let Some(norm) = folded {
                 let scale = running_scale(&self.parameters, norm);
@@ -113,12 +124,9 @@ impl Machine {
                     .chunks_exact(shape.out_channels)
                     .flat_map(|row| row.iter().zip(&scale).map(|(w, s)| w * s))
                     .collect();
-                kernels::pack_forward(shape, &weights, &mut workspace.packed);
+                convolution.pack(&weights, &mut workspace.packed);
             } else {
-                kernels::pack_forward(shape, values, &mut workspace.packed);
-            }
-            if !workspace.packed_backward.is_empty() {
-                kernels::pack_backward(shape, values, &mut workspace.packed_backward);
+                convolution.pack(values, &mut workspace.packed);
             }
         }
     }
@@ -152,24 +160,23 @@ impl Machine {
         let workspace = &mut rest[0];
         match &step.kind {
             Kind::Input => {}
-            Kind::Conv { shape, bias, folded, relu, .. } => {
+            Kind::Conv { weight, bias, folded, relu, .. } => {
+                let convolution = workspace.convolution.expect("made for every convolution");
                 let bias = (bias.is_some() || folded.is_some()).then_some(&workspace.bias[..]);
                 let epilogue = kernels::Epilogue { bias, residual, relu: *relu };
-                let packed = &workspace.packed;
-                if let Some(stats) = &mut workspace.stats {
+                let packed = match workspace.packed.as_slice() {
+                    [] => {
+                        let packed = &mut self.scratch[..convolution.packed_len()];
+                        convolution.pack(self.parameters.value(*weight), packed);
+                        packed
+                    }
+                    packed => packed,
+                };
+                let mut stats = workspace.stats.as_mut();
+                if let Some(stats) = &mut stats {
                     stats.clear();
                 }
-                kernels::conv2d_forward(
-                    shape,
-                    images,
-                    x,
-                    xp,
-                    packed,
-                    y,
-                    yp,
-                    &epilogue,
-                    workspace.stats.as_mut(),
-                );
+                convolution.forward(images, (x, xp), packed, (y, yp), &epilogue, stats);
             }
             Kind::Norm { norm, running, relu } => {
                 let own = &mut workspace.norm;
@@ -276,15 +283,15 @@ fn workspace(
     batch: usize,
 ) -> Workspace {
     let step = &program.steps[index];
-    let input = &program.values[step.input.0];
     let output = &program.values[step.output.0];
     match &step.kind {
         Kind::Conv { shape, bias, folded, .. } => {
-            let backward = program.is_trained(step) && input.gradient.is_some();
+            let convolution = Convolution::new(*shape, batch, output.plane);
+            let trained = program.is_trained(step);
             let has_bias = bias.is_some() || folded.is_some();
             Workspace {
-                packed: vec![0.0; kernels::packed_len_forward(shape)],
-                packed_backward: vec![0.0; if backward { kernels::packed_len_backward(shape) } else { 0 }],
+                convolution: Some(convolution),
+                packed: vec![0.0; if trained { 0 } else { convolution.packed_len() }],
                 bias: vec![0.0; if has_bias { shape.out_channels } else { 0 }],
                 stats: summed_by.contains(&Some(index)).then(|| ChannelStats::new(shape.out_channels)),
                 ..Workspace::default()
@@ -305,6 +312,19 @@ fn workspace(
         }
         _ => Workspace::default(),
     }
+}
+
+/// The most that any trained convolution needs at once.
+fn scratch_len(program: &Program, workspaces: &[Workspace], batch: usize) -> usize {
+    let needs = program.steps.iter().zip(workspaces).map(|(step, workspace)| match workspace.convolution {
+        Some(convolution) if program.is_trained(step) => {
+            let output = program.values[step.output.0].plane;
+            let packed = convolution.packed_len().max(convolution.packed_len_backward());
+            packed.max(convolution.scratch_len(batch, output))
+        }
+        _ => 0,
+    });
+    needs.max().unwrap_or(0)
 }
 
 impl Memory {

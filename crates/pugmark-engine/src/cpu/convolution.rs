@@ -1,0 +1,96 @@
+//! A convolution's kernels, by the sum over its taps or Winograd's way.
+
+use pugmark_kernels as kernels;
+use pugmark_kernels::{ChannelStats, ConvShape, Epilogue, Plane};
+
+/// A convolution and the way it is computed; one plan computes it one way, whatever the size of a call's batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Convolution {
+    pub shape: ConvShape,
+    pub winograd: bool,
+}
+
+impl Convolution {
+    /// The faster way for `images` outputs of the geometry `output`.
+    pub fn new(shape: ConvShape, images: usize, output: Plane) -> Self {
+        Self { shape, winograd: shape.suits_winograd(images, output.height, output.width) }
+    }
+
+    /// Values of the weights as [`Convolution::forward`] reads them.
+    pub fn packed_len(&self) -> usize {
+        match self.winograd {
+            true => kernels::winograd_packed_len(&self.shape),
+            false => kernels::packed_len_forward(&self.shape),
+        }
+    }
+
+    /// Values of the weights as [`Convolution::backward_data`] reads them.
+    pub fn packed_len_backward(&self) -> usize {
+        match self.winograd {
+            true => kernels::winograd_packed_len(&self.shape),
+            false => kernels::packed_len_backward(&self.shape),
+        }
+    }
+
+    /// Values of scratch that [`Convolution::backward_weight`] needs for outputs of the geometry `output`.
+    pub fn scratch_len(&self, images: usize, output: Plane) -> usize {
+        match self.winograd {
+            true => kernels::winograd_workspace_len(&self.shape, images, output.height, output.width),
+            false => 0,
+        }
+    }
+
+    pub fn pack(&self, weights: &[f32], packed: &mut [f32]) {
+        match self.winograd {
+            true => kernels::winograd_pack_forward(&self.shape, weights, packed),
+            false => kernels::pack_forward(&self.shape, weights, packed),
+        }
+    }
+
+    pub fn pack_backward(&self, weights: &[f32], packed: &mut [f32]) {
+        match self.winograd {
+            true => kernels::winograd_pack_backward(&self.shape, weights, packed),
+            false => kernels::pack_backward(&self.shape, weights, packed),
+        }
+    }
+
+    pub fn forward(
+        &self,
+        images: usize,
+        (x, xp): (&[f32], Plane),
+        packed: &[f32],
+        (y, yp): (&mut [f32], Plane),
+        epilogue: &Epilogue<'_>,
+        stats: Option<&mut ChannelStats>,
+    ) {
+        let kernel = if self.winograd { kernels::winograd_forward } else { kernels::conv2d_forward };
+        kernel(&self.shape, images, x, xp, packed, y, yp, epilogue, stats);
+    }
+
+    pub fn backward_data(
+        &self,
+        images: usize,
+        (dy, dyp): (&[f32], Plane),
+        packed: &[f32],
+        (dx, dxp): (&mut [f32], Plane),
+        accumulate: bool,
+    ) {
+        let kernel =
+            if self.winograd { kernels::winograd_backward_data } else { kernels::conv2d_backward_data };
+        kernel(&self.shape, images, dy, dyp, packed, dx, dxp, accumulate);
+    }
+
+    pub fn backward_weight(
+        &self,
+        images: usize,
+        (x, xp): (&[f32], Plane),
+        (dy, dyp): (&[f32], Plane),
+        dw: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        match self.winograd {
+            true => kernels::winograd_backward_weight(&self.shape, images, x, xp, dy, dyp, dw, scratch),
+            false => kernels::conv2d_backward_weight(&self.shape, images, x, xp, dy, dyp, dw),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The transforms, on vectors of channels.
+//!
+//! With the points p = 0, a, -a, b, -b (a = 1/√2, b = √2) and infinity: inputs are taken to the coefficients of the
+//! products of (x - p) over the other points, weights to their polynomial's values at the points, divided by those
+//! products' values; outputs are sums of powers of the points.
+
+use super::{PATCH, PLACES, TILE};
+use crate::simd::Simd;
+
+const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
+const B: f32 = std::f32::consts::SQRT_2;
+
+/// `k * x + y`. Not a closure: those are compiled without the instruction set when they are not inlined.
+#[inline(always)]
+unsafe fn madd<S: Simd>(k: f32, x: S::V, y: S::V) -> S::V {
+    // SAFETY: the caller's machine has the instruction set.
+    unsafe { S::mul_add(S::splat(k), x, y) }
+}
+
+/// Six inputs of a line.
+#[inline(always)]
+unsafe fn input_line<S: Simd>(d: [S::V; PATCH]) -> [S::V; PATCH] {
+    // SAFETY: the caller's machine has the instruction set.
+    unsafe {
+        let near = madd::<S>(-2.0, d[2], d[4]);
+        let far = madd::<S>(-0.5, d[2], d[4]);
+        [
+            madd::<S>(-2.5, d[2], S::add(d[0], d[4])),
+            madd::<S>(A, d[3], madd::<S>(-B, d[1], near)),
+            madd::<S>(-A, d[3], madd::<S>(B, d[1], near)),
+            madd::<S>(B, d[3], madd::<S>(-A, d[1], far)),
+            madd::<S>(-B, d[3], madd::<S>(A, d[1], far)),
+            madd::<S>(-2.5, d[3], S::add(d[1], d[5])),
+        ]
+    }
+}
+
+/// Four gradients of a line to the six points, not yet divided.
+#[inline(always)]
+unsafe fn gradient_line<S: Simd>(g: [S::V; TILE]) -> [S::V; PATCH] {
+    // SAFETY: the caller's machine has the instruction set.
+    unsafe {
+        let near = madd::<S>(0.5, g[2], g[0]);
+        let far = madd::<S>(2.0, g[2], g[0]);
+        [
+            g[0],
+            madd::<S>(A, g[1], madd::<S>(A / 2.0, g[3], near)),
+            madd::<S>(-A, g[1], madd::<S>(-A / 2.0, g[3], near)),
+            madd::<S>(B, g[1], madd::<S>(2.0 * B, g[3], far)),
+            madd::<S>(-B, g[1], madd::<S>(-2.0 * B, g[3], far)),
+            g[3],
+        ]
+    }
+}
+
+/// Six products of a line to its four outputs.
+#[inline(always)]
+unsafe fn output_line<S: Simd>(m: [S::V; PATCH]) -> [S::V; TILE] {
+    // SAFETY: the caller's machine has the instruction set.
+    unsafe {
+        let zero = S::splat(0.0);
+        let (near, far) = (S::add(m[1], m[2]), S::add(m[3], m[4]));
+        let (near_odd, far_odd) = (madd::<S>(-1.0, m[2], m[1]), madd::<S>(-1.0, m[4], m[3]));
+        [
+            S::add(m[0], S::add(near, far)),
+            madd::<S>(A, near_odd, madd::<S>(B, far_odd, zero)),
+            madd::<S>(0.5, near, madd::<S>(2.0, far, zero)),
+            madd::<S>(A / 2.0, near_odd, madd::<S>(2.0 * B, far_odd, m[5])),
+        ]
+    }
+}
+
+/// Six sums of a line to the three weights' gradients; divides what [`gradient_line`] did not.
+#[inline(always)]
+unsafe fn weight_line<S: Simd>(m: [S::V; PATCH]) -> [S::V; 3] {
+    // SAFETY: the caller's machine has the instruction set.
+    unsafe {
+        let zero = S::splat(0.0);
+        let (near, far) = (S::add(m[1], m[2]), S::add(m[3], m[4]));
+        let (near_odd, far_odd) = (madd::<S>(-1.0, m[2], m[1]), madd::<S>(-1.0, m[4], m[3]));
+        [
+            madd::<S>(-1.0 / 1.5, near, madd::<S>(1.0 / 6.0, far, m[0])),
+            madd::<S>(-A / 1.5, near_odd, madd::<S>(B / 6.0, far_odd, zero)),
+            madd::<S>(-0.5 / 1.5, near, madd::<S>(2.0 / 6.0, far, m[5])),
+        ]
+    }
+}
+
+/// Both directions of a line's transform: of each row of what is loaded, then of each column.
+macro_rules! both_directions {
+    ($line:ident: $from:literal -> $to:literal, |$i:ident, $j:ident| $load:expr) => {{
+        let mut rows = [[S::splat(0.0); $to]; $from];
+        for $i in 0..$from {
+            let mut row = [S::splat(0.0); $from];
+            for $j in 0..$from {
+                row[$j] = $load;
+            }
+            rows[$i] = $line::<S>(row);
+        }
+        let mut out = [[S::splat(0.0); $to]; $to];
+        for j in 0..$to {
+            let mut column = [S::splat(0.0); $from];
+            for i in 0..$from {
+                column[i] = rows[i][j];
+            }
+            let column = $line::<S>(column);
+            for i in 0..$to {
+                out[i][j] = column[i];
+            }
+        }
+        out
+    }};
+}
+
+/// One vector of channels of a patch: from the pixels' pointers, `channel` further, to `out`, a step a place.
+///
+/// # Safety
+/// As for [`Simd`]; the pointers are valid for a vector from `channel` on, `out` for one at each place.
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "fixed trip counts unroll")]
+pub(super) unsafe fn input<S: Simd>(
+    pixels: &[[*const f32; PATCH]; PATCH],
+    channel: usize,
+    out: *mut f32,
+    step: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        store_places::<S>(
+            &both_directions!(input_line: 6 -> 6, |i, j| S::load(pixels[i][j].add(channel))),
+            out,
+            step,
+        )
+    }
+}
+
+/// As [`input`], of a tile of gradients.
+///
+/// # Safety
+/// As [`input`].
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "fixed trip counts unroll")]
+pub(super) unsafe fn gradient<S: Simd>(
+    pixels: &[[*const f32; TILE]; TILE],
+    channel: usize,
+    out: *mut f32,
+    step: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        store_places::<S>(
+            &both_directions!(gradient_line: 4 -> 6, |i, j| S::load(pixels[i][j].add(channel))),
+            out,
+            step,
+        )
+    }
+}
+
+#[inline(always)]
+unsafe fn store_places<S: Simd>(values: &[[S::V; PATCH]; PATCH], out: *mut f32, step: usize) {
+    for place in 0..PLACES {
+        // SAFETY: the caller's promise.
+        unsafe { S::store(out.add(place * step), values[place / PATCH][place % PATCH]) }
+    }
+}
+
+/// One vector of channels of a tile's outputs, from its products, a step a place.
+///
+/// # Safety
+/// As for [`Simd`]; `products` is valid for a vector at each place.
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "fixed trip counts unroll")]
+pub(super) unsafe fn output<S: Simd>(products: *const f32, step: usize) -> [[S::V; TILE]; TILE] {
+    // SAFETY: the caller's promise.
+    unsafe { both_directions!(output_line: 6 -> 4, |i, j| S::load(products.add((i * PATCH + j) * step))) }
+}
+
+/// One vector of channels of the weights' gradients, from the sums, a step a place.
+///
+/// # Safety
+/// As [`output`].
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "fixed trip counts unroll")]
+pub(super) unsafe fn weight<S: Simd>(sums: *const f32, step: usize) -> [[S::V; 3]; 3] {
+    // SAFETY: the caller's promise.
+    unsafe { both_directions!(weight_line: 6 -> 3, |i, j| S::load(sums.add((i * PATCH + j) * step))) }
+}
