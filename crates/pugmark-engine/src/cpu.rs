@@ -21,6 +21,7 @@ use crate::{Engine, EngineError, Inference, InputSpec, Training, TrainingSpec};
 #[derive(Debug, Clone)]
 pub struct Cpu {
     pool: Arc<ThreadPool>,
+    winograd: bool,
 }
 
 impl Cpu {
@@ -33,8 +34,14 @@ impl Cpu {
             .num_threads(threads)
             .thread_name(|i| format!("compute-{i}"))
             .build()
-            .map(|pool| Self { pool: Arc::new(pool) })
+            .map(|pool| Self { pool: Arc::new(pool), winograd: true })
             .map_err(|e| EngineError::Threads { threads, why: e.to_string() })
+    }
+
+    /// The same engine with every convolution as the plain sum over its taps: slower, and closer to exact arithmetic.
+    #[must_use]
+    pub fn without_winograd(self) -> Self {
+        Self { winograd: false, ..self }
     }
 
     /// Compute threads.
@@ -46,7 +53,8 @@ impl Cpu {
 impl Engine for Cpu {
     fn name(&self) -> String {
         let threads = self.threads();
-        format!("cpu, {}, {threads} thread{}", Isa::active(), if threads == 1 { "" } else { "s" })
+        let way = if self.winograd { "" } else { ", without Winograd" };
+        format!("cpu, {}, {threads} thread{}{way}", Isa::active(), if threads == 1 { "" } else { "s" })
     }
 
     fn inference(
@@ -56,7 +64,7 @@ impl Engine for Cpu {
         input: &InputSpec,
         taps: &[NodeId],
     ) -> Result<Box<dyn Inference>, EngineError> {
-        Ok(Box::new(inference::CpuInference::new(graph, tensors, input, taps, self.pool.clone())?))
+        Ok(Box::new(inference::CpuInference::new(graph, tensors, input, taps, self)?))
     }
 
     fn training(
@@ -66,7 +74,7 @@ impl Engine for Cpu {
         input: &InputSpec,
         spec: &TrainingSpec,
     ) -> Result<Box<dyn Training>, EngineError> {
-        Ok(Box::new(training::CpuTraining::new(graph, tensors, input, spec, self.pool.clone())?))
+        Ok(Box::new(training::CpuTraining::new(graph, tensors, input, spec, self)?))
     }
 }
 

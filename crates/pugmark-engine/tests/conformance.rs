@@ -3,7 +3,7 @@
 mod common;
 
 use common::{all_nodes, batch, engines, every_operator, input_spec, largest_difference, spec};
-use pugmark_engine::{EngineError, Freeze, InputSpec, Optimiser, TrainBatch, TrainingSpec};
+use pugmark_engine::{Engine, EngineError, Freeze, InputSpec, Optimiser, TrainBatch, TrainingSpec};
 use pugmark_graph::{Architecture, Tensors};
 
 /// Central differences of the loss, parameter by parameter. The loss is good to about 1e-7, so a step of 1e-3 gives a
@@ -118,6 +118,23 @@ fn a_small_batch_in_a_large_plan_gives_the_bits_of_a_small_plan() {
             plan.tensors()
         };
         assert_eq!(run(3), run(8));
+    }
+}
+
+#[test]
+fn logits_depend_neither_on_neighbours_nor_on_the_size_of_the_plan() {
+    let graph = Architecture::ResNet18.graph(4);
+    let tensors = graph.initialise(3);
+    let (pixels, _) = batch(6, 64, 64, 4);
+    let logits = |engine: &dyn Engine, most: usize, pixels: &[u8]| {
+        let mut plan = engine.inference(&graph, &tensors, &input_spec(most, 64, 64), &[]).unwrap();
+        plan.logits(pixels.len() / (64 * 64 * 3), pixels).unwrap()
+    };
+    for engine in engines() {
+        let together = logits(&*engine, 6, &pixels);
+        for (own, alone) in together.chunks(4).zip(pixels.chunks(64 * 64 * 3)) {
+            assert_eq!(own, logits(&*engine, 1, alone));
+        }
     }
 }
 

@@ -161,6 +161,10 @@ fn a_resnet50_step_agrees_with_pytorch() {
     }
 }
 
+/// Winograd's convolutions round three to four times as much as plain sums do (`tests/winograd.rs` of the kernels), and
+/// the losses of an overfitted batch of four show it.
+const WINOGRAD_ROUNDING: f64 = 4.0;
+
 /// Adam's first steps are the signs of gradients, whatever their size, so a parameter whose gradient is all rounding may
 /// land a whole step (1e-3) apart: of the sampled parameters 98 in 100 must agree within 2e-5, none be off by more than
 /// the three steps.
@@ -178,7 +182,8 @@ fn three_adamw_steps_agree_with_pytorch() {
         losses.push(plan.step(&batch, 0.0, 0.0).unwrap().loss);
         let errors = fixture.get("losses_f32_error");
         for ((found, expected), error) in losses.iter().zip(fixture.get("losses")).zip(errors) {
-            let tolerance = ROUNDING * error + 1e-3 * expected;
+            let own = if engine.name().contains("without Winograd") { 1.0 } else { WINOGRAD_ROUNDING };
+            let tolerance = own * (ROUNDING * error + 1e-3 * expected);
             assert!((found - expected).abs() <= tolerance, "{losses:?} against {:?}", fixture.get("losses"));
         }
         let mut differences = Vec::new();

@@ -3,10 +3,10 @@ use std::sync::Arc;
 use pugmark_graph::{Graph, NodeId, Tensor, Tensors};
 use rayon::ThreadPool;
 
-use super::check_batch;
 use super::machine::Machine;
 use super::parameters::Parameters;
 use super::program::Program;
+use super::{Cpu, check_batch};
 use crate::{EngineError, Inference, InputSpec};
 
 /// Images run together where nothing is tapped: few, so that activations stay in the cache.
@@ -25,12 +25,16 @@ impl CpuInference {
         tensors: &Tensors,
         input: &InputSpec,
         taps: &[NodeId],
-        pool: Arc<ThreadPool>,
+        cpu: &Cpu,
     ) -> Result<Self, EngineError> {
         let program = Program::new(graph, (input.height, input.width), &|_| false, taps)?;
         let parameters = Parameters::new(graph, tensors, &|_| false, 0)?;
+        // As for a whole chunk, whatever the batch: an image's logits do not depend on the size of the plan.
+        let winograd_for = if cpu.winograd { CHUNK } else { 0 };
         let batch = if taps.is_empty() { input.batch.min(CHUNK) } else { input.batch };
-        let mut machine = Machine::new(program, parameters, InputSpec { batch, ..*input }, taps);
+        let mut machine =
+            Machine::new(program, parameters, InputSpec { batch, ..*input }, taps, winograd_for);
+        let pool = cpu.pool.clone();
         pool.install(|| machine.prepare());
         Ok(Self { machine, most: *input, pool })
     }

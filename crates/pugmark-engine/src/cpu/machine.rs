@@ -77,7 +77,14 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub fn new(program: Program, parameters: Parameters, input: InputSpec, taps: &[NodeId]) -> Self {
+    /// `winograd_for` is the number of images that decides which convolutions are Winograd's; 0 for none.
+    pub fn new(
+        program: Program,
+        parameters: Parameters,
+        input: InputSpec,
+        taps: &[NodeId],
+        winograd_for: usize,
+    ) -> Self {
         let summed_by: Vec<Option<usize>> = program
             .steps
             .iter()
@@ -90,7 +97,7 @@ impl Machine {
             })
             .collect();
         let workspaces: Vec<Workspace> = (0..program.steps.len())
-            .map(|index| workspace(&program, &parameters, &summed_by, index, input.batch))
+            .map(|index| workspace(&program, &parameters, &summed_by, index, input.batch, winograd_for))
             .collect();
         let memory = Memory::new(&program, input.batch, taps);
         let scratch = vec![0.0; scratch_len(&program, &workspaces, input.batch)];
@@ -281,12 +288,13 @@ fn workspace(
     summed_by: &[Option<usize>],
     index: usize,
     batch: usize,
+    winograd_for: usize,
 ) -> Workspace {
     let step = &program.steps[index];
     let output = &program.values[step.output.0];
     match &step.kind {
         Kind::Conv { shape, bias, folded, .. } => {
-            let convolution = Convolution::new(*shape, batch, output.plane);
+            let convolution = Convolution::new(*shape, winograd_for, output.plane);
             let trained = program.is_trained(step);
             let has_bias = bias.is_some() || folded.is_some();
             Workspace {

@@ -4,10 +4,10 @@ use pugmark_graph::{Graph, NodeId, ParamId, Tensor, Tensors};
 use pugmark_kernels as kernels;
 use rayon::ThreadPool;
 
-use super::check_batch;
 use super::machine::{Machine, to_tensor};
 use super::parameters::Parameters;
 use super::program::{Kind, Norm, Program};
+use super::{Cpu, check_batch};
 use crate::{
     EngineError, Freeze, InputSpec, Loss, Optimiser, StepOutput, TrainBatch, Training, TrainingSpec,
 };
@@ -29,7 +29,7 @@ impl CpuTraining {
         tensors: &Tensors,
         input: &InputSpec,
         spec: &TrainingSpec,
-        pool: Arc<ThreadPool>,
+        cpu: &Cpu,
     ) -> Result<Self, EngineError> {
         let trained = |id: ParamId| {
             let param = graph.param(id);
@@ -38,7 +38,9 @@ impl CpuTraining {
         let program = Program::new(graph, (input.height, input.width), &trained, &spec.taps)?;
         let classes = program.values[program.output.0].plane.channels;
         let parameters = Parameters::new(graph, tensors, &trained, state_names(&spec.optimiser).len())?;
-        let mut machine = Machine::new(program, parameters, *input, &spec.taps);
+        let winograd_for = if cpu.winograd { input.batch } else { 0 };
+        let mut machine = Machine::new(program, parameters, *input, &spec.taps, winograd_for);
+        let pool = cpu.pool.clone();
         pool.install(|| machine.prepare());
         Ok(Self {
             machine,

@@ -6,7 +6,8 @@ use pugmark_graph::{Builder, Graph, NodeId, Op};
 
 /// The engines of this machine.
 pub fn engines() -> Vec<Box<dyn Engine>> {
-    vec![Box::new(Cpu::new(2).unwrap())]
+    let cpu = Cpu::new(2).unwrap();
+    vec![Box::new(cpu.clone()), Box::new(cpu.without_winograd())]
 }
 
 pub fn input_spec(batch: usize, height: usize, width: usize) -> InputSpec {
