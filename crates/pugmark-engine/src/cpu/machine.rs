@@ -7,7 +7,8 @@ use pugmark_kernels::{ChannelStats, Plane};
 use super::memory::{Lifetime, assign};
 use super::parameters::Parameters;
 use super::program::{Kind, Program, Step, ValueId};
-use crate::InputSpec;
+use super::timing::Clock;
+use crate::{InputSpec, Pass};
 
 /// What a step keeps beside its tensors.
 #[derive(Debug, Default)]
@@ -71,6 +72,7 @@ pub(super) struct Machine {
     pub summed_by: Vec<Option<usize>>,
     /// Images of the last call.
     pub images: usize,
+    pub clock: Clock,
 }
 
 impl Machine {
@@ -90,12 +92,13 @@ impl Machine {
             .map(|index| workspace(&program, &parameters, &summed_by, index, input.batch))
             .collect();
         let memory = Memory::new(&program, input.batch, taps);
-        Self { program, parameters, input, memory, workspaces, summed_by, images: 0 }
+        Self { program, parameters, input, memory, workspaces, summed_by, images: 0, clock: Clock::default() }
     }
 
     /// Makes what the kernels read from the parameters; to be called when they have changed.
     pub fn prepare(&mut self) {
-        for (step, workspace) in self.program.steps.iter().zip(&mut self.workspaces) {
+        self.clock.start();
+        for (index, (step, workspace)) in self.program.steps.iter().zip(&mut self.workspaces).enumerate() {
             let Kind::Conv { shape, weight, bias, folded, .. } = &step.kind else { continue };
             let values = self.parameters.value(*weight);
             match bias {
@@ -120,17 +123,20 @@ impl Machine {
             if !workspace.packed_backward.is_empty() {
                 kernels::pack_backward(shape, values, &mut workspace.packed_backward);
             }
+            self.clock.lap(Some(index), Pass::Prepare, self.images);
         }
     }
 
     /// Runs every step on `images` pictures; `dropout` is the seed of a training step, none outside training.
     pub fn forward(&mut self, images: usize, pixels: &[u8], dropout: Option<u64>) {
         self.images = images;
+        self.clock.start();
         for index in 0..self.program.steps.len() {
             let step = self.program.steps[index].clone();
             let mut output = self.memory.take_value(step.output);
             self.run(index, &step, pixels, dropout, &mut output);
             self.memory.put_value(step.output, output);
+            self.clock.lap(Some(index), Pass::Forward, images);
         }
     }
 
