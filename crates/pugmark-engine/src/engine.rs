@@ -2,6 +2,8 @@ use pugmark_graph::{Graph, GraphError, NodeId, Tensor, Tensors};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::OperatorTime;
+
 /// Why a plan can't be made or run.
 #[derive(Debug, Error)]
 pub enum EngineError {
@@ -187,6 +189,12 @@ pub trait Inference: Send {
 
     /// The output of a tapped node for the last call: `[images, channels, height, width]` or `[images, features]`.
     fn tap(&self, node: NodeId) -> Option<Tensor>;
+
+    /// Times every operator from the next call on, or stops it; results do not change.
+    fn time_operators(&mut self, on: bool);
+
+    /// What the operators of the last timed call took, in the order they ran.
+    fn operator_times(&self) -> Vec<OperatorTime>;
 }
 
 /// A compiled training step with its parameters and optimiser state.
@@ -222,4 +230,10 @@ pub trait Training: Send {
 
     /// The output and its gradient of a tapped node in the last step, as [`Inference::tap`].
     fn tap(&self, node: NodeId) -> Option<(Tensor, Tensor)>;
+
+    /// Times every operator from the next step on, or stops it; results do not change.
+    fn time_operators(&mut self, on: bool);
+
+    /// What the operators of the last timed step took, in the order they ran.
+    fn operator_times(&self) -> Vec<OperatorTime>;
 }

@@ -4,9 +4,11 @@
 
 mod cpu;
 mod engine;
+mod timing;
 
 pub use cpu::Cpu;
 pub use engine::{
     Engine, EngineError, Freeze, Inference, InputSpec, Loss, Optimiser, StepOutput, TrainBatch, Training,
     TrainingSpec,
 };
+pub use timing::{OperatorTime, Pass};

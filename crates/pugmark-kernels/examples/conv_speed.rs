@@ -7,11 +7,10 @@ use std::time::Instant;
 
 use pugmark_kernels::{
     ConvShape, Epilogue, Isa, Plane, conv2d_backward_data, conv2d_backward_weight, conv2d_forward,
-    pack_backward, pack_forward, packed_len_backward, packed_len_forward, winograd_backward_data,
+    pack_backward, pack_forward, packed_len_backward, packed_len_forward, peak_flops, winograd_backward_data,
     winograd_backward_weight, winograd_forward, winograd_pack_backward, winograd_pack_forward,
     winograd_packed_len, winograd_workspace_len, with_isa,
 };
-use rayon::prelude::*;
 
 /// Name, kernel, stride, padding, input and output channels, input height and width.
 type Shape = (&'static str, usize, usize, usize, usize, usize, usize);
@@ -42,7 +41,7 @@ fn main() {
 }
 
 fn run(batch: usize) {
-    let peak = peak();
+    let peak = peak_flops() / 1e9;
     let threads = rayon::current_num_threads();
     println!("{} threads, {}, batch {batch}: peak {peak:.0} GFLOP/s", threads, Isa::active());
     println!("{:<34}{:>18}{:>18}{:>18}", "", "forward", "backward data", "backward weight");
@@ -105,54 +104,4 @@ fn best(f: &mut dyn FnMut()) -> f64 {
         }
     }
     best
-}
-
-/// GFLOP/s of multiply-adds on registers alone, on all threads.
-fn peak() -> f64 {
-    const STEPS: usize = 2_000_000;
-    let threads = rayon::current_num_threads();
-    let mut flops = 0.0;
-    let seconds = best(&mut || {
-        let lanes: Vec<usize> = (0..threads).into_par_iter().map(|_| multiply_adds(STEPS)).collect();
-        flops = lanes.iter().map(|&lanes| 2.0 * (STEPS * lanes) as f64).sum();
-    });
-    flops / seconds / 1e9
-}
-
-/// Runs `steps` multiply-adds on independent vectors; returns how many values a step treats.
-fn multiply_adds(steps: usize) -> usize {
-    #[inline(always)]
-    fn chains<const VALUES: usize>(steps: usize, mul_add: impl Fn(f32, f32, f32) -> f32) -> usize {
-        let (a, b) = (std::hint::black_box(0.999), std::hint::black_box(0.001));
-        let mut sums = [1.0; VALUES];
-        for _ in 0..steps {
-            for sum in &mut sums {
-                *sum = mul_add(*sum, a, b);
-            }
-        }
-        std::hint::black_box(sums);
-        VALUES
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,fma")]
-    fn avx512(steps: usize) -> usize {
-        chains::<{ 16 * 16 }>(steps, f32::mul_add)
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2(steps: usize) -> usize {
-        chains::<{ 12 * 8 }>(steps, f32::mul_add)
-    }
-    match Isa::active() {
-        // SAFETY: the active instruction set is one the machine has.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { avx512(steps) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { avx2(steps) },
-        _ => chains::<{ 12 * 4 }>(
-            steps,
-            if cfg!(target_arch = "x86_64") { |a, b, c| a * b + c } else { f32::mul_add },
-        ),
-    }
 }

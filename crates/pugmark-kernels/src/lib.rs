@@ -18,6 +18,7 @@ mod loss;
 mod norm;
 mod optimiser;
 mod parallel;
+mod peak;
 mod plane;
 mod pool;
 mod resample;
@@ -38,6 +39,7 @@ pub use linear::{linear_backward_data, linear_backward_weight, linear_forward};
 pub use loss::{CrossEntropy, cross_entropy, softmax};
 pub use norm::{ResidualGradient, batch_norm_backward_apply, batch_norm_backward_reduce, scale_shift};
 pub use optimiser::{AdamW, Sgd, adamw_step, sgd_step};
+pub use peak::{peak_bandwidth, peak_flops};
 pub use plane::Plane;
 pub use pool::{
     PoolShape, global_avg_pool_backward, global_avg_pool_forward, max_pool_backward, max_pool_forward,

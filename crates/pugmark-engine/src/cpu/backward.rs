@@ -5,6 +5,7 @@ use pugmark_kernels::{Plane, ResidualGradient};
 
 use super::machine::Machine;
 use super::program::{Kind, Step, ValueId};
+use crate::Pass;
 
 impl Machine {
     /// Gradients of every trained parameter from that of the logits; `dropout` is the forward pass's seed.
@@ -13,6 +14,7 @@ impl Machine {
         let Some(mut gradient) = self.memory.take_gradient(output) else { return };
         gradient[..logits_gradient.len()].copy_from_slice(logits_gradient);
         self.memory.put_gradient(output, Some(gradient));
+        self.clock.start();
         let mut written = vec![false; self.program.values.len()];
         for index in (0..self.program.steps.len()).rev() {
             let step = self.program.steps[index].clone();
@@ -38,6 +40,11 @@ impl Machine {
             })
         });
         self.gradients_of(index, step, dyp, dropout, dx.as_mut(), dr.as_mut(), images);
+        // Without a gradient to hand on, convolution and linear layer end with their weights.
+        let only_weights = dx.is_none() && matches!(step.kind, Kind::Conv { .. } | Kind::Linear { .. });
+        if !only_weights {
+            self.clock.lap(Some(index), Pass::BackwardData, images);
+        }
         self.memory.put_gradient(step.input, dx.map(|t| t.buffer));
         if let Some(id) = step.residual {
             self.memory.put_gradient(id, dr.map(|t| t.buffer));
@@ -74,9 +81,11 @@ impl Machine {
                 if let Some(bias) = bias.filter(|&bias| self.parameters.is_trained(bias)) {
                     kernels::channel_sum(images, dy, dyp, &mut self.parameters.get_mut(bias).gradient);
                 }
+                self.clock.lap(Some(index), Pass::BackwardWeight, images);
                 if let Some(dx) = dx {
                     let packed = &mut self.scratch[..convolution.packed_len_backward()];
                     convolution.pack_backward(self.parameters.value(*weight), packed);
+                    self.clock.lap(Some(index), Pass::Prepare, images);
                     let accumulate = dx.accumulate;
                     convolution.backward_data(images, (dy, dyp), packed, dx.parts(images), accumulate);
                 }
@@ -153,6 +162,7 @@ impl Machine {
                     kernels::linear_backward_weight(images, inputs, outputs, x, dy, gradient);
                     kernels::channel_sum(images, dy, dyp, &mut self.parameters.get_mut(*bias).gradient);
                 }
+                self.clock.lap(Some(index), Pass::BackwardWeight, images);
                 if let Some(dx) = dx {
                     let weight = self.parameters.value(*weight);
                     dx.write(images, |dx, _| {

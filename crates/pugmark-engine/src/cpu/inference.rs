@@ -7,7 +7,7 @@ use super::machine::Machine;
 use super::parameters::Parameters;
 use super::program::Program;
 use super::{Cpu, check_batch};
-use crate::{EngineError, Inference, InputSpec};
+use crate::{EngineError, Inference, InputSpec, OperatorTime};
 
 /// Images run together where nothing is tapped: few, so that activations stay in the cache.
 const CHUNK: usize = 4;
@@ -45,6 +45,7 @@ impl Inference for CpuInference {
         check_batch(&self.most, images, pixels)?;
         let picture = self.most.height * self.most.width * 3;
         let machine = &mut self.machine;
+        machine.clock.clear();
         self.pool.install(|| {
             let mut logits = Vec::new();
             for chunk in pixels.chunks(machine.input.batch * picture) {
@@ -63,5 +64,13 @@ impl Inference for CpuInference {
 
     fn tap(&self, node: NodeId) -> Option<Tensor> {
         self.machine.tap(node)
+    }
+
+    fn time_operators(&mut self, on: bool) {
+        self.machine.clock.set(on);
+    }
+
+    fn operator_times(&self) -> Vec<OperatorTime> {
+        self.machine.operator_times("")
     }
 }

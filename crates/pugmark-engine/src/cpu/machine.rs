@@ -8,7 +8,8 @@ use super::convolution::Convolution;
 use super::memory::{Lifetime, assign};
 use super::parameters::Parameters;
 use super::program::{Kind, Program, Step, ValueId};
-use crate::InputSpec;
+use super::timing::Clock;
+use crate::{InputSpec, Pass};
 
 /// What a step keeps beside its tensors.
 #[derive(Debug, Default)]
@@ -74,6 +75,7 @@ pub(super) struct Machine {
     pub summed_by: Vec<Option<usize>>,
     /// Images of the last call.
     pub images: usize,
+    pub clock: Clock,
 }
 
 impl Machine {
@@ -101,12 +103,14 @@ impl Machine {
             .collect();
         let memory = Memory::new(&program, input.batch, taps);
         let scratch = vec![0.0; scratch_len(&program, &workspaces, input.batch)];
-        Self { program, parameters, input, memory, workspaces, scratch, summed_by, images: 0 }
+        let clock = Clock::default();
+        Self { program, parameters, input, memory, workspaces, scratch, summed_by, images: 0, clock }
     }
 
     /// Makes what the kernels read from the parameters; to be called when they have changed.
     pub fn prepare(&mut self) {
-        for (step, workspace) in self.program.steps.iter().zip(&mut self.workspaces) {
+        self.clock.start();
+        for (index, (step, workspace)) in self.program.steps.iter().zip(&mut self.workspaces).enumerate() {
             let (Kind::Conv { shape, weight, bias, folded, .. }, Some(convolution)) =
                 (&step.kind, workspace.convolution)
             else {
@@ -135,17 +139,20 @@ impl Machine {
             } else {
                 convolution.pack(values, &mut workspace.packed);
             }
+            self.clock.lap(Some(index), Pass::Prepare, self.images);
         }
     }
 
     /// Runs every step on `images` pictures; `dropout` is the seed of a training step, none outside training.
     pub fn forward(&mut self, images: usize, pixels: &[u8], dropout: Option<u64>) {
         self.images = images;
+        self.clock.start();
         for index in 0..self.program.steps.len() {
             let step = self.program.steps[index].clone();
             let mut output = self.memory.take_value(step.output);
             self.run(index, &step, pixels, dropout, &mut output);
             self.memory.put_value(step.output, output);
+            self.clock.lap(Some(index), Pass::Forward, images);
         }
     }
 
@@ -175,6 +182,7 @@ impl Machine {
                     [] => {
                         let packed = &mut self.scratch[..convolution.packed_len()];
                         convolution.pack(self.parameters.value(*weight), packed);
+                        self.clock.lap(Some(index), Pass::Prepare, images);
                         packed
                     }
                     packed => packed,

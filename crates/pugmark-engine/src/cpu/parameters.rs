@@ -116,7 +116,7 @@ impl Parameters {
         self.0.iter_mut().filter(|p| p.trained)
     }
 
-    fn trained(&self) -> impl Iterator<Item = &Parameter> {
+    pub fn trained(&self) -> impl Iterator<Item = &Parameter> {
         self.0.iter().filter(|p| p.trained)
     }
 }

@@ -68,6 +68,8 @@ pub(super) struct Step {
 pub(super) struct Program {
     pub values: Vec<Value>,
     pub steps: Vec<Step>,
+    /// The name of the node each step begins with; may be empty.
+    pub names: Vec<String>,
     /// The logits.
     pub output: ValueId,
 }
@@ -94,7 +96,7 @@ impl Program {
             taps,
             planes: shapes.iter().map(plane).collect(),
             value_of: vec![None; shapes.len()],
-            program: Program { values: Vec::new(), steps: Vec::new(), output: ValueId(0) },
+            program: Program { values: Vec::new(), steps: Vec::new(), names: Vec::new(), output: ValueId(0) },
         };
         for index in 0..graph.nodes().len() {
             lowering.node(NodeId(index));
@@ -179,6 +181,7 @@ impl Lowering<'_> {
         self.program.values.push(Value { node: last, plane: self.planes[last.0], gradient });
         let output = ValueId(self.program.values.len() - 1);
         let input = node.inputs.first().and_then(|i| self.value_of[i.0]).unwrap_or(output);
+        self.program.names.push(node.name.clone());
         self.program.steps.push(Step { kind, input, residual, output });
         let mut fused = id;
         loop {

@@ -9,7 +9,8 @@ use super::parameters::Parameters;
 use super::program::{Kind, Norm, Program};
 use super::{Cpu, check_batch};
 use crate::{
-    EngineError, Freeze, InputSpec, Loss, Optimiser, StepOutput, TrainBatch, Training, TrainingSpec,
+    EngineError, Freeze, InputSpec, Loss, OperatorTime, Optimiser, Pass, StepOutput, TrainBatch, Training,
+    TrainingSpec,
 };
 
 /// A training plan on the CPU.
@@ -60,6 +61,7 @@ impl CpuTraining {
         weight_decay: f32,
     ) -> Result<StepOutput, EngineError> {
         let images = batch.labels.len();
+        self.machine.clock.clear();
         self.machine.forward(images, batch.pixels, Some(batch.seed));
         let logits = self.machine.logits().to_vec();
         let cross_entropy = kernels::CrossEntropy {
@@ -75,12 +77,14 @@ impl CpuTraining {
             &cross_entropy,
             Some(&mut *gradient),
         );
+        self.machine.clock.lap(None, Pass::Loss, images);
         if !loss.is_finite() {
             return Err(EngineError::NonFiniteLoss { loss });
         }
         self.machine.backward(gradient, batch.seed);
         self.machine.update_running_statistics();
         self.update(learning_rate, weight_decay);
+        self.machine.clock.lap(None, Pass::Optimiser, images);
         self.machine.prepare();
         Ok(StepOutput { loss, logits })
     }
@@ -151,6 +155,17 @@ impl Training for CpuTraining {
         let plane = self.machine.program.values[id.0].gradient?;
         let gradient = self.machine.memory.gradient(id)?;
         Some((value, to_tensor(self.machine.images, gradient, plane)))
+    }
+
+    fn time_operators(&mut self, on: bool) {
+        self.machine.clock.set(on);
+    }
+
+    fn operator_times(&self) -> Vec<OperatorTime> {
+        self.machine.operator_times(match self.optimiser {
+            Optimiser::AdamW => "AdamW",
+            Optimiser::Sgd { .. } => "SGD",
+        })
     }
 }
 

@@ -44,6 +44,10 @@ pub(crate) struct BenchArguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) threads: u32,
 
+    /// List what each operator took, beside the machine's measured peak
+    #[arg(long)]
+    pub(crate) operators: bool,
+
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

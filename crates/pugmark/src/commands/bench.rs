@@ -3,10 +3,14 @@
 use std::time::Instant;
 
 use pugmark_data::{Random, Recipe};
-use pugmark_engine::{Cpu, Engine, Freeze, InputSpec, Loss, Optimiser, TrainBatch, TrainingSpec};
+use pugmark_engine::{
+    Cpu, Engine, Freeze, Inference, InputSpec, Loss, OperatorTime, Optimiser, TrainBatch, Training,
+    TrainingSpec,
+};
 use pugmark_graph::Architecture;
 use serde::Serialize;
 
+use super::bench_operators::Operators;
 use crate::arguments::BenchArguments;
 use crate::error::ExitStatus;
 use crate::memory;
@@ -28,13 +32,22 @@ struct Figures {
     /// In the order they were measured.
     step_seconds: Vec<f64>,
     peak_memory_bytes: Option<u64>,
+    #[serde(flatten)]
+    operators: Option<Operators>,
 }
 
 pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let model: Architecture = arguments.model.parse()?;
     let engine = Cpu::new(arguments.threads as usize)?;
-    let step_seconds = measure(arguments, model, &engine, printer)?;
+    let (step_seconds, times) = measure(arguments, model, &engine, printer)?;
     let step_seconds_median = median(&step_seconds);
+    // Before the peak is measured, which has arrays of its own.
+    let peak_memory_bytes = memory::peak();
+    let operators = if arguments.operators {
+        Some(Operators::new(&times, step_seconds.len(), arguments.threads as usize)?)
+    } else {
+        None
+    };
     let figures = Figures {
         version: env!("CARGO_PKG_VERSION"),
         model,
@@ -47,23 +60,28 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
         images_per_sec: f64::from(arguments.batch) / step_seconds_median,
         step_seconds_median,
         step_seconds,
-        peak_memory_bytes: memory::peak(),
+        peak_memory_bytes,
+        operators,
     };
     if arguments.json {
         printer.json(&figures)?;
     } else {
         printer.result(&line(&figures))?;
+        if let Some(operators) = &figures.operators {
+            let mean = figures.step_seconds.iter().sum::<f64>() / figures.step_seconds.len() as f64;
+            printer.result(&operators.table(mean))?;
+        }
     }
     Ok(ExitStatus::Done)
 }
 
-/// Seconds of each measured step.
+/// Seconds of each measured step, and the operators of all of them if they are asked for.
 fn measure(
     arguments: &BenchArguments,
     model: Architecture,
     engine: &dyn Engine,
     printer: &Printer,
-) -> anyhow::Result<Vec<f64>> {
+) -> anyhow::Result<(Vec<f64>, Vec<OperatorTime>)> {
     let (batch, size) = (arguments.batch as usize, arguments.image_size as usize);
     let graph = model.graph(arguments.classes as usize);
     let tensors = graph.initialise(0);
@@ -73,9 +91,8 @@ fn measure(
     let pixels: Vec<u8> = (0..batch * height * width * 3).map(|_| random.below(256) as u8).collect();
     let labels: Vec<u32> = (0..batch).map(|_| random.below(arguments.classes as usize) as u32).collect();
 
-    let mut step: Box<dyn FnMut(u32) -> anyhow::Result<()>> = if arguments.infer {
-        let mut plan = engine.inference(&graph, &tensors, &input, &[])?;
-        Box::new(move |_| Ok(plan.logits(batch, &pixels).map(drop)?))
+    let mut plan = if arguments.infer {
+        Plan::Inference(engine.inference(&graph, &tensors, &input, &[])?)
     } else {
         let spec = TrainingSpec {
             freeze: Freeze::None,
@@ -83,25 +100,51 @@ fn measure(
             optimiser: Optimiser::AdamW,
             taps: Vec::new(),
         };
-        let mut plan = engine.training(&graph, &tensors, &input, &spec)?;
-        Box::new(move |number| {
-            let batch = TrainBatch { pixels: &pixels, labels: &labels, seed: number.into() };
-            Ok(plan.step(&batch, 1e-4, 0.01).map(drop)?)
-        })
+        Plan::Training(engine.training(&graph, &tensors, &input, &spec)?)
     };
+    plan.time_operators(arguments.operators);
 
     let all = arguments.warmup + arguments.steps;
     let mut progress = printer.progress("steps", all.into());
-    let mut seconds = Vec::new();
+    let (mut seconds, mut operators) = (Vec::new(), Vec::new());
     for number in 0..all {
         let start = Instant::now();
-        step(number)?;
+        match &mut plan {
+            Plan::Inference(plan) => drop(plan.logits(batch, &pixels)?),
+            Plan::Training(plan) => {
+                let batch = TrainBatch { pixels: &pixels, labels: &labels, seed: number.into() };
+                drop(plan.step(&batch, 1e-4, 0.01)?);
+            }
+        }
         if number >= arguments.warmup {
             seconds.push(start.elapsed().as_secs_f64());
+            operators.extend(plan.operator_times());
         }
         progress.set_with_rate(u64::from(number) + 1, "steps");
     }
-    Ok(seconds)
+    Ok((seconds, operators))
+}
+
+/// What is measured.
+enum Plan {
+    Inference(Box<dyn Inference>),
+    Training(Box<dyn Training>),
+}
+
+impl Plan {
+    fn time_operators(&mut self, on: bool) {
+        match self {
+            Self::Inference(plan) => plan.time_operators(on),
+            Self::Training(plan) => plan.time_operators(on),
+        }
+    }
+
+    fn operator_times(&self) -> Vec<OperatorTime> {
+        match self {
+            Self::Inference(plan) => plan.operator_times(),
+            Self::Training(plan) => plan.operator_times(),
+        }
+    }
 }
 
 /// The middle value, or the mean of the two in the middle; there is at least one.

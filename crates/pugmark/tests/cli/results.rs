@@ -242,3 +242,33 @@ fn bench() {
         assert_eq!(steps[1], seconds);
     }
 }
+
+#[test]
+fn bench_lists_operators() {
+    let place = Place::new();
+    let call = ["bench", "--model", "simple_cnn", "--batch", "2", "--image-size", "32", "--steps", "2"];
+    let with = |flags: &[&str]| {
+        let call: Vec<&str> = call.iter().chain(flags).copied().collect();
+        place.done(&call).stdout
+    };
+    let plain: Value = serde_json::from_str(&with(&["--json"])).unwrap();
+    assert!(plain.get("operators").is_none() && plain.get("peak_gflops").is_none());
+
+    let figures: Value = serde_json::from_str(&with(&["--operators", "--json"])).unwrap();
+    assert!(figures["images_per_sec"].as_f64().unwrap() > 0.0);
+    assert!(figures["peak_gflops"].as_f64().unwrap() > 0.0);
+    assert!(figures["peak_bytes_per_sec"].as_f64().unwrap() > 0.0);
+    let operators = figures["operators"].as_array().unwrap();
+    for pass in ["forward", "backward_data", "backward_weight", "optimiser", "prepare", "loss"] {
+        assert!(operators.iter().any(|o| o["pass"] == pass), "{pass}");
+    }
+    for operator in operators {
+        assert!(operator["kind"].is_string() && !operator["names"].as_array().unwrap().is_empty());
+        assert!(operator["flops"].as_f64().unwrap() >= 0.0 && operator["bytes"].as_f64().unwrap() > 0.0);
+    }
+    let seconds: Vec<f64> = operators.iter().map(|o| o["seconds"].as_f64().unwrap()).collect();
+    assert!(seconds.is_sorted_by(|a, b| a >= b));
+
+    let table = with(&["--operators", "--infer"]);
+    assert!(table.contains("GFLOP/s") && table.contains("all operators: "), "{table}");
+}

@@ -1,0 +1,157 @@
+//! What each operator of a step took.
+
+use std::time::Instant;
+
+use super::machine::Machine;
+use super::program::{Kind, Step, ValueId};
+use crate::{OperatorTime, Pass};
+
+/// A lap clock; does nothing unless it is on.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    on: bool,
+    since: Option<Instant>,
+    laps: Vec<Lap>,
+}
+
+#[derive(Debug)]
+struct Lap {
+    /// Index of the program's step; none for loss and optimiser.
+    step: Option<usize>,
+    pass: Pass,
+    images: usize,
+    seconds: f64,
+}
+
+impl Clock {
+    pub fn set(&mut self, on: bool) {
+        *self = Self { on, ..Self::default() };
+    }
+
+    /// Forgets the laps of the last call.
+    pub fn clear(&mut self) {
+        self.laps.clear();
+    }
+
+    pub fn start(&mut self) {
+        if self.on {
+            self.since = Some(Instant::now());
+        }
+    }
+
+    /// Ends a lap and begins the next.
+    pub fn lap(&mut self, step: Option<usize>, pass: Pass, images: usize) {
+        if let (true, Some(since)) = (self.on, self.since) {
+            let now = Instant::now();
+            self.laps.push(Lap { step, pass, images, seconds: (now - since).as_secs_f64() });
+            self.since = Some(now);
+        }
+    }
+}
+
+impl Machine {
+    /// The laps of the last call in words and numbers.
+    pub fn operator_times(&self, optimiser: &str) -> Vec<OperatorTime> {
+        self.clock.laps.iter().map(|lap| self.operator_time(lap, optimiser)).collect()
+    }
+
+    fn operator_time(&self, lap: &Lap, optimiser: &str) -> OperatorTime {
+        let &Lap { step, pass, images, seconds } = lap;
+        if let Some(index) = step {
+            let step = &self.program.steps[index];
+            let kind = self.kind(step);
+            let node = self.program.values[step.output.0].node.0;
+            let name = match self.program.names[index].as_str() {
+                "" => format!("{kind} #{node}"),
+                name => name.to_owned(),
+            };
+            let bytes = self.bytes(index, step, pass, images) as f64;
+            return OperatorTime { name, kind, pass, seconds, flops: self.flops(step, pass, images), bytes };
+        }
+        let (kind, bytes) = if pass == Pass::Loss {
+            ("softmax cross-entropy", 8 * self.logits().len())
+        } else {
+            // The value and each moment are read and written, the gradient is read.
+            (
+                optimiser,
+                self.parameters.trained().map(|p| p.value.len() * (3 + 2 * p.moments.len()) * 4).sum(),
+            )
+        };
+        OperatorTime { name: kind.into(), kind: kind.into(), pass, seconds, flops: 0.0, bytes: bytes as f64 }
+    }
+
+    fn kind(&self, step: &Step) -> String {
+        let plane = self.program.values[step.input.0].plane;
+        let (channels, at) = (plane.channels, plane.height);
+        let at = if at == plane.width { at.to_string() } else { format!("{at}x{}", plane.width) };
+        let add = if step.residual.is_some() { " + add" } else { "" };
+        let tail = |relu: bool| format!("{add}{}", if relu { " + ReLU" } else { "" });
+        match &step.kind {
+            Kind::Input => format!("input {channels} at {at}"),
+            Kind::Conv { shape: s, relu, .. } => format!(
+                "conv {}x{} s{} {}->{} at {at}{}",
+                s.kernel.0,
+                s.kernel.1,
+                s.stride,
+                s.in_channels,
+                s.out_channels,
+                tail(*relu)
+            ),
+            Kind::Norm { relu, .. } => format!("batch norm{} {channels} at {at}", tail(*relu)),
+            Kind::MaxPool(_) => format!("max pool {channels} at {at}"),
+            Kind::GlobalAvgPool => format!("global average pool {channels} at {at}"),
+            Kind::Linear { .. } => {
+                format!("linear {channels}->{}", self.program.values[step.output.0].plane.channels)
+            }
+            Kind::Dropout { .. } => format!("dropout {channels} at {at}"),
+            Kind::Relu => format!("ReLU {channels} at {at}"),
+            Kind::Add { relu: true } => format!("add + ReLU {channels} at {at}"),
+            Kind::Add { relu: false } => format!("add {channels} at {at}"),
+        }
+    }
+
+    fn flops(&self, step: &Step, pass: Pass, images: usize) -> f64 {
+        match step.kind {
+            Kind::Conv { .. } | Kind::Linear { .. } if pass != Pass::Prepare => {
+                2.0 * (images * self.program.values[step.output.0].plane.pixels() * self.weights(step)) as f64
+            }
+            _ => 0.0,
+        }
+    }
+
+    fn weights(&self, step: &Step) -> usize {
+        match step.kind {
+            Kind::Conv { weight, .. } | Kind::Linear { weight, .. } => self.parameters.value(weight).len(),
+            _ => 0,
+        }
+    }
+
+    fn bytes(&self, index: usize, step: &Step, pass: Pass, images: usize) -> usize {
+        let size = |id: ValueId| {
+            let plane = self.program.values[id.0].plane;
+            images * plane.pixels() * plane.channels
+        };
+        let (x, y) = (size(step.input), size(step.output));
+        let residual = step.residual.map_or(0, size);
+        let weights = self.weights(step);
+        let workspace = &self.workspaces[index];
+        if pass == Pass::Prepare {
+            // The packed form of the data gradient is about as large.
+            return 4 * (weights + workspace.convolution.map_or(0, |c| c.packed_len()));
+        }
+        let backward = pass != Pass::Forward;
+        match step.kind {
+            // A byte a value is read.
+            Kind::Input => 5 * y,
+            Kind::Norm { relu, .. } | Kind::Add { relu } if backward => {
+                // The rectifier's output says where it let the gradient pass; a norm reads its input.
+                let norm = if matches!(step.kind, Kind::Norm { .. }) { x } else { 0 };
+                4 * (x + y + residual + norm + if relu { y } else { 0 })
+            }
+            Kind::Relu if backward => 4 * (x + 2 * y),
+            // A byte an output says where the maximum was.
+            Kind::MaxPool(_) => 4 * (x + y) + if workspace.argmax.is_empty() { 0 } else { y },
+            _ => 4 * (x + y + residual + weights),
+        }
+    }
+}
