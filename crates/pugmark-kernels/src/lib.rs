@@ -1,5 +1,5 @@
-//! Loops over slices: convolution, normalisation, pooling, losses and optimiser updates, and their parallel
-//! drivers.
+//! Loops over slices: convolution, normalisation, pooling, losses, optimiser updates and their parallel drivers; and
+//! the sums behind resizing 8-bit pixels, which run on the caller's thread alone.
 //!
 //! The only home of unsafe arithmetic. Activations are padded NHWC ([`Plane`]): a zero border makes the
 //! padding of a convolution disappear. Every kernel gives the same bits whatever the number of rayon threads:
@@ -20,6 +20,7 @@ mod optimiser;
 mod parallel;
 mod plane;
 mod pool;
+mod resample;
 mod simd;
 mod stats;
 
@@ -39,4 +40,5 @@ pub use plane::Plane;
 pub use pool::{
     PoolShape, global_avg_pool_backward, global_avg_pool_forward, max_pool_backward, max_pool_forward,
 };
+pub use resample::Resample;
 pub use stats::{ChannelStats, channel_stats, channel_sum};
