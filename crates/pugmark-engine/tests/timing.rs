@@ -1,7 +1,5 @@
 //! Timing a step lists its operators and changes nothing else.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use common::{batch, engines, every_operator, input_spec, spec};

@@ -117,7 +117,6 @@ macro_rules! both_directions {
 /// # Safety
 /// As for [`Simd`]; the pointers are valid for a vector from `channel` on, `out` for one at each place.
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "fixed trip counts unroll")]
 pub(super) unsafe fn input<S: Simd>(
     pixels: &[[*const f32; PATCH]; PATCH],
     channel: usize,
@@ -139,7 +138,6 @@ pub(super) unsafe fn input<S: Simd>(
 /// # Safety
 /// As [`input`].
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "fixed trip counts unroll")]
 pub(super) unsafe fn gradient<S: Simd>(
     pixels: &[[*const f32; TILE]; TILE],
     channel: usize,
@@ -169,7 +167,6 @@ unsafe fn store_places<S: Simd>(values: &[[S::V; PATCH]; PATCH], out: *mut f32, 
 /// # Safety
 /// As for [`Simd`]; `products` is valid for a vector at each place.
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "fixed trip counts unroll")]
 pub(super) unsafe fn output<S: Simd>(products: *const f32, step: usize) -> [[S::V; TILE]; TILE] {
     // SAFETY: the caller's promise.
     unsafe { both_directions!(output_line: 6 -> 4, |i, j| S::load(products.add((i * PATCH + j) * step))) }
@@ -180,7 +177,6 @@ pub(super) unsafe fn output<S: Simd>(products: *const f32, step: usize) -> [[S::
 /// # Safety
 /// As [`output`].
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "fixed trip counts unroll")]
 pub(super) unsafe fn weight<S: Simd>(sums: *const f32, step: usize) -> [[S::V; 3]; 3] {
     // SAFETY: the caller's promise.
     unsafe { both_directions!(weight_line: 6 -> 3, |i, j| S::load(sums.add((i * PATCH + j) * step))) }
