@@ -93,6 +93,7 @@ impl Operators {
                 group.bytes / group.seconds / 1e9,
             );
         }
+        table.push_str("\nGFLOP/s count the direct sum's arithmetic: a 3x3 convolution done Winograd's way can exceed the peak.");
         let sum: f64 = self.operators.iter().map(|group| group.seconds).sum();
         let (sum_ms, step_ms, share) = (sum * 1e3, step * 1e3, 100.0 * sum / step);
         let _ =
