@@ -161,8 +161,8 @@ fn a_resnet50_step_agrees_with_pytorch() {
     }
 }
 
-/// Winograd's convolutions round three to four times as much as plain sums do (`tests/winograd.rs` of the kernels), and
-/// the losses of an overfitted batch of four show it.
+/// Winograd's convolutions err two to three times as much as plain sums do (`tests/winograd.rs` of the kernels), and the
+/// losses of an overfitted batch of four show it.
 const WINOGRAD_ROUNDING: f64 = 4.0;
 
 /// Adam's first steps are the signs of gradients, whatever their size, so a parameter whose gradient is all rounding may

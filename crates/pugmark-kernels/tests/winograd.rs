@@ -4,9 +4,9 @@ mod common;
 
 use common::{Random, assert_stats, assert_zero_border, at, interior, plane, poisoned};
 use pugmark_kernels::{
-    ChannelStats, ConvShape, Epilogue, Isa, Plane, winograd_backward_data, winograd_backward_weight,
-    winograd_forward, winograd_pack_backward, winograd_pack_forward, winograd_packed_len,
-    winograd_workspace_len, with_isa,
+    ChannelStats, ConvShape, Epilogue, Isa, Plane, conv2d_backward_weight, conv2d_forward, pack_forward,
+    packed_len_forward, winograd_backward_data, winograd_backward_weight, winograd_forward,
+    winograd_pack_backward, winograd_pack_forward, winograd_packed_len, winograd_workspace_len, with_isa,
 };
 
 /// Input and output channels, images, height and width, padding, border pixels beyond what is needed.
@@ -27,7 +27,7 @@ const CASES: [Case; 9] = [
 
 /// Error of a value as a share of the largest value, for f32 sums of some thousand terms of either sign.
 ///
-/// The transforms enlarge values by up to 10 and lose that much: measured here, at most 3e-6.
+/// The transforms enlarge what they sum. Measured here, with AVX2: at most 3.7e-6, and 1.5e-6 of the direct sums.
 const TOLERANCE: f64 = 1e-5;
 
 struct Problem {
@@ -96,6 +96,13 @@ impl Problem {
         pack(&self.shape, &self.w, &mut packed);
         packed
     }
+
+    /// Weights for the plain sum over taps.
+    fn direct(&self) -> Vec<f32> {
+        let mut packed = vec![f32::NAN; packed_len_forward(&self.shape)];
+        pack_forward(&self.shape, &self.w, &mut packed);
+        packed
+    }
 }
 
 /// Runs `check` on every case and path.
@@ -130,6 +137,9 @@ fn forward_with_its_epilogue() {
         winograd_forward(&p.shape, p.images, &p.x, p.xp, &packed, &mut y, p.yp, &none, None);
         assert_near(what, &y, &expected.y, offsets.iter().copied());
         assert_zero_border(what, &y, p.images, p.yp);
+        let direct = p.direct();
+        conv2d_forward(&p.shape, p.images, &p.x, p.xp, &direct, &mut y, p.yp, &none, None);
+        assert_near(&format!("{what}, direct"), &y, &expected.y, offsets.iter().copied());
 
         let mut random = Random(7);
         let bias = random.values(p.shape.out_channels);
@@ -175,6 +185,8 @@ fn backward_weight() {
         let mut workspace = vec![f32::NAN; winograd_workspace_len(s, p.images, yp.height, yp.width)];
         winograd_backward_weight(s, p.images, &p.x, p.xp, &p.dy, yp, &mut dw, &mut workspace);
         assert_near(what, &dw, &expected.dw, 0..dw.len());
+        conv2d_backward_weight(s, p.images, &p.x, p.xp, &p.dy, yp, &mut dw);
+        assert_near(&format!("{what}, direct"), &dw, &expected.dw, 0..dw.len());
     });
 }
 

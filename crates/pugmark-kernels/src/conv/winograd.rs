@@ -34,7 +34,7 @@ const FEWEST_TILES: usize = 48;
 impl ConvShape {
     /// Whether Winograd's form exists for this convolution and is the faster one for `images` outputs of `height` x `width`.
     ///
-    /// It errs more: up to some 1e-5 of the largest output, where the direct sum errs by 1e-6.
+    /// It errs more: by up to 3.7e-6 of the largest output where the direct sum errs by 1.5e-6 (`tests/winograd.rs`).
     pub fn suits_winograd(&self, images: usize, height: usize, width: usize) -> bool {
         self.has_winograd_form() && images * height.div_ceil(TILE) * width.div_ceil(TILE) >= FEWEST_TILES
     }
