@@ -4,7 +4,8 @@
 //! An output tile of 4 x 4 pixels comes from 6 x 6 inputs. Inputs and weights are transformed, each of the 36
 //! places is a plain matrix product over the channels, and the result is transformed back. The weights'
 //! gradient is the same with other sizes, F(3x3, 4x4). The points of interpolation are 0, ±1/√2, ±√2 and
-//! infinity: their transforms lose less than those of the usual 0, ±1, ±2 (Barabasz et al., arXiv 1803.10986).
+//! infinity, nearer to each other in size than the usual 0, ±1, ±2 (why that matters: Barabasz et al., arXiv
+//! 1803.10986).
 
 mod forward;
 mod pack;
