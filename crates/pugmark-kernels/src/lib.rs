@@ -11,6 +11,7 @@
 
 mod channels;
 mod conv;
+mod element;
 mod elementwise;
 mod isa;
 mod linear;
@@ -31,6 +32,7 @@ pub use conv::{
     winograd_forward, winograd_pack_backward, winograd_pack_forward, winograd_packed_len,
     winograd_workspace_len,
 };
+pub use element::{Bf16, Element};
 pub use elementwise::{
     accumulate, add_forward, copy_plane, dropout, input_from_u8, relu_backward, relu_forward,
 };

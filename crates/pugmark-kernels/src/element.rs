@@ -1,0 +1,99 @@
+//! How a value lies in memory.
+
+use std::fmt;
+
+/// A value of an activation or its gradient: f32, or bf16 where memory and multipliers count for more than the last
+/// digits. Arithmetic is in f32 whatever lies in memory.
+pub trait Element: Copy + PartialEq + Default + fmt::Debug + Send + Sync + 'static {
+    /// The value nearest to `value`; of two equally near ones the even one.
+    fn from_f32(value: f32) -> Self;
+
+    /// The value itself: nothing is lost.
+    fn to_f32(self) -> f32;
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        value
+    }
+
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        self
+    }
+}
+
+/// The upper half of an f32: its sign, its exponent and 7 bits of its mantissa.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[repr(transparent)]
+pub struct Bf16(u16);
+
+impl Bf16 {
+    /// The value with these bits.
+    pub const fn from_bits(bits: u16) -> Self {
+        Bf16(bits)
+    }
+
+    /// Its bits.
+    pub const fn to_bits(self) -> u16 {
+        self.0
+    }
+}
+
+impl Element for Bf16 {
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        let bits = value.to_bits();
+        // Half of the last place kept, and one less where that place is even: ties go to even.
+        let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
+        // Rounding could turn a NaN into an infinity.
+        let bits = if value.is_nan() { bits | 0x0040_0000 } else { rounded };
+        Bf16((bits >> 16) as u16)
+    }
+
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        f32::from_bits(u32::from(self.0) << 16)
+    }
+}
+
+impl fmt::Debug for Bf16 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.to_f32(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The nearest of all 65,536 values, by trying them; the even one of two.
+    fn nearest(value: f32) -> Bf16 {
+        let distance = |bf16: Bf16| (f64::from(bf16.to_f32()) - f64::from(value)).abs();
+        (0..=u16::MAX)
+            .map(Bf16)
+            .filter(|bf16| bf16.to_f32().is_finite())
+            .min_by(|a, b| distance(*a).total_cmp(&distance(*b)).then((a.0 & 1).cmp(&(b.0 & 1))))
+            .expect("there are finite values")
+    }
+
+    #[test]
+    fn from_f32_gives_the_nearest_value_and_ties_go_to_even() {
+        let ties = [1.003_906_25, 1.011_718_75, -1.003_906_25, -1.011_718_75];
+        let others = [0.1, -3.3, 1e-40, 65_535.0, 3.0e38, f32::MIN_POSITIVE, 1.003_906_4, 1.003_906_1];
+        for value in ties.into_iter().chain(others) {
+            assert_eq!(Bf16::from_f32(value), nearest(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn every_value_survives_and_so_do_nan_and_the_infinities() {
+        for bf16 in (0..=u16::MAX).map(Bf16) {
+            let back = Bf16::from_f32(bf16.to_f32());
+            assert!(back == bf16 || (bf16.to_f32().is_nan() && back.to_f32().is_nan()), "{bf16:?}");
+        }
+        assert!(Bf16::from_f32(f32::from_bits(0x7f80_0001)).to_f32().is_nan());
+        assert_eq!(Bf16::from_f32(f32::MAX).to_f32(), f32::INFINITY);
+    }
+}
