@@ -7,6 +7,7 @@ mod machine;
 mod memory;
 mod parameters;
 mod program;
+mod stages;
 mod timing;
 mod training;
 

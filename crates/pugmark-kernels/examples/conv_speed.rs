@@ -9,7 +9,7 @@ use pugmark_kernels::{
     ConvShape, Epilogue, Isa, Plane, conv2d_backward_data, conv2d_backward_weight, conv2d_forward,
     pack_backward, pack_forward, packed_len_backward, packed_len_forward, peak_flops, winograd_backward_data,
     winograd_backward_weight, winograd_forward, winograd_pack_backward, winograd_pack_forward,
-    winograd_packed_len, winograd_workspace_len, with_isa,
+    winograd_packed_len, winograd_weight_workspace_len, winograd_workspace_len, with_isa,
 };
 
 /// Name, kernel, stride, padding, input and output channels, input height and width.
@@ -75,16 +75,17 @@ fn run(batch: usize) {
         }
         let mut packed = vec![0.0; winograd_packed_len(&s)];
         let mut workspace = vec![0.0; winograd_workspace_len(&s, batch, out_size, out_size)];
+        let mut sums = vec![0.0; winograd_weight_workspace_len(&s, batch, out_size, out_size)];
         // Packing is part of a training step.
         let f = speed(&mut || {
             winograd_pack_forward(&s, &weights, &mut packed);
-            winograd_forward(&s, batch, &x, xp, &packed, &mut y, yp, &ep, None);
+            winograd_forward(&s, batch, &x, xp, &packed, &mut y, yp, &ep, None, &mut workspace);
         });
         let d = speed(&mut || {
             winograd_pack_backward(&s, &weights, &mut packed);
-            winograd_backward_data(&s, batch, &y, yp, &packed, &mut dx, xp, false);
+            winograd_backward_data(&s, batch, &y, yp, &packed, &mut dx, xp, false, &mut workspace);
         });
-        let w = speed(&mut || winograd_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw, &mut workspace));
+        let w = speed(&mut || winograd_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw, &mut sums));
         println!("{:<27}{f:>22}{d:>18}{w:>18}", "  Winograd");
     }
 }

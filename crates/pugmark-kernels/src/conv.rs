@@ -17,5 +17,5 @@ pub use pack::{pack_backward, pack_forward, packed_len_backward, packed_len_forw
 pub use shape::{ConvShape, Epilogue};
 pub use winograd::{
     winograd_backward_data, winograd_backward_weight, winograd_forward, winograd_pack_backward,
-    winograd_pack_forward, winograd_packed_len, winograd_workspace_len,
+    winograd_pack_forward, winograd_packed_len, winograd_weight_workspace_len, winograd_workspace_len,
 };

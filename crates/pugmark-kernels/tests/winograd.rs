@@ -6,14 +6,16 @@ use common::{Random, assert_stats, assert_zero_border, at, interior, plane, pois
 use pugmark_kernels::{
     ChannelStats, ConvShape, Epilogue, Isa, Plane, conv2d_backward_weight, conv2d_forward, pack_forward,
     packed_len_forward, winograd_backward_data, winograd_backward_weight, winograd_forward,
-    winograd_pack_backward, winograd_pack_forward, winograd_packed_len, winograd_workspace_len, with_isa,
+    winograd_pack_backward, winograd_pack_forward, winograd_packed_len, winograd_weight_workspace_len,
+    winograd_workspace_len, with_isa,
 };
 
 /// Input and output channels, images, height and width, padding, border pixels beyond what is needed.
 type Case = (usize, usize, usize, usize, usize, usize, usize);
 
-/// Sizes that tiles fit and do not fit, channels that vectors fill and half fill, more tiles than a block.
-const CASES: [Case; 9] = [
+/// Sizes that tiles fit and do not fit, channels that vectors fill and half fill, more tiles than a block,
+/// and in the last case more weights than pass by for each block and more tiles than a group.
+const CASES: [Case; 10] = [
     (16, 16, 1, 1, 1, 1, 0),
     (16, 48, 2, 5, 9, 1, 0),
     (48, 16, 1, 8, 4, 1, 2),
@@ -23,6 +25,7 @@ const CASES: [Case; 9] = [
     (128, 160, 4, 7, 7, 1, 0),
     (16, 32, 4, 57, 43, 1, 0),
     (96, 272, 1, 28, 28, 1, 0),
+    (192, 160, 3, 26, 30, 1, 0),
 ];
 
 /// Error of a value as a share of the largest value, for f32 sums of some thousand terms of either sign.
@@ -97,6 +100,10 @@ impl Problem {
         packed
     }
 
+    fn workspace(&self) -> Vec<f32> {
+        vec![f32::NAN; winograd_workspace_len(&self.shape, self.images, self.yp.height, self.yp.width)]
+    }
+
     /// Weights for the plain sum over taps.
     fn direct(&self) -> Vec<f32> {
         let mut packed = vec![f32::NAN; packed_len_forward(&self.shape)];
@@ -134,7 +141,18 @@ fn forward_with_its_epilogue() {
         let offsets = interior(p.images, p.yp);
         let packed = p.packed(winograd_pack_forward);
         let (mut y, none) = (poisoned(p.images, p.yp), Epilogue::default());
-        winograd_forward(&p.shape, p.images, &p.x, p.xp, &packed, &mut y, p.yp, &none, None);
+        winograd_forward(
+            &p.shape,
+            p.images,
+            &p.x,
+            p.xp,
+            &packed,
+            &mut y,
+            p.yp,
+            &none,
+            None,
+            &mut p.workspace(),
+        );
         assert_near(what, &y, &expected.y, offsets.iter().copied());
         assert_zero_border(what, &y, p.images, p.yp);
         let direct = p.direct();
@@ -152,7 +170,18 @@ fn forward_with_its_epilogue() {
         let epilogue = Epilogue { bias: Some(&bias), residual: Some((&residual, rp)), relu: true };
         let (mut y, mut stats) = (poisoned(p.images, p.yp), ChannelStats::new(p.shape.out_channels));
         let s = Some(&mut stats);
-        winograd_forward(&p.shape, p.images, &p.x, p.xp, &packed, &mut y, p.yp, &epilogue, s);
+        winograd_forward(
+            &p.shape,
+            p.images,
+            &p.x,
+            p.xp,
+            &packed,
+            &mut y,
+            p.yp,
+            &epilogue,
+            s,
+            &mut p.workspace(),
+        );
         assert_near(what, &y, &sums, offsets.iter().copied());
         assert_zero_border(what, &y, p.images, p.yp);
         assert_stats(what, &stats, &y, p.images, p.yp);
@@ -165,13 +194,33 @@ fn backward_data_writes_and_adds() {
         let offsets = interior(p.images, p.xp);
         let packed = p.packed(winograd_pack_backward);
         let mut dx = poisoned(p.images, p.xp);
-        winograd_backward_data(&p.shape, p.images, &p.dy, p.yp, &packed, &mut dx, p.xp, false);
+        winograd_backward_data(
+            &p.shape,
+            p.images,
+            &p.dy,
+            p.yp,
+            &packed,
+            &mut dx,
+            p.xp,
+            false,
+            &mut p.workspace(),
+        );
         assert_near(what, &dx, &expected.dx, offsets.iter().copied());
         assert_zero_border(what, &dx, p.images, p.xp);
 
         let mut dx = Random(5).tensor(p.images, p.xp);
         let sums: Vec<f64> = dx.iter().zip(&expected.dx).map(|(&b, e)| f64::from(b) + e).collect();
-        winograd_backward_data(&p.shape, p.images, &p.dy, p.yp, &packed, &mut dx, p.xp, true);
+        winograd_backward_data(
+            &p.shape,
+            p.images,
+            &p.dy,
+            p.yp,
+            &packed,
+            &mut dx,
+            p.xp,
+            true,
+            &mut p.workspace(),
+        );
         assert_near(what, &dx, &sums, offsets.iter().copied());
         assert_zero_border(what, &dx, p.images, p.xp);
     });
@@ -182,7 +231,7 @@ fn backward_weight() {
     each_problem(|p, expected, what| {
         let (s, yp) = (&p.shape, p.yp);
         let mut dw = vec![f32::NAN; p.w.len()];
-        let mut workspace = vec![f32::NAN; winograd_workspace_len(s, p.images, yp.height, yp.width)];
+        let mut workspace = vec![f32::NAN; winograd_weight_workspace_len(s, p.images, yp.height, yp.width)];
         winograd_backward_weight(s, p.images, &p.x, p.xp, &p.dy, yp, &mut dw, &mut workspace);
         assert_near(what, &dw, &expected.dw, 0..dw.len());
         conv2d_backward_weight(s, p.images, &p.x, p.xp, &p.dy, yp, &mut dw);

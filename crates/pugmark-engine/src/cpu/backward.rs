@@ -83,11 +83,18 @@ impl Machine {
                 }
                 self.clock.lap(Some(index), Pass::BackwardWeight, images);
                 if let Some(dx) = dx {
-                    let packed = &mut self.scratch[..convolution.packed_len_backward()];
+                    let (packed, scratch) = self.scratch.split_at_mut(convolution.packed_len_backward());
                     convolution.pack_backward(self.parameters.value(*weight), packed);
                     self.clock.lap(Some(index), Pass::Prepare, images);
                     let accumulate = dx.accumulate;
-                    convolution.backward_data(images, (dy, dyp), packed, dx.parts(images), accumulate);
+                    convolution.backward_data(
+                        images,
+                        (dy, dyp),
+                        packed,
+                        dx.parts(images),
+                        accumulate,
+                        scratch,
+                    );
                 }
             }
             Kind::Norm { norm, running, relu } => {

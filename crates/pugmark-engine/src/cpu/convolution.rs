@@ -3,7 +3,11 @@
 use pugmark_kernels as kernels;
 use pugmark_kernels::{ChannelStats, ConvShape, Epilogue, Plane};
 
-/// A convolution and the way it is computed; one plan computes it one way, whatever the size of a call's batch.
+/// Images for which the way of a convolution is chosen, the same for every plan: neither logits nor gradients depend on
+/// the batch size that a plan was made for.
+const TYPICAL_IMAGES: usize = 16;
+
+/// A convolution and the way it is computed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Convolution {
     pub shape: ConvShape,
@@ -11,9 +15,10 @@ pub(super) struct Convolution {
 }
 
 impl Convolution {
-    /// The faster way for `images` outputs of the geometry `output`.
-    pub fn new(shape: ConvShape, images: usize, output: Plane) -> Self {
-        Self { shape, winograd: shape.suits_winograd(images, output.height, output.width) }
+    /// The faster way for outputs of the geometry `output`; without `winograd`, the sum over the taps.
+    pub fn new(shape: ConvShape, winograd: bool, output: Plane) -> Self {
+        let winograd = winograd && shape.suits_winograd(TYPICAL_IMAGES, output.height, output.width);
+        Self { shape, winograd }
     }
 
     /// Values of the weights as [`Convolution::forward`] reads them.
@@ -32,10 +37,19 @@ impl Convolution {
         }
     }
 
-    /// Values of scratch that [`Convolution::backward_weight`] needs for outputs of the geometry `output`.
+    /// Values of scratch that [`Convolution::forward`] and [`Convolution::backward_data`] need for outputs of the geometry
+    /// `output`.
     pub fn scratch_len(&self, images: usize, output: Plane) -> usize {
         match self.winograd {
             true => kernels::winograd_workspace_len(&self.shape, images, output.height, output.width),
+            false => 0,
+        }
+    }
+
+    /// As [`Convolution::scratch_len`], for [`Convolution::backward_weight`].
+    pub fn weight_scratch_len(&self, images: usize, output: Plane) -> usize {
+        match self.winograd {
+            true => kernels::winograd_weight_workspace_len(&self.shape, images, output.height, output.width),
             false => 0,
         }
     }
@@ -62,9 +76,13 @@ impl Convolution {
         (y, yp): (&mut [f32], Plane),
         epilogue: &Epilogue<'_>,
         stats: Option<&mut ChannelStats>,
+        scratch: &mut [f32],
     ) {
-        let kernel = if self.winograd { kernels::winograd_forward } else { kernels::conv2d_forward };
-        kernel(&self.shape, images, x, xp, packed, y, yp, epilogue, stats);
+        let s = &self.shape;
+        match self.winograd {
+            true => kernels::winograd_forward(s, images, x, xp, packed, y, yp, epilogue, stats, scratch),
+            false => kernels::conv2d_forward(s, images, x, xp, packed, y, yp, epilogue, stats),
+        }
     }
 
     pub fn backward_data(
@@ -74,10 +92,15 @@ impl Convolution {
         packed: &[f32],
         (dx, dxp): (&mut [f32], Plane),
         accumulate: bool,
+        scratch: &mut [f32],
     ) {
-        let kernel =
-            if self.winograd { kernels::winograd_backward_data } else { kernels::conv2d_backward_data };
-        kernel(&self.shape, images, dy, dyp, packed, dx, dxp, accumulate);
+        let s = &self.shape;
+        match self.winograd {
+            true => {
+                kernels::winograd_backward_data(s, images, dy, dyp, packed, dx, dxp, accumulate, scratch);
+            }
+            false => kernels::conv2d_backward_data(s, images, dy, dyp, packed, dx, dxp, accumulate),
+        }
     }
 
     pub fn backward_weight(

@@ -6,16 +6,13 @@ use rayon::ThreadPool;
 use super::machine::Machine;
 use super::parameters::Parameters;
 use super::program::Program;
+use super::stages::Stages;
 use super::{Cpu, check_batch};
 use crate::{EngineError, Inference, InputSpec, OperatorTime};
-
-/// Images run together where nothing is tapped: few, so that activations stay in the cache.
-const CHUNK: usize = 4;
 
 /// An inference plan on the CPU.
 pub(super) struct CpuInference {
     machine: Machine,
-    most: InputSpec,
     pool: Arc<ThreadPool>,
 }
 
@@ -29,26 +26,26 @@ impl CpuInference {
     ) -> Result<Self, EngineError> {
         let program = Program::new(graph, (input.height, input.width), &|_| false, taps)?;
         let parameters = Parameters::new(graph, tensors, &|_| false, 0)?;
-        // As for a whole chunk, whatever the batch: an image's logits do not depend on the size of the plan.
-        let winograd_for = if cpu.winograd { CHUNK } else { 0 };
-        let batch = if taps.is_empty() { input.batch.min(CHUNK) } else { input.batch };
-        let mut machine =
-            Machine::new(program, parameters, InputSpec { batch, ..*input }, taps, winograd_for);
+        let stages = match taps {
+            [] => Stages::inference(&program, input.batch),
+            _ => Stages::together(&program, input.batch),
+        };
+        let mut machine = Machine::new(program, parameters, *input, taps, stages, cpu.winograd);
         let pool = cpu.pool.clone();
         pool.install(|| machine.prepare());
-        Ok(Self { machine, most: *input, pool })
+        Ok(Self { machine, pool })
     }
 }
 
 impl Inference for CpuInference {
     fn logits(&mut self, images: usize, pixels: &[u8]) -> Result<Vec<f32>, EngineError> {
-        check_batch(&self.most, images, pixels)?;
-        let picture = self.most.height * self.most.width * 3;
+        check_batch(&self.machine.input, images, pixels)?;
+        let picture = pixels.len() / images;
         let machine = &mut self.machine;
         machine.clock.clear();
         self.pool.install(|| {
             let mut logits = Vec::new();
-            for chunk in pixels.chunks(machine.input.batch * picture) {
+            for chunk in pixels.chunks(machine.stages.images * picture) {
                 machine.forward(chunk.len() / picture, chunk, None);
                 logits.extend_from_slice(machine.logits());
             }

@@ -1,5 +1,7 @@
 //! A program with its memory: every buffer is there before the first call.
 
+use std::ops::Range;
+
 use pugmark_graph::{NodeId, Tensor};
 use pugmark_kernels as kernels;
 use pugmark_kernels::{ChannelStats, Plane};
@@ -8,6 +10,7 @@ use super::convolution::Convolution;
 use super::memory::{Lifetime, assign};
 use super::parameters::Parameters;
 use super::program::{Kind, Program, Step, ValueId};
+use super::stages::Stages;
 use super::timing::Clock;
 use crate::{InputSpec, Pass};
 
@@ -73,19 +76,23 @@ pub(super) struct Machine {
     pub scratch: Vec<f32>,
     /// For a norm over the batch: the convolution that summed its input on the way.
     pub summed_by: Vec<Option<usize>>,
-    /// Images of the last call.
+    pub stages: Stages,
+    /// Images that run together now; after a call, all of it.
     pub images: usize,
+    /// Those of the call that ran before them.
+    pub before: usize,
     pub clock: Clock,
 }
 
 impl Machine {
-    /// `winograd_for` is the number of images that decides which convolutions are Winograd's; 0 for none.
+    /// With `winograd`, convolutions are Winograd's where that is faster.
     pub fn new(
         program: Program,
         parameters: Parameters,
         input: InputSpec,
         taps: &[NodeId],
-        winograd_for: usize,
+        stages: Stages,
+        winograd: bool,
     ) -> Self {
         let summed_by: Vec<Option<usize>> = program
             .steps
@@ -99,12 +106,25 @@ impl Machine {
             })
             .collect();
         let workspaces: Vec<Workspace> = (0..program.steps.len())
-            .map(|index| workspace(&program, &parameters, &summed_by, index, input.batch, winograd_for))
+            .map(|index| workspace(&program, &parameters, &summed_by, index, &stages, winograd))
             .collect();
-        let memory = Memory::new(&program, input.batch, taps);
-        let scratch = vec![0.0; scratch_len(&program, &workspaces, input.batch)];
+        let memory = Memory::new(&program, &stages, taps);
+        let scratch = vec![0.0; scratch_len(&program, &workspaces, &stages)];
         let clock = Clock::default();
-        Self { program, parameters, input, memory, workspaces, scratch, summed_by, images: 0, clock }
+        let (images, before) = (0, 0);
+        Self {
+            program,
+            parameters,
+            input,
+            memory,
+            workspaces,
+            scratch,
+            summed_by,
+            stages,
+            images,
+            before,
+            clock,
+        }
     }
 
     /// Makes what the kernels read from the parameters; to be called when they have changed.
@@ -145,31 +165,49 @@ impl Machine {
 
     /// Runs every step on `images` pictures; `dropout` is the seed of a training step, none outside training.
     pub fn forward(&mut self, images: usize, pixels: &[u8], dropout: Option<u64>) {
-        self.images = images;
         self.clock.start();
-        for index in 0..self.program.steps.len() {
+        let (late, together) = (self.stages.late, self.stages.early_images);
+        let picture = pixels.len() / images;
+        if late > 0 {
+            for (index, pixels) in pixels.chunks(together * picture).enumerate() {
+                self.before = index * together;
+                self.images = pixels.len() / picture;
+                self.run_steps(0..late, pixels, dropout);
+            }
+        }
+        (self.before, self.images) = (0, images);
+        self.run_steps(late..self.program.steps.len(), pixels, dropout);
+    }
+
+    fn run_steps(&mut self, steps: Range<usize>, pixels: &[u8], dropout: Option<u64>) {
+        for index in steps {
             let step = self.program.steps[index].clone();
             let mut output = self.memory.take_value(step.output);
-            self.run(index, &step, pixels, dropout, &mut output);
+            let window = self.window(step.output);
+            self.run(index, &step, pixels, dropout, &mut output[window]);
             self.memory.put_value(step.output, output);
-            self.clock.lap(Some(index), Pass::Forward, images);
+            self.clock.lap(Some(index), Pass::Forward, self.images);
         }
     }
 
-    fn run(&mut self, index: usize, step: &Step, pixels: &[u8], dropout: Option<u64>, output: &mut [f32]) {
+    /// Where the images that run now lie in a value's buffer.
+    fn window(&self, id: ValueId) -> Range<usize> {
+        let len = self.program.values[id.0].plane.len();
+        let first = if self.stages.whole[id.0] { self.before } else { 0 };
+        first * len..(first + self.images) * len
+    }
+
+    fn run(&mut self, index: usize, step: &Step, pixels: &[u8], dropout: Option<u64>, y: &mut [f32]) {
         let images = self.images;
         let plane_of = |id: ValueId| self.program.values[id.0].plane;
         let (xp, yp) = (plane_of(step.input), plane_of(step.output));
-        let y = &mut output[..images * yp.len()];
         if let Kind::Input = step.kind {
             kernels::input_from_u8(images, pixels, &self.input.mean, &self.input.std, y, yp);
             return;
         }
-        let x = &self.memory.value(step.input)[..images * xp.len()];
-        let residual = step.residual.map(|id| {
-            let plane = plane_of(id);
-            (&self.memory.value(id)[..images * plane.len()], plane)
-        });
+        let x = &self.memory.value(step.input)[self.window(step.input)];
+        let residual = step.residual.map(|id| (id, self.window(id)));
+        let residual = residual.map(|(id, window)| (&self.memory.value(id)[window], plane_of(id)));
         let (before, rest) = self.workspaces.split_at_mut(index);
         let workspace = &mut rest[0];
         match &step.kind {
@@ -178,20 +216,20 @@ impl Machine {
                 let convolution = workspace.convolution.expect("made for every convolution");
                 let bias = (bias.is_some() || folded.is_some()).then_some(&workspace.bias[..]);
                 let epilogue = kernels::Epilogue { bias, residual, relu: *relu };
-                let packed = match workspace.packed.as_slice() {
+                let (packed, scratch) = match workspace.packed.as_slice() {
                     [] => {
-                        let packed = &mut self.scratch[..convolution.packed_len()];
+                        let (packed, rest) = self.scratch.split_at_mut(convolution.packed_len());
                         convolution.pack(self.parameters.value(*weight), packed);
                         self.clock.lap(Some(index), Pass::Prepare, images);
-                        packed
+                        (&*packed, rest)
                     }
-                    packed => packed,
+                    packed => (packed, &mut self.scratch[..]),
                 };
                 let mut stats = workspace.stats.as_mut();
                 if let Some(stats) = &mut stats {
                     stats.clear();
                 }
-                convolution.forward(images, (x, xp), packed, (y, yp), &epilogue, stats);
+                convolution.forward(images, (x, xp), packed, (y, yp), &epilogue, stats, scratch);
             }
             Kind::Norm { norm, running, relu } => {
                 let own = &mut workspace.norm;
@@ -295,14 +333,14 @@ fn workspace(
     parameters: &Parameters,
     summed_by: &[Option<usize>],
     index: usize,
-    batch: usize,
-    winograd_for: usize,
+    stages: &Stages,
+    winograd: bool,
 ) -> Workspace {
     let step = &program.steps[index];
     let output = &program.values[step.output.0];
     match &step.kind {
         Kind::Conv { shape, bias, folded, .. } => {
-            let convolution = Convolution::new(*shape, winograd_for, output.plane);
+            let convolution = Convolution::new(*shape, winograd, output.plane);
             let trained = program.is_trained(step);
             let has_bias = bias.is_some() || folded.is_some();
             Workspace {
@@ -324,28 +362,34 @@ fn workspace(
         }
         Kind::MaxPool(_) if program.is_trained(step) => {
             let plane = output.plane;
-            Workspace { argmax: vec![0; batch * plane.pixels() * plane.channels], ..Workspace::default() }
+            Workspace {
+                argmax: vec![0; stages.images * plane.pixels() * plane.channels],
+                ..Workspace::default()
+            }
         }
         _ => Workspace::default(),
     }
 }
 
-/// The most that any trained convolution needs at once.
-fn scratch_len(program: &Program, workspaces: &[Workspace], batch: usize) -> usize {
-    let needs = program.steps.iter().zip(workspaces).map(|(step, workspace)| match workspace.convolution {
-        Some(convolution) if program.is_trained(step) => {
-            let output = program.values[step.output.0].plane;
-            let packed = convolution.packed_len().max(convolution.packed_len_backward());
-            packed.max(convolution.scratch_len(batch, output))
+/// The most that any convolution needs at once.
+fn scratch_len(program: &Program, workspaces: &[Workspace], stages: &Stages) -> usize {
+    let needs = program.steps.iter().zip(workspaces).map(|(step, workspace)| {
+        let Some(convolution) = workspace.convolution else { return 0 };
+        let output = program.values[step.output.0].plane;
+        let batch = stages.room(step.output.0);
+        let own = convolution.scratch_len(batch, output);
+        if !program.is_trained(step) {
+            return own;
         }
-        _ => 0,
+        let packed = convolution.packed_len().max(convolution.packed_len_backward());
+        (packed + own).max(convolution.weight_scratch_len(batch, output))
     });
     needs.max().unwrap_or(0)
 }
 
 impl Memory {
     /// Time runs over the steps, the loss, and the steps backwards.
-    fn new(program: &Program, batch: usize, taps: &[NodeId]) -> Self {
+    fn new(program: &Program, stages: &Stages, taps: &[NodeId]) -> Self {
         let steps = program.steps.len();
         let loss = steps;
         let backward = |step: usize| 2 * steps - step;
@@ -375,7 +419,10 @@ impl Memory {
             if tapped {
                 last = forever;
             }
-            values.push(Lifetime { len: batch * value.plane.len(), first: producer, last });
+            // What the late steps read is filled a few images at a time while the early ones run again.
+            let first = if producer < stages.late && stages.whole[index] { 0 } else { producer };
+            let batch = stages.room(index);
+            values.push(Lifetime { len: batch * value.plane.len(), first, last });
             gradients.push(value.gradient.map(|plane| Lifetime {
                 len: batch * plane.len(),
                 first: first_gradient,

@@ -7,6 +7,7 @@ use rayon::ThreadPool;
 use super::machine::{Machine, to_tensor};
 use super::parameters::Parameters;
 use super::program::{Kind, Norm, Program};
+use super::stages::Stages;
 use super::{Cpu, check_batch};
 use crate::{
     EngineError, Freeze, InputSpec, Loss, OperatorTime, Optimiser, Pass, StepOutput, TrainBatch, Training,
@@ -39,8 +40,8 @@ impl CpuTraining {
         let program = Program::new(graph, (input.height, input.width), &trained, &spec.taps)?;
         let classes = program.values[program.output.0].plane.channels;
         let parameters = Parameters::new(graph, tensors, &trained, state_names(&spec.optimiser).len())?;
-        let winograd_for = if cpu.winograd { input.batch } else { 0 };
-        let mut machine = Machine::new(program, parameters, *input, &spec.taps, winograd_for);
+        let stages = Stages::together(&program, input.batch);
+        let mut machine = Machine::new(program, parameters, *input, &spec.taps, stages, cpu.winograd);
         let pool = cpu.pool.clone();
         pool.install(|| machine.prepare());
         Ok(Self {

@@ -12,9 +12,9 @@ mod pack;
 mod transform;
 mod weight;
 
-pub use forward::{winograd_backward_data, winograd_forward};
+pub use forward::{winograd_backward_data, winograd_forward, winograd_workspace_len};
 pub use pack::{winograd_pack_backward, winograd_pack_forward, winograd_packed_len};
-pub use weight::{winograd_backward_weight, winograd_workspace_len};
+pub use weight::{winograd_backward_weight, winograd_weight_workspace_len};
 
 use super::ConvShape;
 use crate::plane::Plane;
@@ -30,7 +30,7 @@ const GAP: usize = 16;
 /// Channels come in multiples of the widest vector.
 const CHANNELS: usize = 16;
 /// Tiles that pay for reading four times the weights: fewer are faster without.
-const FEWEST_TILES: usize = 48;
+const FEWEST_TILES: usize = 16;
 
 impl ConvShape {
     /// Whether Winograd's form exists for this convolution and is the faster one for `images` outputs of `height` x `width`.

@@ -1,19 +1,22 @@
 //! Winograd's convolution and the gradient of its input.
 //!
-//! A task takes a block of tiles through all three stages, so that what is between them stays in its core's cache.
+//! Three stages: transformed inputs, 36 matrix products, transformed outputs. Where the weights are few, a task takes a
+//! block of tiles through all three, so that what is between them stays in its core's cache. Where they are many, all
+//! tasks take a group of tiles through one stage after the other, so that the weights pass by once a group.
 
 use std::cell::RefCell;
+use std::ops::Range;
+
+use rayon::prelude::*;
 
 use super::super::pack::PANEL;
 use super::super::shape::{ConvShape, Epilogue};
-use super::super::tile::{Product, Tile};
+use super::super::tile::{MAX_BLOCK, Product, Tile};
 use super::{GAP, PATCH, PLACES, TILE, Tiles, square, transform, winograd_packed_len};
 use crate::Isa;
 use crate::parallel::{Shared, for_each_chunk, zero_border};
 use crate::plane::{Plane, check, check_len};
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512};
-use crate::simd::{Portable, Simd};
+use crate::simd::{Simd, per_isa};
 use crate::stats::ChannelStats;
 
 /// Bytes of a block's transformed inputs and products: on a Zen 3 core with 512 KiB of second-level cache, 192 KiB gave 190
@@ -22,13 +25,39 @@ const BLOCK_BYTES: usize = 192 << 10;
 /// Tiles of a block at least, for all weights pass by for each block; and at most, for there must be enough tasks.
 const BLOCK_TILES: (usize, usize) = (18, 96);
 
+/// Transformed weights that are too many to pass by for each block, in bytes.
+const MANY_WEIGHTS: usize = 4 << 20;
+/// Bytes of a group's transformed inputs and products, in the cache that all cores share.
+const GROUP_BYTES: usize = 10 << 20;
+/// Tiles that a task transforms, and output channels that a task multiplies.
+const TASK_TILES: usize = 8;
+const TASK_CHANNELS: usize = 128;
+
 thread_local! {
-    /// A task's transformed inputs and products, kept from call to call.
+    /// What a task needs while it runs, kept from call to call.
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Values of workspace that [`winograd_forward`] and [`winograd_backward_data`] need for `images` outputs (or their
+/// gradients) of `height` x `width`.
+pub fn winograd_workspace_len(s: &ConvShape, images: usize, height: usize, width: usize) -> usize {
+    let Some(most) = most_group_tiles(s.in_channels, s.out_channels) else { return 0 };
+    // The gradient of the input has tiles of its own.
+    let tiles = |height, width| Tiles::new(images, &Plane { height, width, channels: 0, border: 0 }).count;
+    let input = |output: usize| (output + 2).saturating_sub(2 * s.padding);
+    let tiles = tiles(height, width).max(tiles(input(height), input(width))).min(most);
+    Group::most_values(s.in_channels, s.out_channels, tiles)
+}
+
+/// Tiles of a group at most, where there are too many weights for blocks.
+fn most_group_tiles(inputs: usize, outputs: usize) -> Option<usize> {
+    let fitting = GROUP_BYTES / (4 * PLACES * (inputs + outputs));
+    (4 * PLACES * inputs * outputs > MANY_WEIGHTS).then_some(fitting.max(BLOCK_TILES.0))
+}
+
 /// As [`conv2d_forward`](crate::conv2d_forward), for a convolution that [`ConvShape::suits_winograd`]; `packed` is
-/// [`winograd_pack_forward`](crate::winograd_pack_forward)'s.
+/// [`winograd_pack_forward`](crate::winograd_pack_forward)'s, `workspace` has at least [`winograd_workspace_len`] values,
+/// of any content.
 #[expect(clippy::too_many_arguments, reason = "the operands of a convolution")]
 pub fn winograd_forward(
     s: &ConvShape,
@@ -40,14 +69,15 @@ pub fn winograd_forward(
     yp: Plane,
     ep: &Epilogue<'_>,
     stats: Option<&mut ChannelStats>,
+    workspace: &mut [f32],
 ) {
     s.check_planes(&xp, &yp);
     let padding = s.padding;
-    Job::new(s, (images, x, xp, padding), packed, *ep, false).run(y, yp, stats);
+    Job::new(s, (images, x, xp, padding), packed, *ep, false).run(y, yp, stats, workspace);
 }
 
 /// As [`conv2d_backward_data`](crate::conv2d_backward_data), for a convolution that [`ConvShape::suits_winograd`];
-/// `packed` is [`winograd_pack_backward`](crate::winograd_pack_backward)'s.
+/// `packed` is [`winograd_pack_backward`](crate::winograd_pack_backward)'s, `workspace` as in [`winograd_forward`].
 #[expect(clippy::too_many_arguments, reason = "the operands of a convolution")]
 pub fn winograd_backward_data(
     s: &ConvShape,
@@ -58,13 +88,14 @@ pub fn winograd_backward_data(
     dx: &mut [f32],
     dxp: Plane,
     accumulate: bool,
+    workspace: &mut [f32],
 ) {
     s.check_sizes(&dxp, &dyp);
     assert!(dyp.border >= s.gradient_border(), "dyp: {s:?} needs a border of {}", s.gradient_border());
     let flipped = ConvShape { in_channels: s.out_channels, out_channels: s.in_channels, ..*s };
     let padding = 2 - s.padding;
     Job::new(&flipped, (images, dy, dyp, padding), packed, Epilogue::default(), accumulate)
-        .run(dx, dxp, None);
+        .run(dx, dxp, None, workspace);
 }
 
 struct Job<'a> {
@@ -84,9 +115,40 @@ struct Job<'a> {
 /// Where a job writes.
 struct Target<'a> {
     tiles: Tiles,
-    block_tiles: usize,
     y: Shared<'a>,
     yp: Plane,
+}
+
+/// Tiles that go through a stage together; transformed inputs are `input_step` values from place to place, products
+/// `product_step`.
+#[derive(Clone, Copy)]
+struct Group {
+    first: usize,
+    count: usize,
+    input_step: usize,
+    product_step: usize,
+}
+
+impl Group {
+    fn new<S: Tile>(job: &Job<'_>, first: usize, count: usize) -> Self {
+        // Products lie block of channels by block of channels, as the tiles of the product write them.
+        let product_step = job.outputs.next_multiple_of(S::BLOCK) * count + GAP;
+        Group { first, count, input_step: count * job.xp.channels + GAP, product_step }
+    }
+
+    fn inputs_len(&self) -> usize {
+        PLACES * self.input_step
+    }
+
+    fn len(&self) -> usize {
+        self.inputs_len() + PLACES * self.product_step
+    }
+
+    /// What [`Group::len`] is at most, for every instruction set and both directions.
+    fn most_values(inputs: usize, outputs: usize, tiles: usize) -> usize {
+        let values = |channels: usize| tiles * channels.next_multiple_of(MAX_BLOCK) + GAP;
+        PLACES * (values(inputs) + values(outputs))
+    }
 }
 
 impl<'a> Job<'a> {
@@ -107,7 +169,7 @@ impl<'a> Job<'a> {
         Job { images, x, xp, padding, outputs: s.out_channels, packed, zeros, epilogue, accumulate }
     }
 
-    fn run(&self, y: &mut [f32], yp: Plane, stats: Option<&mut ChannelStats>) {
+    fn run(&self, y: &mut [f32], yp: Plane, stats: Option<&mut ChannelStats>, workspace: &mut [f32]) {
         check("y", y.len(), self.images, &yp);
         if let Some((residual, p)) = self.epilogue.residual {
             assert!(
@@ -122,30 +184,76 @@ impl<'a> Job<'a> {
         if tiles.count == 0 {
             return;
         }
-        let fitting = BLOCK_BYTES / (4 * PLACES * (self.xp.channels + self.outputs));
-        let blocks = tiles.count.div_ceil(fitting.clamp(BLOCK_TILES.0, BLOCK_TILES.1));
-        let block_tiles = tiles.count.div_ceil(blocks);
-        let target = Target { tiles, block_tiles, y: Shared::new(y), yp };
+        let target = Target { tiles, y: Shared::new(y), yp };
         let isa = Isa::active();
         let with_stats = stats.is_some();
         // Of each task: its channels' sums, then their sums of squares.
-        let mut partial = vec![0f64; tiles.count.div_ceil(block_tiles) * 2 * self.outputs];
-        for_each_chunk(&mut partial, 2 * self.outputs, |task, partial| {
-            let partial = with_stats.then_some(partial);
-            SCRATCH.with_borrow_mut(|scratch| match isa {
-                // SAFETY: the machine has what `isa` says, slices and planes are checked, tasks write disjoint tiles.
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => unsafe { block_avx512(self, &target, task, partial, scratch) },
-                // SAFETY: as above.
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => unsafe { block_avx2(self, &target, task, partial, scratch) },
-                // SAFETY: as above.
-                _ => unsafe { run_block::<Portable>(self, &target, task, partial, scratch) },
+        let width = 2 * self.outputs;
+        let mut partial;
+        if let Some(most) = most_group_tiles(self.xp.channels, self.outputs) {
+            let group_tiles = tiles.count.div_ceil(tiles.count.div_ceil(most));
+            let needed = Group::most_values(self.xp.channels, self.outputs, group_tiles);
+            assert!(workspace.len() >= needed, "workspace: {} values instead of {needed}", workspace.len());
+            let workspace = Shared::new(workspace);
+            let tasks = |count: usize| count.div_ceil(TASK_TILES);
+            let groups = (0..tiles.count).step_by(group_tiles);
+            let count = |first: usize| group_tiles.min(tiles.count - first);
+            partial = vec![0f64; groups.clone().map(|first| tasks(count(first))).sum::<usize>() * width];
+            let mut rest = partial.as_mut_slice();
+            for first in groups {
+                let count = count(first);
+                let group = (first, count);
+                let (own, next) = rest.split_at_mut(tasks(count) * width);
+                rest = next;
+                let each = |stage: Stage, tasks: usize| {
+                    (0..tasks).into_par_iter().for_each(|task| {
+                        // SAFETY: the machine has what `isa` says, slices and planes are checked, tasks of a stage write
+                        // disjoint values, and a stage reads what an earlier one wrote.
+                        unsafe {
+                            run_stage(isa, self, &target, group, stage, task, None, workspace, &mut [])
+                        };
+                    });
+                };
+                each(Stage::Inputs, tasks(count));
+                each(Stage::Products, PLACES * self.outputs.div_ceil(TASK_CHANNELS));
+                for_each_chunk(own, width, |task, partial| {
+                    let partial = with_stats.then_some(partial);
+                    with_scratch(width, |sums| {
+                        // SAFETY: as above.
+                        unsafe {
+                            run_stage(
+                                isa,
+                                self,
+                                &target,
+                                group,
+                                Stage::Outputs,
+                                task,
+                                partial,
+                                workspace,
+                                sums,
+                            )
+                        };
+                    });
+                });
+            }
+        } else {
+            let fitting = BLOCK_BYTES / (4 * PLACES * (self.xp.channels + self.outputs));
+            let blocks = tiles.count.div_ceil(fitting.clamp(BLOCK_TILES.0, BLOCK_TILES.1));
+            let block_tiles = tiles.count.div_ceil(blocks);
+            partial = vec![0f64; tiles.count.div_ceil(block_tiles) * width];
+            for_each_chunk(&mut partial, width, |task, partial| {
+                let tiles = (task * block_tiles, block_tiles.min(tiles.count - task * block_tiles));
+                let partial = with_stats.then_some(partial);
+                let most = Group::most_values(self.xp.channels, self.outputs, block_tiles);
+                with_scratch(most + width, |scratch| {
+                    // SAFETY: as above; the scratch is large enough for every instruction set.
+                    unsafe { run_block(isa, self, &target, tiles, partial, scratch) };
+                });
             });
-        });
+        }
         if let Some(stats) = stats {
             check_len("stats", stats.channels(), self.outputs);
-            for partial in partial.chunks_exact(2 * self.outputs) {
+            for partial in partial.chunks_exact(width) {
                 let (sums, squares) = partial.split_at(self.outputs);
                 stats.add(0, sums, squares);
             }
@@ -153,123 +261,176 @@ impl<'a> Job<'a> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
-unsafe fn block_avx512(
-    job: &Job<'_>,
-    target: &Target<'_>,
-    task: usize,
-    partial: Option<&mut [f64]>,
-    scratch: &mut Vec<f32>,
-) {
-    // SAFETY: the caller's promise is the same.
-    unsafe { run_block::<Avx512>(job, target, task, partial, scratch) }
+/// What the tasks of a parallel loop do with a group.
+#[derive(Clone, Copy)]
+enum Stage {
+    Inputs,
+    Products,
+    Outputs,
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn block_avx2(
-    job: &Job<'_>,
-    target: &Target<'_>,
-    task: usize,
-    partial: Option<&mut [f64]>,
-    scratch: &mut Vec<f32>,
-) {
-    // SAFETY: the caller's promise is the same.
-    unsafe { run_block::<Avx2>(job, target, task, partial, scratch) }
-}
-
-/// One block of tiles.
-///
-/// # Safety
-/// The machine has the instruction set, slices and planes fit, and no other task has the same index.
-#[inline(always)]
-unsafe fn run_block<S: Tile>(
-    job: &Job<'_>,
-    target: &Target<'_>,
-    task: usize,
-    partial: Option<&mut [f64]>,
-    scratch: &mut Vec<f32>,
-) {
-    let (inputs, outputs) = (job.xp.channels, job.outputs);
-    let first = task * target.block_tiles;
-    let count = (target.tiles.count - first).min(target.block_tiles);
-    let input_step = count * inputs + GAP;
-    // Products lie block of channels by block of channels, as the tiles of the product write them.
-    let blocks = outputs.div_ceil(S::BLOCK);
-    let product_step = blocks * count * S::BLOCK + GAP;
-    let len = PLACES * (input_step + product_step) + 2 * outputs;
-    if scratch.len() < len {
-        scratch.resize(len, 0.0);
-    }
-    let (v, rest) = scratch[..len].split_at_mut(PLACES * input_step);
-    let (m, sums) = rest.split_at_mut(PLACES * product_step);
-    // Sums of each channel's outputs, then of their squares.
-    sums.fill(0.0);
-
-    for i in 0..count {
-        let (image, y, x) = target.tiles.place(first + i);
-        let inset = job.xp.border - job.padding;
-        let pixels = square::<PATCH>(job.x, &job.xp, (image, y + inset, x + inset), &job.zeros);
-        for channel in (0..inputs).step_by(S::LANES) {
-            // SAFETY: channels are a multiple of every vector's length, so each pixel has a whole vector here, and `v`
-            // has this tile's channels at each place.
-            unsafe {
-                transform::input::<S>(&pixels, channel, v.as_mut_ptr().add(i * inputs + channel), input_step)
-            };
+per_isa! {
+    /// One block of tiles, given by its first tile and their number, through all stages.
+    ///
+    /// # Safety
+    /// The machine has the instruction set, slices and planes fit, and no other task has the same tiles.
+    unsafe fn run_block<S: Tile>(
+        job: &Job<'_>,
+        target: &Target<'_>,
+        tiles: (usize, usize),
+        partial: Option<&mut [f64]>,
+        scratch: &mut [f32],
+    ) {
+        let group = Group::new::<S>(job, tiles.0, tiles.1);
+        let (v, rest) = scratch.split_at_mut(group.inputs_len());
+        let (m, rest) = rest.split_at_mut(group.len() - group.inputs_len());
+        // SAFETY: the caller's promise; the buffers have the group's lengths.
+        unsafe {
+            inputs::<S>(job, target, &group, 0..group.count, v.as_mut_ptr());
+            for place in 0..PLACES {
+                products::<S>(job, &group, place, 0..job.outputs, v.as_ptr(), m.as_mut_ptr());
+            }
+            let sums = &mut rest[..2 * job.outputs];
+            outputs::<S>(job, target, &group, 0..group.count, m.as_ptr(), partial, sums);
         }
     }
+}
 
-    for place in 0..PLACES {
-        for block in 0..blocks {
-            let channel = block * S::BLOCK;
-            let panel = channel / PANEL * PLACES * inputs * PANEL + channel % PANEL;
-            let mut i = 0;
-            while i < count {
-                let left = count - i;
-                let (runs, len) = match left {
-                    left if left >= 2 * S::RUN => (2, S::RUN),
-                    left if left.is_multiple_of(2) => (2, left / 2),
-                    left => (1, left.min(S::RUN)),
-                };
-                // SAFETY: tiles i to i + runs * len are below `count`; the panels of the block's channels are in
-                // `packed`, whose length is checked; `m` has a whole block for each tile.
-                unsafe {
-                    let run = v.as_ptr().add(place * input_step + i * inputs);
-                    let product = Product {
-                        runs: [run, run.add((runs - 1) * len * inputs)],
-                        pixel_step: inputs,
-                        tap_rows: 1,
-                        tap_pitch: 0,
-                        tap_len: inputs,
-                        weights: job.packed.as_ptr().wrapping_add(panel + place * inputs * PANEL),
-                        panel_len: PLACES * inputs * PANEL,
-                    };
-                    let sums = m.as_mut_ptr().add(place * product_step + (block * count + i) * S::BLOCK);
-                    S::product(
-                        runs,
-                        len,
-                        (outputs - channel).min(S::BLOCK).div_ceil(S::LANES),
-                        &product,
-                        sums,
-                    );
+per_isa! {
+    /// One task of a stage of a group of tiles, given by its first tile and their number.
+    ///
+    /// # Safety
+    /// As for [`run_block`]; the workspace has [`winograd_workspace_len`] values, and the stages before are done.
+    unsafe fn run_stage<S: Tile>(
+        job: &Job<'_>,
+        target: &Target<'_>,
+        tiles: (usize, usize),
+        stage: Stage,
+        task: usize,
+        partial: Option<&mut [f64]>,
+        workspace: Shared<'_>,
+        sums: &mut [f32],
+    ) {
+        let group = Group::new::<S>(job, tiles.0, tiles.1);
+        let own = task * TASK_TILES..group.count.min((task + 1) * TASK_TILES);
+        // SAFETY: the caller's promise; the workspace has the group's length.
+        unsafe {
+            let (v, m) = (workspace.at(0), workspace.at(group.inputs_len()));
+            match stage {
+                Stage::Inputs => inputs::<S>(job, target, &group, own, v),
+                Stage::Products => {
+                    let first = task / PLACES * TASK_CHANNELS;
+                    let channels = first..job.outputs.min(first + TASK_CHANNELS);
+                    products::<S>(job, &group, task % PLACES, channels, v, m);
                 }
-                i += runs * len;
+                Stage::Outputs => outputs::<S>(job, target, &group, own, m, partial, sums),
             }
         }
     }
+}
 
-    for i in 0..count {
-        for channel in (0..outputs).step_by(S::LANES) {
-            let at = (channel / S::BLOCK * count + i) * S::BLOCK + channel % S::BLOCK;
+/// Runs `f` with a buffer of this thread; `f` must not run other tasks.
+fn with_scratch(len: usize, f: impl FnOnce(&mut [f32])) {
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len() < len {
+            scratch.resize(len, 0.0);
+        }
+        f(&mut scratch[..len]);
+    });
+}
+
+/// Transformed inputs of some of a group's tiles.
+#[inline(always)]
+unsafe fn inputs<S: Tile>(
+    job: &Job<'_>,
+    target: &Target<'_>,
+    group: &Group,
+    tiles: Range<usize>,
+    v: *mut f32,
+) {
+    let channels = job.xp.channels;
+    for i in tiles {
+        let (image, y, x) = target.tiles.place(group.first + i);
+        let inset = job.xp.border - job.padding;
+        let pixels = square::<PATCH>(job.x, &job.xp, (image, y + inset, x + inset), &job.zeros);
+        for channel in (0..channels).step_by(S::LANES) {
+            // SAFETY: channels are a multiple of every vector's length, so each pixel has a whole vector here, and `v`
+            // has this tile's channels at each place.
+            unsafe {
+                transform::input::<S>(&pixels, channel, v.add(i * channels + channel), group.input_step)
+            };
+        }
+    }
+}
+
+/// Products of a group's tiles at one place, for output channels that begin with a block.
+#[inline(always)]
+unsafe fn products<S: Tile>(
+    job: &Job<'_>,
+    group: &Group,
+    place: usize,
+    channels: Range<usize>,
+    v: *const f32,
+    m: *mut f32,
+) {
+    let inputs = job.xp.channels;
+    for channel in channels.step_by(S::BLOCK) {
+        let panel = channel / PANEL * PLACES * inputs * PANEL + channel % PANEL;
+        let mut i = 0;
+        while i < group.count {
+            let left = group.count - i;
+            let (runs, len) = match left {
+                left if left >= 2 * S::RUN => (2, S::RUN),
+                left if left.is_multiple_of(2) => (2, left / 2),
+                left => (1, left.min(S::RUN)),
+            };
+            // SAFETY: tiles i to i + runs * len are below `count`; the panels of the block's channels are in `packed`,
+            // whose length is checked; `m` has a whole block for each tile.
+            unsafe {
+                let run = v.add(place * group.input_step + i * inputs);
+                let product = Product {
+                    runs: [run, run.add((runs - 1) * len * inputs)],
+                    pixel_step: inputs,
+                    tap_rows: 1,
+                    tap_pitch: 0,
+                    tap_len: inputs,
+                    weights: job.packed.as_ptr().wrapping_add(panel + place * inputs * PANEL),
+                    panel_len: PLACES * inputs * PANEL,
+                };
+                let sums = m.add(place * group.product_step + channel * group.count + i * S::BLOCK);
+                let vectors = (job.outputs - channel).min(S::BLOCK).div_ceil(S::LANES);
+                S::product(runs, len, vectors, &product, sums);
+            }
+            i += runs * len;
+        }
+    }
+}
+
+/// Outputs of some of a group's tiles; `partial` gains each channel's sum, then its sum of squares, with the help of
+/// `sums`.
+#[inline(always)]
+unsafe fn outputs<S: Tile>(
+    job: &Job<'_>,
+    target: &Target<'_>,
+    group: &Group,
+    tiles: Range<usize>,
+    m: *const f32,
+    partial: Option<&mut [f64]>,
+    sums: &mut [f32],
+) {
+    sums.fill(0.0);
+    for i in tiles {
+        for channel in (0..job.outputs).step_by(S::LANES) {
+            let block = channel - channel % S::BLOCK;
+            let at = block * group.count + i * S::BLOCK + channel % S::BLOCK;
             // SAFETY: `m` holds the tile's products at each place, `sums` a vector from every channel on, and `finish`
             // writes inside the tile alone.
             unsafe {
-                let values = transform::output::<S>(m.as_ptr().add(at), product_step);
+                let values = transform::output::<S>(m.add(at), group.product_step);
                 let sums = partial
                     .is_some()
-                    .then(|| [0, outputs].map(|half| sums.as_mut_ptr().wrapping_add(half + channel)));
-                finish::<S>(job, target, first + i, channel, &values, sums);
+                    .then(|| [0, job.outputs].map(|half| sums.as_mut_ptr().wrapping_add(half + channel)));
+                finish::<S>(job, target, group.first + i, channel, &values, sums);
             }
         }
     }

@@ -11,9 +11,7 @@ use super::{GAP, PATCH, PLACES, TILE, Tiles, square, transform};
 use crate::Isa;
 use crate::parallel::Shared;
 use crate::plane::{Plane, check, check_len};
-use crate::simd::Portable;
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512};
+use crate::simd::per_isa;
 
 /// Values of a block's transformed inputs and gradients.
 const BLOCK_VALUES: usize = 1 << 20;
@@ -24,13 +22,13 @@ const TASK_TILES: usize = 16;
 const TASK_CHANNELS: usize = 128;
 
 /// Values of workspace that [`winograd_backward_weight`] needs for `images` outputs of `height` x `width`.
-pub fn winograd_workspace_len(s: &ConvShape, images: usize, height: usize, width: usize) -> usize {
+pub fn winograd_weight_workspace_len(s: &ConvShape, images: usize, height: usize, width: usize) -> usize {
     let output = Plane { height, width, channels: s.out_channels, border: 0 };
     Layout::new(s, &Tiles::new(images, &output)).len
 }
 
 /// As [`conv2d_backward_weight`](crate::conv2d_backward_weight), for a convolution that
-/// [`ConvShape::suits_winograd`]; `workspace` has at least [`winograd_workspace_len`] values, of any content.
+/// [`ConvShape::suits_winograd`]; `workspace` has at least [`winograd_weight_workspace_len`] values, of any content.
 #[expect(clippy::too_many_arguments, reason = "the operands of a convolution")]
 pub fn winograd_backward_weight(
     s: &ConvShape,
@@ -58,16 +56,10 @@ pub fn winograd_backward_weight(
     let job = Job { s, x, xp, dy, dyp, tiles, layout, zeros, workspace: Shared::new(workspace) };
     let (isa, dw) = (Isa::active(), Shared::new(dw_hwio));
     let each = |tasks: usize, stage: Stage| {
-        (0..tasks).into_par_iter().for_each(|task| match isa {
+        (0..tasks).into_par_iter().for_each(|task| {
             // SAFETY: the machine has what `isa` says, slices and planes are checked, tasks of a stage write disjoint
             // values, and a stage reads what an earlier one wrote.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { task_avx512(&job, stage, task, dw) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { task_avx2(&job, stage, task, dw) },
-            // SAFETY: as above.
-            _ => unsafe { run_task::<Portable>(&job, stage, task, dw) },
+            unsafe { run_task(isa, &job, stage, task, dw) };
         });
     };
     for first in (0..tiles.count).step_by(layout.block_tiles) {
@@ -126,35 +118,22 @@ struct Job<'a> {
     workspace: Shared<'a>,
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
-unsafe fn task_avx512(job: &Job<'_>, stage: Stage, task: usize, dw: Shared<'_>) {
-    // SAFETY: the caller's promise is the same.
-    unsafe { run_task::<Avx512>(job, stage, task, dw) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn task_avx2(job: &Job<'_>, stage: Stage, task: usize, dw: Shared<'_>) {
-    // SAFETY: the caller's promise is the same.
-    unsafe { run_task::<Avx2>(job, stage, task, dw) }
-}
-
-/// # Safety
-/// The machine has the instruction set, slices and planes fit, and no other task of the stage has the same index.
-#[inline(always)]
-unsafe fn run_task<S: Tile>(job: &Job<'_>, stage: Stage, task: usize, dw: Shared<'_>) {
-    // SAFETY: the caller's promise is the same.
-    unsafe {
-        match stage {
-            Stage::Transform { first, count } => {
-                let start = task * TASK_TILES;
-                for i in start..count.min(start + TASK_TILES) {
-                    transform_tile::<S>(job, first + i, i, count);
+per_isa! {
+    /// # Safety
+    /// The machine has the instruction set, slices and planes fit, and no other task of the stage has the same index.
+    unsafe fn run_task<S: Tile>(job: &Job<'_>, stage: Stage, task: usize, dw: Shared<'_>) {
+        // SAFETY: the caller's promise is the same.
+        unsafe {
+            match stage {
+                Stage::Transform { first, count } => {
+                    let start = task * TASK_TILES;
+                    for i in start..count.min(start + TASK_TILES) {
+                        transform_tile::<S>(job, first + i, i, count);
+                    }
                 }
+                Stage::Sum { first, count } => sum::<S>(job, first == 0, count, task),
+                Stage::Finish => finish::<S>(job, task, dw),
             }
-            Stage::Sum { first, count } => sum::<S>(job, first == 0, count, task),
-            Stage::Finish => finish::<S>(job, task, dw),
         }
     }
 }
