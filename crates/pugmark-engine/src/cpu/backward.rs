@@ -3,7 +3,7 @@
 use pugmark_kernels as kernels;
 use pugmark_kernels::{Plane, ResidualGradient};
 
-use super::machine::Machine;
+use super::machine::{Machine, saved_for_backward};
 use super::program::{Kind, Step, ValueId};
 use crate::Pass;
 
@@ -16,12 +16,33 @@ impl Machine {
         self.memory.put_gradient(output, Some(gradient));
         self.clock.start();
         let mut written = vec![false; self.program.values.len()];
+        let mut again: Vec<bool> = self.memory.again_buffer.iter().map(Option::is_some).collect();
         for index in (0..self.program.steps.len()).rev() {
             let step = self.program.steps[index].clone();
             if self.program.is_trained(&step) {
+                for id in [step.input, step.output].into_iter().filter(|&id| saved_for_backward(&step, id)) {
+                    if std::mem::take(&mut again[id.0]) {
+                        self.compute_again(id);
+                    }
+                }
                 self.step_back(index, &step, dropout, &mut written);
             }
         }
+    }
+
+    /// Makes the output of a norm once more from its input.
+    fn compute_again(&mut self, id: ValueId) {
+        let Some(buffer) = self.memory.again_buffer[id.0] else { return };
+        let Some(index) = self.program.steps.iter().position(|step| step.output == id) else { return };
+        let Step { input, kind: Kind::Norm { relu, .. }, .. } = self.program.steps[index] else { return };
+        let (xp, yp) = (self.program.values[input.0].plane, self.program.values[id.0].plane);
+        let mut output = std::mem::take(&mut self.memory.buffers[buffer]);
+        let x = &self.memory.saved(input)[..self.images * xp.len()];
+        let y = &mut output[..self.images * yp.len()];
+        let own = &self.workspaces[index].norm;
+        kernels::scale_shift(self.images, x, xp, &own.scale, &own.shift, None, relu, y, yp);
+        self.memory.buffers[buffer] = output;
+        self.clock.lap(Some(index), Pass::Forward, self.images);
     }
 
     fn step_back(&mut self, index: usize, step: &Step, dropout: u64, written: &mut [bool]) {
@@ -64,7 +85,7 @@ impl Machine {
     ) {
         let value = |id: ValueId| {
             let plane = self.program.values[id.0].plane;
-            (&self.memory.value(id)[..images * plane.len()], plane)
+            (&self.memory.saved(id)[..images * plane.len()], plane)
         };
         let Some(dy) = self.memory.gradient(step.output) else { return };
         let dy = &dy[..images * dyp.len()];

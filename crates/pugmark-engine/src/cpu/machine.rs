@@ -62,6 +62,8 @@ impl NormWorkspace {
 pub(super) struct Memory {
     pub buffers: Vec<Vec<f32>>,
     pub value_buffer: Vec<usize>,
+    /// For a value that the backward pass computes again: where it puts it.
+    pub again_buffer: Vec<Option<usize>>,
     pub gradient_buffer: Vec<Option<usize>>,
 }
 
@@ -394,8 +396,12 @@ impl Memory {
         let loss = steps;
         let backward = |step: usize| 2 * steps - step;
         let forever = 2 * steps + 1;
-        let mut values: Vec<Lifetime> = Vec::with_capacity(program.values.len());
-        let mut gradients: Vec<Option<Lifetime>> = Vec::with_capacity(program.values.len());
+        let mut lifetimes: Vec<Lifetime> = Vec::with_capacity(3 * program.values.len());
+        let mut add = |lifetime| {
+            lifetimes.push(lifetime);
+            lifetimes.len() - 1
+        };
+        let (mut value_of, mut again_of, mut gradient_of) = (Vec::new(), Vec::new(), Vec::new());
         for (index, value) in program.values.iter().enumerate() {
             let id = ValueId(index);
             let tapped = taps.contains(&value.node);
@@ -404,6 +410,8 @@ impl Memory {
             if id == program.output {
                 (last, first_gradient) = (loss, loss);
             }
+            // The backward passes that read the value.
+            let mut saved: Option<(usize, usize)> = None;
             for (at, step) in program.steps.iter().enumerate() {
                 let trained = program.is_trained(step);
                 if step.input == id || step.residual == Some(id) {
@@ -413,30 +421,40 @@ impl Memory {
                     }
                 }
                 if trained && saved_for_backward(step, id) {
-                    last = last.max(backward(at));
+                    let (first, last) = saved.unwrap_or((backward(at), backward(at)));
+                    saved = Some((first.min(backward(at)), last.max(backward(at))));
                 }
+            }
+            let again = saved.filter(|_| !tapped && id != program.output && is_cheap(program, id));
+            if let (Some((_, last_saved)), None) = (saved, again) {
+                last = last.max(last_saved);
             }
             if tapped {
                 last = forever;
             }
             // What the late steps read is filled a few images at a time while the early ones run again.
             let first = if producer < stages.late && stages.whole[index] { 0 } else { producer };
-            let batch = stages.room(index);
-            values.push(Lifetime { len: batch * value.plane.len(), first, last });
-            gradients.push(value.gradient.map(|plane| Lifetime {
-                len: batch * plane.len(),
-                first: first_gradient,
-                last: if tapped { forever } else { backward(producer) },
+            let len = stages.room(index) * value.plane.len();
+            value_of.push(add(Lifetime { len, first, last }));
+            again_of.push(again.map(|(first, last)| add(Lifetime { len, first, last })));
+            gradient_of.push(value.gradient.map(|plane| {
+                let last = if tapped { forever } else { backward(producer) };
+                add(Lifetime { len: stages.room(index) * plane.len(), first: first_gradient, last })
             }));
         }
-        let all: Vec<Lifetime> = values.iter().copied().chain(gradients.iter().flatten().copied()).collect();
-        let (buffer_of, lengths) = assign(&all);
-        let mut assigned = buffer_of[values.len()..].iter().copied();
+        let (buffer_of, lengths) = assign(&lifetimes);
+        let assigned = |of: Vec<Option<usize>>| of.into_iter().map(|i| i.map(|i| buffer_of[i])).collect();
         Self {
             buffers: lengths.into_iter().map(|len| vec![0.0; len]).collect(),
-            value_buffer: buffer_of[..values.len()].to_vec(),
-            gradient_buffer: gradients.iter().map(|g| g.as_ref().and_then(|_| assigned.next())).collect(),
+            value_buffer: value_of.into_iter().map(|i| buffer_of[i]).collect(),
+            again_buffer: assigned(again_of),
+            gradient_buffer: assigned(gradient_of),
         }
+    }
+
+    /// A value as the backward pass reads it.
+    pub fn saved(&self, id: ValueId) -> &[f32] {
+        &self.buffers[self.again_buffer[id.0].unwrap_or(self.value_buffer[id.0])]
     }
 
     pub fn value(&self, id: ValueId) -> &[f32] {
@@ -467,8 +485,19 @@ impl Memory {
     }
 }
 
+/// Whether computing the value again costs less than keeping it: a norm is one sweep over its input, which is kept anyway.
+fn is_cheap(program: &Program, id: ValueId) -> bool {
+    let producer = program.steps.iter().find(|step| step.output == id);
+    producer.is_some_and(|step| {
+        matches!(step.kind, Kind::Norm { .. })
+            && step.residual.is_none()
+            && program.is_trained(step)
+            && !is_cheap(program, step.input)
+    })
+}
+
 /// Whether the step's backward pass reads the value.
-fn saved_for_backward(step: &Step, id: ValueId) -> bool {
+pub(super) fn saved_for_backward(step: &Step, id: ValueId) -> bool {
     match step.kind {
         Kind::Conv { .. } | Kind::Linear { .. } => step.input == id,
         Kind::Norm { relu, .. } => step.input == id || (relu && step.output == id),
