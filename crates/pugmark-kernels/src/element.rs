@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A value of an activation or its gradient: f32, or bf16 where memory and multipliers count for more than the last
-/// digits. Arithmetic is in f32 whatever lies in memory.
+/// digits. Arithmetic is in f32 whatever lies in memory. The default is zero.
 pub trait Element: Copy + PartialEq + Default + fmt::Debug + Send + Sync + 'static {
     /// The value nearest to `value`; of two equally near ones the even one.
     fn from_f32(value: f32) -> Self;

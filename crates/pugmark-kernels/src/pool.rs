@@ -182,6 +182,7 @@ fn max_pool_backward_block<E: Element>(
 
 multiversion! {
     /// Row `iy` of the input's gradient; `dy` and `argmax` are an image's, `windows` those that hold each column.
+    #[expect(clippy::too_many_arguments, reason = "a row with what surrounds it")]
     fn max_pool_backward_row<E: Element>(
         s: &PoolShape,
         dy: &[E],
