@@ -55,8 +55,8 @@ fn run(batch: usize) {
         let weights = values(kernel * kernel * in_channels * out_channels);
         let (x, mut y) = (values(batch * xp.len()), values(batch * yp.len()));
         let (mut dx, mut dw) = (x.clone(), weights.clone());
-        let mut forward = vec![0.0; packed_len_forward(&s)];
-        let mut backward = vec![0.0; packed_len_backward(&s)];
+        let mut forward = vec![0.0; packed_len_forward::<f32>(&s)];
+        let mut backward = vec![0.0; packed_len_backward::<f32>(&s)];
         pack_forward(&s, &weights, &mut forward);
         pack_backward(&s, &weights, &mut backward);
 

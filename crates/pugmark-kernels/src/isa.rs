@@ -57,6 +57,11 @@ impl Isa {
         })
     }
 
+    /// The one whose f32 vectors it uses.
+    pub(crate) fn vectors(self) -> Isa {
+        self.min(Isa::Avx512)
+    }
+
     /// The instruction sets this machine has, lowest first.
     pub fn available() -> impl Iterator<Item = Isa> {
         let detected = Isa::detected();

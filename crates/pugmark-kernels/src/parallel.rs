@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
+use crate::Element;
 use crate::plane::Plane;
 
 /// Values that one task of a memory-bound kernel should move at least: a few microseconds' work.
@@ -26,7 +27,11 @@ pub(crate) fn for_each_chunk<T: Send>(
 }
 
 /// Calls `f(image, y, row)` for each row of the images themselves.
-pub(crate) fn for_each_row(values: &mut [f32], p: Plane, f: impl Fn(usize, usize, &mut [f32]) + Sync + Send) {
+pub(crate) fn for_each_row<E: Element>(
+    values: &mut [E],
+    p: Plane,
+    f: impl Fn(usize, usize, &mut [E]) + Sync + Send,
+) {
     each_padded_row(values, p, |image, y, row| {
         if let Some(y) = y {
             let edge = p.border * p.channels;
@@ -36,21 +41,25 @@ pub(crate) fn for_each_row(values: &mut [f32], p: Plane, f: impl Fn(usize, usize
 }
 
 /// As [`for_each_row`], and zeroes the border.
-pub(crate) fn write_rows(values: &mut [f32], p: Plane, f: impl Fn(usize, usize, &mut [f32]) + Sync + Send) {
+pub(crate) fn write_rows<E: Element>(
+    values: &mut [E],
+    p: Plane,
+    f: impl Fn(usize, usize, &mut [E]) + Sync + Send,
+) {
     each_padded_row(values, p, |image, y, row| match y {
         Some(y) => {
             let (left, row) = row.split_at_mut(p.border * p.channels);
             let (row, right) = row.split_at_mut(p.row_len());
-            left.fill(0.0);
+            left.fill(E::default());
             f(image, y, row);
-            right.fill(0.0);
+            right.fill(E::default());
         }
-        None => row.fill(0.0),
+        None => row.fill(E::default()),
     });
 }
 
 /// Zeroes the border.
-pub(crate) fn zero_border(values: &mut [f32], p: Plane) {
+pub(crate) fn zero_border<E: Element>(values: &mut [E], p: Plane) {
     if p.border > 0 {
         write_rows(values, p, |_, _, _| ());
     }
@@ -58,7 +67,11 @@ pub(crate) fn zero_border(values: &mut [f32], p: Plane) {
 
 /// Calls `f(image, y, row)` for each row with its border; `y` is `None` on the rows above and below the
 /// image.
-fn each_padded_row(values: &mut [f32], p: Plane, f: impl Fn(usize, Option<usize>, &mut [f32]) + Sync + Send) {
+fn each_padded_row<E: Element>(
+    values: &mut [E],
+    p: Plane,
+    f: impl Fn(usize, Option<usize>, &mut [E]) + Sync + Send,
+) {
     if values.is_empty() {
         return;
     }
@@ -119,19 +132,19 @@ pub(crate) fn sum_rows(
 
 /// A mutable slice that tasks write disjoint parts of.
 #[derive(Clone, Copy)]
-pub(crate) struct Shared<'a> {
-    start: *mut f32,
+pub(crate) struct Shared<'a, T = f32> {
+    start: *mut T,
     len: usize,
-    slice: PhantomData<&'a mut [f32]>,
+    slice: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: every access goes through `at`, whose user promises that no other task touches the same values.
-unsafe impl Send for Shared<'_> {}
+unsafe impl<T: Send> Send for Shared<'_, T> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
-impl<'a> Shared<'a> {
-    pub(crate) fn new(slice: &'a mut [f32]) -> Self {
+impl<'a, T> Shared<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Shared { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
@@ -143,7 +156,7 @@ impl<'a> Shared<'a> {
     ///
     /// # Safety
     /// `index <= len`, and no two tasks access the same values.
-    pub(crate) unsafe fn at(&self, index: usize) -> *mut f32 {
+    pub(crate) unsafe fn at(&self, index: usize) -> *mut T {
         debug_assert!(index <= self.len);
         // SAFETY: inside the slice or just behind it, by the caller's promise.
         unsafe { self.start.add(index) }

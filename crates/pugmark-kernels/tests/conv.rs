@@ -143,13 +143,13 @@ impl Problem {
     }
 
     fn packed_forward(&self) -> Vec<f32> {
-        let mut packed = vec![f32::NAN; packed_len_forward(&self.shape)];
+        let mut packed = vec![f32::NAN; packed_len_forward::<f32>(&self.shape)];
         pack_forward(&self.shape, &self.w, &mut packed);
         packed
     }
 
     fn packed_backward(&self) -> Vec<f32> {
-        let mut packed = vec![f32::NAN; packed_len_backward(&self.shape)];
+        let mut packed = vec![f32::NAN; packed_len_backward::<f32>(&self.shape)];
         pack_backward(&self.shape, &self.w, &mut packed);
         packed
     }

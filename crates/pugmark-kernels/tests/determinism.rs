@@ -25,7 +25,7 @@ fn bits() -> Vec<u32> {
         let xp = plane(size, size, inputs, s.input_border());
         let yp = plane(out_size, out_size, outputs, s.gradient_border());
         let (x, w) = (random.tensor(images, xp), random.values(kernel * kernel * inputs * outputs));
-        let mut packed = vec![0.0; packed_len_forward(&s)];
+        let mut packed = vec![0.0; packed_len_forward::<f32>(&s)];
         pack_forward(&s, &w, &mut packed);
         let mut y = poisoned(images, yp);
         let mut stats = ChannelStats::new(outputs);
@@ -45,7 +45,7 @@ fn bits() -> Vec<u32> {
         channel_sum(images, &dy, yp, &mut sum_g);
         keep(&sum_g);
 
-        let mut packed = vec![0.0; packed_len_backward(&s)];
+        let mut packed = vec![0.0; packed_len_backward::<f32>(&s)];
         pack_backward(&s, &w, &mut packed);
         let (mut dx, mut dw) = (poisoned(images, xp), vec![0.0; w.len()]);
         conv2d_backward_data(&s, images, &dy, yp, &packed, &mut dx, xp, false);

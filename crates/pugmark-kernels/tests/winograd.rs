@@ -99,7 +99,7 @@ impl Problem {
 
     /// Weights for the plain sum over taps.
     fn direct(&self) -> Vec<f32> {
-        let mut packed = vec![f32::NAN; packed_len_forward(&self.shape)];
+        let mut packed = vec![f32::NAN; packed_len_forward::<f32>(&self.shape)];
         pack_forward(&self.shape, &self.w, &mut packed);
         packed
     }

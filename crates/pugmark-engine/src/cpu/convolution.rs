@@ -20,7 +20,7 @@ impl Convolution {
     pub fn packed_len(&self) -> usize {
         match self.winograd {
             true => kernels::winograd_packed_len(&self.shape),
-            false => kernels::packed_len_forward(&self.shape),
+            false => kernels::packed_len_forward::<f32>(&self.shape),
         }
     }
 
@@ -28,7 +28,7 @@ impl Convolution {
     pub fn packed_len_backward(&self) -> usize {
         match self.winograd {
             true => kernels::winograd_packed_len(&self.shape),
-            false => kernels::packed_len_backward(&self.shape),
+            false => kernels::packed_len_backward::<f32>(&self.shape),
         }
     }
 
