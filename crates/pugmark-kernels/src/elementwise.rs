@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use crate::Isa;
 use crate::channels::repeated;
+use crate::element::Element;
 use crate::parallel::{GRAIN, for_each_row, row, write_rows};
 use crate::plane::{Plane, check, check_interior, check_len};
 use crate::simd::multiversion;
@@ -16,60 +17,68 @@ pub(crate) fn relu(v: f32) -> f32 {
 
 /// The gradient behind a ReLU whose output is `y`.
 #[inline(always)]
-pub(crate) fn masked(dy: f32, y: f32) -> f32 {
-    if y <= 0.0 { 0.0 } else { dy }
+pub(crate) fn masked<T: Default>(dy: T, y: f32) -> T {
+    if y <= 0.0 { T::default() } else { dy }
 }
 
 multiversion! {
-    fn relu_row(x: &[f32], y: &mut [f32]) {
+    fn relu_row<E: Element>(x: &[E], y: &mut [E]) {
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = relu(x);
+            *y = E::from_f32(relu(x.to_f32()));
         }
     }
 }
 
 multiversion! {
-    fn relu_backward_row(dy: &[f32], y: &[f32], dx: &mut [f32]) {
+    fn relu_backward_row<E: Element>(dy: &[E], y: &[E], dx: &mut [E]) {
         for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
-            *dx = masked(dy, y);
+            *dx = masked(dy, y.to_f32());
         }
     }
 }
 
 multiversion! {
-    fn relu_backward_accumulate_row(dy: &[f32], y: &[f32], dx: &mut [f32]) {
+    fn relu_backward_accumulate_row<E: Element>(dy: &[E], y: &[E], dx: &mut [E]) {
         for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
-            *dx += masked(dy, y);
+            *dx = E::from_f32(dx.to_f32() + masked(dy.to_f32(), y.to_f32()));
         }
     }
 }
 
 multiversion! {
-    fn add_row(a: &[f32], b: &[f32], y: &mut [f32]) {
+    fn add_row<E: Element>(a: &[E], b: &[E], y: &mut [E]) {
         for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-            *y = a + b;
+            *y = E::from_f32(a.to_f32() + b.to_f32());
         }
     }
 }
 
 multiversion! {
-    fn add_relu_row(a: &[f32], b: &[f32], y: &mut [f32]) {
+    fn add_relu_row<E: Element>(a: &[E], b: &[E], y: &mut [E]) {
         for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-            *y = relu(a + b);
+            *y = E::from_f32(relu(a.to_f32() + b.to_f32()));
         }
     }
 }
 
 multiversion! {
-    fn accumulate_row(src: &[f32], dst: &mut [f32]) {
+    fn accumulate_row<E: Element>(src: &[E], dst: &mut [E]) {
         for (dst, &src) in dst.iter_mut().zip(src) {
-            *dst += src;
+            *dst = E::from_f32(dst.to_f32() + src.to_f32());
         }
     }
 }
 
 multiversion! {
-    fn dropout_chunk(seed: u64, first: u64, p: f32, x: &[f32], y: &mut [f32]) {
+    fn copy_row<S: Element, D: Element>(src: &[S], dst: &mut [D]) {
+        for (dst, &src) in dst.iter_mut().zip(src) {
+            *dst = D::from_f32(src.to_f32());
+        }
+    }
+}
+
+multiversion! {
+    fn dropout_chunk<E: Element>(seed: u64, first: u64, p: f32, x: &[E], y: &mut [E]) {
         let threshold = (f64::from(p) * (1u64 << 32) as f64) as u64;
         let scale = 1.0 / (1.0 - p);
         for (i, (y, &x)) in y.iter_mut().zip(x).enumerate() {
@@ -77,24 +86,25 @@ multiversion! {
             let z = seed.wrapping_add((first + i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            *y = if (z ^ (z >> 31)) >> 32 >= threshold { x * scale } else { 0.0 };
+            let kept = if (z ^ (z >> 31)) >> 32 >= threshold { x.to_f32() * scale } else { 0.0 };
+            *y = E::from_f32(kept);
         }
     }
 }
 
 multiversion! {
-    fn from_u8_row(pixels: &[u8], mean: &[f32], std: &[f32], y: &mut [f32]) {
+    fn from_u8_row<E: Element>(pixels: &[u8], mean: &[f32], std: &[f32], y: &mut [E]) {
         let period = mean.len();
         for (y, pixels) in y.chunks_mut(period).zip(pixels.chunks(period)) {
             for (((y, &p), &mean), &std) in y.iter_mut().zip(pixels).zip(mean).zip(std) {
-                *y = (f32::from(p) / 255.0 - mean) / std;
+                *y = E::from_f32((f32::from(p) / 255.0 - mean) / std);
             }
         }
     }
 }
 
 /// `y := max(x, 0)`; NaN stays. Writes `y`'s border too.
-pub fn relu_forward(images: usize, x: &[f32], xp: Plane, y: &mut [f32], yp: Plane) {
+pub fn relu_forward<E: Element>(images: usize, x: &[E], xp: Plane, y: &mut [E], yp: Plane) {
     check("x", x.len(), images, &xp);
     check("y", y.len(), images, &yp);
     check_interior("x", &xp, &yp);
@@ -105,13 +115,13 @@ pub fn relu_forward(images: usize, x: &[f32], xp: Plane, y: &mut [f32], yp: Plan
 /// `dx :=` (or `+=` when `accumulate`) `dy` where the output `y` of the ReLU is positive; the border of `dx`
 /// is zeroed when not accumulating and stays otherwise.
 #[expect(clippy::too_many_arguments, reason = "three tensors with their planes")]
-pub fn relu_backward(
+pub fn relu_backward<E: Element>(
     images: usize,
-    dy: &[f32],
+    dy: &[E],
     dyp: Plane,
-    y: &[f32],
+    y: &[E],
     yp: Plane,
-    dx: &mut [f32],
+    dx: &mut [E],
     dxp: Plane,
     accumulate: bool,
 ) {
@@ -134,14 +144,14 @@ pub fn relu_backward(
 
 /// `y := a + b`, then ReLU if asked for; writes `y`'s border too.
 #[expect(clippy::too_many_arguments, reason = "three tensors with their planes")]
-pub fn add_forward(
+pub fn add_forward<E: Element>(
     images: usize,
-    a: &[f32],
+    a: &[E],
     ap: Plane,
-    b: &[f32],
+    b: &[E],
     bp: Plane,
     relu: bool,
-    y: &mut [f32],
+    y: &mut [E],
     yp: Plane,
 ) {
     check("a", a.len(), images, &ap);
@@ -150,12 +160,12 @@ pub fn add_forward(
     check_interior("a", &ap, &yp);
     check_interior("b", &bp, &yp);
     let isa = Isa::active();
-    let add = if relu { add_relu_row } else { add_row };
+    let add = if relu { add_relu_row::<E> } else { add_row::<E> };
     write_rows(y, yp, |image, r, y| add(isa, row(a, &ap, image, r), row(b, &bp, image, r), y));
 }
 
 /// `dst += src`; the border of `dst` stays.
-pub fn accumulate(images: usize, src: &[f32], sp: Plane, dst: &mut [f32], dp: Plane) {
+pub fn accumulate<E: Element>(images: usize, src: &[E], sp: Plane, dst: &mut [E], dp: Plane) {
     check("src", src.len(), images, &sp);
     check("dst", dst.len(), images, &dp);
     check_interior("src", &sp, &dp);
@@ -163,16 +173,24 @@ pub fn accumulate(images: usize, src: &[f32], sp: Plane, dst: &mut [f32], dp: Pl
     for_each_row(dst, dp, |image, r, dst| accumulate_row(isa, row(src, &sp, image, r), dst));
 }
 
-/// `dst := src`, with the border of `dst`'s own plane.
-pub fn copy_plane(images: usize, src: &[f32], sp: Plane, dst: &mut [f32], dp: Plane) {
+/// `dst := src`, rounded where `dst`'s elements are the coarser ones; writes the border of `dst`'s own plane too.
+pub fn copy_plane<S: Element, D: Element>(images: usize, src: &[S], sp: Plane, dst: &mut [D], dp: Plane) {
     check("src", src.len(), images, &sp);
     check("dst", dst.len(), images, &dp);
     check_interior("src", &sp, &dp);
-    write_rows(dst, dp, |image, r, dst| dst.copy_from_slice(row(src, &sp, image, r)));
+    let isa = Isa::active();
+    write_rows(dst, dp, |image, r, dst| copy_row(isa, row(src, &sp, image, r), dst));
 }
 
 /// `y := (pixel / 255 - mean) / std` per channel; `pixels` is NHWC without a border. Writes `y`'s border too.
-pub fn input_from_u8(images: usize, pixels: &[u8], mean: &[f32], std: &[f32], y: &mut [f32], yp: Plane) {
+pub fn input_from_u8<E: Element>(
+    images: usize,
+    pixels: &[u8],
+    mean: &[f32],
+    std: &[f32],
+    y: &mut [E],
+    yp: Plane,
+) {
     check("y", y.len(), images, &yp);
     check_len("pixels", pixels.len(), images * yp.pixels() * yp.channels);
     check_len("mean", mean.len(), yp.channels);
@@ -189,7 +207,7 @@ pub fn input_from_u8(images: usize, pixels: &[u8], mean: &[f32], std: &[f32], y:
 ///
 /// Which it is depends on `seed` and the value's index alone, so that the backward pass is the same call on
 /// the gradient.
-pub fn dropout(seed: u64, p: f32, x: &[f32], y: &mut [f32]) {
+pub fn dropout<E: Element>(seed: u64, p: f32, x: &[E], y: &mut [E]) {
     check_len("y", y.len(), x.len());
     assert!((0.0..1.0).contains(&p), "p: {p} is not in [0, 1)");
     let isa = Isa::active();

@@ -4,37 +4,38 @@ use rayon::prelude::*;
 
 use crate::Isa;
 use crate::channels::{folded, repeated};
+use crate::element::Element;
 use crate::elementwise::{masked, relu};
 use crate::parallel::{row, sum_rows, write_rows, zero_border};
 use crate::plane::{Plane, check, check_interior, check_len};
 use crate::simd::multiversion;
 
 multiversion! {
-    fn scale_shift_row(x: &[f32], scale: &[f32], shift: &[f32], with_relu: bool, y: &mut [f32]) {
+    fn scale_shift_row<E: Element>(x: &[E], scale: &[f32], shift: &[f32], with_relu: bool, y: &mut [E]) {
         let period = scale.len();
         for (x, y) in x.chunks(period).zip(y.chunks_mut(period)) {
             for (((y, &x), &scale), &shift) in y.iter_mut().zip(x).zip(scale).zip(shift) {
-                let v = x * scale + shift;
-                *y = if with_relu { relu(v) } else { v };
+                let v = x.to_f32() * scale + shift;
+                *y = E::from_f32(if with_relu { relu(v) } else { v });
             }
         }
     }
 }
 
 multiversion! {
-    fn scale_shift_add_row(
-        x: &[f32],
+    fn scale_shift_add_row<E: Element>(
+        x: &[E],
         scale: &[f32],
         shift: &[f32],
-        residual: &[f32],
+        residual: &[E],
         with_relu: bool,
-        y: &mut [f32],
+        y: &mut [E],
     ) {
         let period = scale.len();
         for ((x, residual), y) in x.chunks(period).zip(residual.chunks(period)).zip(y.chunks_mut(period)) {
             for ((((y, &x), &scale), &shift), &r) in y.iter_mut().zip(x).zip(scale).zip(shift).zip(residual) {
-                let v = x * scale + shift + r;
-                *y = if with_relu { relu(v) } else { v };
+                let v = x.to_f32() * scale + shift + r.to_f32();
+                *y = E::from_f32(if with_relu { relu(v) } else { v });
             }
         }
     }
@@ -42,7 +43,7 @@ multiversion! {
 
 multiversion! {
     /// `sums` holds a period of sums of `g`, then one of sums of `g * (x - mean)`.
-    fn reduce_row(dy: &[f32], y: Option<&[f32]>, x: &[f32], mean: &[f32], sums: &mut [f32]) {
+    fn reduce_row<E: Element>(dy: &[E], y: Option<&[E]>, x: &[E], mean: &[f32], sums: &mut [f32]) {
         let period = mean.len();
         let (sums, products) = sums.split_at_mut(period);
         for at in (0..dy.len()).step_by(period) {
@@ -53,15 +54,16 @@ multiversion! {
                 Some(y) => {
                     let y = &y[at..at + n];
                     for i in 0..n {
-                        let g = masked(dy[i], y[i]);
+                        let g = masked(dy[i].to_f32(), y[i].to_f32());
                         sums[i] += g;
-                        products[i] += g * (x[i] - mean[i]);
+                        products[i] += g * (x[i].to_f32() - mean[i]);
                     }
                 }
                 None => {
                     for i in 0..n {
-                        sums[i] += dy[i];
-                        products[i] += dy[i] * (x[i] - mean[i]);
+                        let g = dy[i].to_f32();
+                        sums[i] += g;
+                        products[i] += g * (x[i].to_f32() - mean[i]);
                     }
                 }
             }
@@ -78,7 +80,7 @@ struct Coefficients {
 }
 
 multiversion! {
-    fn apply_row(dy: &[f32], y: Option<&[f32]>, x: &[f32], k: &Coefficients, dx: &mut [f32]) {
+    fn apply_row<E: Element>(dy: &[E], y: Option<&[E]>, x: &[E], k: &Coefficients, dx: &mut [E]) {
         let period = k.mean.len();
         for at in (0..dx.len()).step_by(period) {
             let n = period.min(dx.len() - at);
@@ -88,13 +90,15 @@ multiversion! {
                 Some(y) => {
                     let y = &y[at..at + n];
                     for i in 0..n {
-                        let centre = slope[i] * (x[i] - mean[i]) + offset[i];
-                        dx[i] = scale[i] * masked(dy[i], y[i]) - centre;
+                        let centre = slope[i] * (x[i].to_f32() - mean[i]) + offset[i];
+                        let g = masked(dy[i].to_f32(), y[i].to_f32());
+                        dx[i] = E::from_f32(scale[i] * g - centre);
                     }
                 }
                 None => {
                     for i in 0..n {
-                        dx[i] = scale[i] * dy[i] - (slope[i] * (x[i] - mean[i]) + offset[i]);
+                        let centre = slope[i] * (x[i].to_f32() - mean[i]) + offset[i];
+                        dx[i] = E::from_f32(scale[i] * dy[i].to_f32() - centre);
                     }
                 }
             }
@@ -103,19 +107,19 @@ multiversion! {
 }
 
 multiversion! {
-    fn apply_frozen_row(dy: &[f32], y: Option<&[f32]>, scale: &[f32], dx: &mut [f32]) {
+    fn apply_frozen_row<E: Element>(dy: &[E], y: Option<&[E]>, scale: &[f32], dx: &mut [E]) {
         let period = scale.len();
         for (i, (dy, dx)) in dy.chunks(period).zip(dx.chunks_mut(period)).enumerate() {
             let values = dx.iter_mut().zip(dy).zip(scale);
             match y {
                 Some(y) => {
                     for (((dx, &dy), &scale), &y) in values.zip(&y[i * period..]) {
-                        *dx = scale * masked(dy, y);
+                        *dx = E::from_f32(scale * masked(dy.to_f32(), y.to_f32()));
                     }
                 }
                 None => {
                     for ((dx, &dy), &scale) in values {
-                        *dx = scale * dy;
+                        *dx = E::from_f32(scale * dy.to_f32());
                     }
                 }
             }
@@ -125,18 +129,19 @@ multiversion! {
 
 multiversion! {
     /// `r := g`, or `+=` when `accumulate`.
-    fn residual_row(dy: &[f32], y: Option<&[f32]>, accumulate: bool, r: &mut [f32]) {
+    fn residual_row<E: Element>(dy: &[E], y: Option<&[E]>, accumulate: bool, r: &mut [E]) {
         let values = r.iter_mut().zip(dy);
         match y {
             Some(y) => {
                 for ((r, &dy), &y) in values.zip(y) {
-                    let g = masked(dy, y);
-                    *r = if accumulate { *r + g } else { g };
+                    let g = masked(dy.to_f32(), y.to_f32());
+                    *r = E::from_f32(if accumulate { r.to_f32() + g } else { g });
                 }
             }
             None => {
                 for (r, &dy) in values {
-                    *r = if accumulate { *r + dy } else { dy };
+                    let g = dy.to_f32();
+                    *r = E::from_f32(if accumulate { r.to_f32() + g } else { g });
                 }
             }
         }
@@ -147,15 +152,15 @@ multiversion! {
 ///
 /// With `scale = gamma / sqrt(var + eps)` and `shift = beta - mean * scale` this is batch normalisation.
 #[expect(clippy::too_many_arguments, reason = "tensors with their planes")]
-pub fn scale_shift(
+pub fn scale_shift<E: Element>(
     images: usize,
-    x: &[f32],
+    x: &[E],
     xp: Plane,
     scale: &[f32],
     shift: &[f32],
-    residual: Option<(&[f32], Plane)>,
+    residual: Option<(&[E], Plane)>,
     relu: bool,
-    y: &mut [f32],
+    y: &mut [E],
     yp: Plane,
 ) {
     check("x", x.len(), images, &xp);
@@ -186,12 +191,12 @@ pub fn scale_shift(
 /// `g` is `dy`, masked by `y > 0` where `y`, the output of a ReLU on top, is given; `xhat = (x - mean) *
 /// invstd`.
 #[expect(clippy::too_many_arguments, reason = "tensors with their planes")]
-pub fn batch_norm_backward_reduce(
+pub fn batch_norm_backward_reduce<E: Element>(
     images: usize,
-    dy: &[f32],
+    dy: &[E],
     dyp: Plane,
-    y: Option<(&[f32], Plane)>,
-    x: &[f32],
+    y: Option<(&[E], Plane)>,
+    x: &[E],
     xp: Plane,
     mean: &[f32],
     invstd: &[f32],
@@ -226,9 +231,9 @@ pub fn batch_norm_backward_reduce(
 }
 
 /// Where the gradient of a fused residual add goes.
-pub struct ResidualGradient<'a> {
+pub struct ResidualGradient<'a, E = f32> {
     /// The residual's gradient.
-    pub gradient: &'a mut [f32],
+    pub gradient: &'a mut [E],
     /// Its plane.
     pub plane: Plane,
     /// Add to what is there (whose border stays) instead of overwriting it and zeroing the border.
@@ -241,12 +246,12 @@ pub struct ResidualGradient<'a> {
 ///
 /// Where a residual was added before the ReLU, `residual_gradient` receives `g`.
 #[expect(clippy::too_many_arguments, reason = "tensors with their planes")]
-pub fn batch_norm_backward_apply(
+pub fn batch_norm_backward_apply<E: Element>(
     images: usize,
-    dy: &[f32],
+    dy: &[E],
     dyp: Plane,
-    y: Option<(&[f32], Plane)>,
-    x: &[f32],
+    y: Option<(&[E], Plane)>,
+    x: &[E],
     xp: Plane,
     mean: &[f32],
     invstd: &[f32],
@@ -254,9 +259,9 @@ pub fn batch_norm_backward_apply(
     sum_g: &[f32],
     sum_gx: &[f32],
     frozen: bool,
-    dx: &mut [f32],
+    dx: &mut [E],
     dxp: Plane,
-    residual_gradient: Option<ResidualGradient<'_>>,
+    residual_gradient: Option<ResidualGradient<'_, E>>,
 ) {
     check("dy", dy.len(), images, &dyp);
     check("x", x.len(), images, &xp);
@@ -287,7 +292,7 @@ pub fn batch_norm_backward_apply(
     let isa = Isa::active();
     let dy_row = |image: usize, r: usize| row(dy, &dyp, image, r);
     let y_row = |image: usize, r: usize| y.map(|(y, yp)| row(y, &yp, image, r));
-    let apply = |image: usize, r: usize, dx: &mut [f32]| {
+    let apply = |image: usize, r: usize, dx: &mut [E]| {
         let (dy, y) = (dy_row(image, r), y_row(image, r));
         if frozen {
             apply_frozen_row(isa, dy, y, &k.scale, dx);

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
-use crate::Element;
+use crate::element::Element;
 use crate::plane::Plane;
 
 /// Values that one task of a memory-bound kernel should move at least: a few microseconds' work.
@@ -87,7 +87,7 @@ fn each_padded_row<E: Element>(
 }
 
 /// Row `y` of an image, without its border.
-pub(crate) fn row<'a>(values: &'a [f32], p: &Plane, image: usize, y: usize) -> &'a [f32] {
+pub(crate) fn row<'a, E: Element>(values: &'a [E], p: &Plane, image: usize, y: usize) -> &'a [E] {
     let at = image * p.len() + p.offset(y, 0);
     &values[at..at + p.row_len()]
 }
@@ -132,19 +132,19 @@ pub(crate) fn sum_rows(
 
 /// A mutable slice that tasks write disjoint parts of.
 #[derive(Clone, Copy)]
-pub(crate) struct Shared<'a, T = f32> {
-    start: *mut T,
+pub(crate) struct Shared<'a, E = f32> {
+    start: *mut E,
     len: usize,
-    slice: PhantomData<&'a mut [T]>,
+    slice: PhantomData<&'a mut [E]>,
 }
 
 // SAFETY: every access goes through `at`, whose user promises that no other task touches the same values.
-unsafe impl<T: Send> Send for Shared<'_, T> {}
+unsafe impl<E: Element> Send for Shared<'_, E> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<'_, T> {}
+unsafe impl<E: Element> Sync for Shared<'_, E> {}
 
-impl<'a, T> Shared<'a, T> {
-    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+impl<'a, E: Element> Shared<'a, E> {
+    pub(crate) fn new(slice: &'a mut [E]) -> Self {
         Shared { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
@@ -156,7 +156,7 @@ impl<'a, T> Shared<'a, T> {
     ///
     /// # Safety
     /// `index <= len`, and no two tasks access the same values.
-    pub(crate) unsafe fn at(&self, index: usize) -> *mut T {
+    pub(crate) unsafe fn at(&self, index: usize) -> *mut E {
         debug_assert!(index <= self.len);
         // SAFETY: inside the slice or just behind it, by the caller's promise.
         unsafe { self.start.add(index) }

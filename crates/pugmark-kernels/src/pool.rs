@@ -5,6 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::Isa;
+use crate::element::Element;
 use crate::parallel::{for_each_chunk, row, write_rows, zero_border};
 use crate::plane::{Plane, check, check_len};
 use crate::simd::multiversion;
@@ -57,59 +58,99 @@ impl PoolShape {
     }
 }
 
+/// The larger of two; the first of two equals, and NaN if either is.
+#[inline(always)]
+fn maximum<E: Element>(first: E, second: E) -> E {
+    let larger = if second.to_f32() > first.to_f32() { second } else { first };
+    if second.to_f32().is_nan() { second } else { larger }
+}
+
 multiversion! {
-    /// Row `oy` of the output; `x` is an image, `argmax` the row's or empty.
-    fn max_pool_row(s: &PoolShape, x: &[f32], xp: &Plane, oy: usize, y: &mut [f32], argmax: &mut [u8]) {
-        // As wide as the values, so that the loop over both becomes vectors.
-        let mut winners = vec![0u32; xp.channels];
+    /// Row `oy` of the output; `x` is an image.
+    fn max_pool_row<E: Element>(s: &PoolShape, x: &[E], xp: &Plane, oy: usize, y: &mut [E]) {
         let rows = s.taps(oy, xp.height);
         for (ox, y) in y.chunks_exact_mut(xp.channels).enumerate() {
+            y.fill(E::from_f32(f32::NEG_INFINITY));
+            for ky in rows.clone() {
+                for kx in s.taps(ox, xp.width) {
+                    let (iy, ix) = (oy * s.stride + ky - s.padding, ox * s.stride + kx - s.padding);
+                    for (y, &x) in y.iter_mut().zip(&x[xp.offset(iy, ix)..]) {
+                        *y = maximum(*y, x);
+                    }
+                }
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// As [`max_pool_row`], and writes the winners' taps; `winners` is room for a pixel's.
+    #[expect(clippy::too_many_arguments, reason = "a row with what surrounds it")]
+    fn max_pool_row_with_winners<E: Element>(
+        s: &PoolShape,
+        x: &[E],
+        xp: &Plane,
+        oy: usize,
+        y: &mut [E],
+        argmax: &mut [u8],
+        winners: &mut [u32],
+    ) {
+        let rows = s.taps(oy, xp.height);
+        let pixels = y.chunks_exact_mut(xp.channels).zip(argmax.chunks_exact_mut(xp.channels));
+        for (ox, (y, argmax)) in pixels.enumerate() {
             let columns = s.taps(ox, xp.width);
-            y.fill(f32::NEG_INFINITY);
+            y.fill(E::from_f32(f32::NEG_INFINITY));
             winners.fill((rows.start * s.kernel + columns.start) as u32);
             for ky in rows.clone() {
                 for kx in columns.clone() {
                     let (iy, ix) = (oy * s.stride + ky - s.padding, ox * s.stride + kx - s.padding);
                     let tap = (ky * s.kernel + kx) as u32;
                     let x = &x[xp.offset(iy, ix)..];
-                    for ((y, winner), &x) in y.iter_mut().zip(&mut winners).zip(x) {
-                        *winner = if (x > *y) | x.is_nan() { tap } else { *winner };
-                        let larger = if x > *y { x } else { *y };
-                        *y = if x.is_nan() { x } else { larger };
+                    for ((y, winner), &x) in y.iter_mut().zip(&mut *winners).zip(x) {
+                        let wins = (x.to_f32() > y.to_f32()) | x.to_f32().is_nan();
+                        *winner = if wins { tap } else { *winner };
+                        *y = maximum(*y, x);
                     }
                 }
             }
-            if let Some(argmax) = argmax.chunks_exact_mut(xp.channels).nth(ox) {
-                for (argmax, &winner) in argmax.iter_mut().zip(&winners) {
-                    *argmax = winner as u8;
-                }
+            for (argmax, &winner) in argmax.iter_mut().zip(&*winners) {
+                *argmax = winner as u8;
             }
         }
     }
 }
+
+/// Channels whose sums are kept in f32 at a time.
+const BLOCK: usize = 64;
 
 multiversion! {
     /// Row `iy` of the input's gradient; `dy` and `argmax` are an image's.
-    fn max_pool_backward_row(
+    fn max_pool_backward_row<E: Element>(
         s: &PoolShape,
-        dy: &[f32],
+        dy: &[E],
         dyp: &Plane,
         argmax: &[u8],
         iy: usize,
-        dx: &mut [f32],
+        dx: &mut [E],
     ) {
         let channels = dyp.channels;
         for (ix, dx) in dx.chunks_exact_mut(channels).enumerate() {
-            dx.fill(0.0);
-            for oy in s.windows(iy, dyp.height) {
-                for ox in s.windows(ix, dyp.width) {
-                    let (ky, kx) = (iy + s.padding - oy * s.stride, ix + s.padding - ox * s.stride);
-                    let tap = (ky * s.kernel + kx) as u8;
-                    let dy = &dy[dyp.offset(oy, ox)..][..channels];
-                    let argmax = &argmax[(oy * dyp.width + ox) * channels..][..channels];
-                    for ((dx, &dy), &argmax) in dx.iter_mut().zip(dy).zip(argmax) {
-                        *dx += if argmax == tap { dy } else { 0.0 };
+            for (block, dx) in dx.chunks_mut(BLOCK).enumerate() {
+                let (first, n) = (block * BLOCK, dx.len());
+                let mut sums = [0f32; BLOCK];
+                for oy in s.windows(iy, dyp.height) {
+                    for ox in s.windows(ix, dyp.width) {
+                        let (ky, kx) = (iy + s.padding - oy * s.stride, ix + s.padding - ox * s.stride);
+                        let tap = (ky * s.kernel + kx) as u8;
+                        let dy = &dy[dyp.offset(oy, ox) + first..][..n];
+                        let argmax = &argmax[(oy * dyp.width + ox) * channels + first..][..n];
+                        for ((sum, &dy), &argmax) in sums.iter_mut().zip(dy).zip(argmax) {
+                            *sum += if argmax == tap { dy.to_f32() } else { 0.0 };
+                        }
                     }
+                }
+                for (dx, &sum) in dx.iter_mut().zip(&sums) {
+                    *dx = E::from_f32(sum);
                 }
             }
         }
@@ -117,17 +158,17 @@ multiversion! {
 }
 
 multiversion! {
-    fn mean(x: &[f32], xp: &Plane, y: &mut [f32]) {
-        y.fill(0.0);
+    /// The mean of an image; `sums` is room for a pixel.
+    fn mean<E: Element>(x: &[E], xp: &Plane, sums: &mut [f32], y: &mut [E]) {
         for r in 0..xp.height {
             for pixel in row(x, xp, 0, r).chunks_exact(xp.channels) {
-                for (y, &x) in y.iter_mut().zip(pixel) {
-                    *y += x;
+                for (sum, &x) in sums.iter_mut().zip(pixel) {
+                    *sum += x.to_f32();
                 }
             }
         }
-        for y in y {
-            *y /= xp.pixels() as f32;
+        for (y, &sum) in y.iter_mut().zip(&*sums) {
+            *y = E::from_f32(sum / xp.pixels() as f32);
         }
     }
 }
@@ -137,12 +178,12 @@ multiversion! {
 ///
 /// `argmax`, if given (`[images][pixels of y][channels]`), receives the index `ky * kernel + kx` of the
 /// winner.
-pub fn max_pool_forward(
+pub fn max_pool_forward<E: Element>(
     s: &PoolShape,
     images: usize,
-    x: &[f32],
+    x: &[E],
     xp: Plane,
-    y: &mut [f32],
+    y: &mut [E],
     yp: Plane,
     argmax: Option<&mut [u8]>,
 ) {
@@ -151,33 +192,35 @@ pub fn max_pool_forward(
     s.check(&xp, &yp);
     let isa = Isa::active();
     let Some(argmax) = argmax else {
-        write_rows(y, yp, |image, oy, y| max_pool_row(isa, s, &x[image * xp.len()..], &xp, oy, y, &mut []));
+        write_rows(y, yp, |image, oy, y| max_pool_row(isa, s, &x[image * xp.len()..], &xp, oy, y));
         return;
     };
     check_len("argmax", argmax.len(), images * yp.pixels() * yp.channels);
     if argmax.is_empty() {
-        y.fill(0.0);
+        y.fill(E::default());
         return;
     }
     zero_border(y, yp);
     let pairs = y.par_chunks_mut(yp.len()).zip(argmax.par_chunks_mut(yp.pixels() * yp.channels));
     pairs.enumerate().for_each(|(image, (y, argmax))| {
+        // As wide as the values, so that the loop over both becomes vectors.
+        let mut winners = vec![0u32; xp.channels];
         for (oy, argmax) in argmax.chunks_exact_mut(yp.row_len()).enumerate() {
             let at = yp.offset(oy, 0);
             let y = &mut y[at..at + yp.row_len()];
-            max_pool_row(isa, s, &x[image * xp.len()..], &xp, oy, y, argmax);
+            max_pool_row_with_winners(isa, s, &x[image * xp.len()..], &xp, oy, y, argmax, &mut winners);
         }
     });
 }
 
 /// `dx :=` each output's gradient at the input that won; zeroes the border of `dx`.
-pub fn max_pool_backward(
+pub fn max_pool_backward<E: Element>(
     s: &PoolShape,
     images: usize,
-    dy: &[f32],
+    dy: &[E],
     dyp: Plane,
     argmax: &[u8],
-    dx: &mut [f32],
+    dx: &mut [E],
     dxp: Plane,
 ) {
     check("dy", dy.len(), images, &dyp);
@@ -193,15 +236,17 @@ pub fn max_pool_backward(
 }
 
 /// `y[image][channel] :=` the mean over the image's pixels.
-pub fn global_avg_pool_forward(images: usize, x: &[f32], xp: Plane, y: &mut [f32]) {
+pub fn global_avg_pool_forward<E: Element>(images: usize, x: &[E], xp: Plane, y: &mut [E]) {
     check("x", x.len(), images, &xp);
     check_len("y", y.len(), images * xp.channels);
     let isa = Isa::active();
-    for_each_chunk(y, xp.channels.max(1), |image, y| mean(isa, &x[image * xp.len()..], &xp, y));
+    for_each_chunk(y, xp.channels.max(1), |image, y| {
+        mean(isa, &x[image * xp.len()..], &xp, &mut vec![0.0; xp.channels], y);
+    });
 }
 
 /// `dx := dy[image][channel] / pixels` for each pixel; zeroes the border of `dx`.
-pub fn global_avg_pool_backward(images: usize, dy: &[f32], dx: &mut [f32], dxp: Plane) {
+pub fn global_avg_pool_backward<E: Element>(images: usize, dy: &[E], dx: &mut [E], dxp: Plane) {
     check("dx", dx.len(), images, &dxp);
     check_len("dy", dy.len(), images * dxp.channels);
     let pixels = dxp.pixels() as f32;
@@ -209,7 +254,7 @@ pub fn global_avg_pool_backward(images: usize, dy: &[f32], dx: &mut [f32], dxp: 
         let dy = &dy[image * dxp.channels..][..dxp.channels];
         for dx in dx.chunks_exact_mut(dxp.channels) {
             for (dx, &dy) in dx.iter_mut().zip(dy) {
-                *dx = dy / pixels;
+                *dx = E::from_f32(dy.to_f32() / pixels);
             }
         }
     });

@@ -54,21 +54,26 @@ pub(crate) trait Simd {
 }
 
 /// Compiles a function once for each instruction set; the one defined takes the [`Isa`](crate::Isa) to use
-/// first, which must not exceed what the machine has. For safe loops that the compiler vectorises by itself.
+/// first, which must not exceed what the machine has. For safe loops that the compiler vectorises by
+/// itself. Functions of ours that the loop calls are `#[inline(always)]`, and it has no closures: compiled by
+/// themselves they would not have the instruction set.
 macro_rules! multiversion {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
+    (
+        $(#[$meta:meta])*
+        $vis:vis fn $name:ident $(<$($generic:ident: $bound:path),+>)? ($($arg:ident: $ty:ty),* $(,)?) $body:block
+    ) => {
         $(#[$meta])*
-        $vis fn $name(isa: $crate::Isa, $($arg: $ty),*) {
+        $vis fn $name $(<$($generic: $bound),+>)? (isa: $crate::Isa, $($arg: $ty),*) {
             #[inline(always)]
-            fn body($($arg: $ty),*) $body
+            fn body $(<$($generic: $bound),+>)? ($($arg: $ty),*) $body
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            fn avx2($($arg: $ty),*) {
+            fn avx2 $(<$($generic: $bound),+>)? ($($arg: $ty),*) {
                 body($($arg),*);
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
-            fn avx512($($arg: $ty),*) {
+            fn avx512 $(<$($generic: $bound),+>)? ($($arg: $ty),*) {
                 body($($arg),*);
             }
             match isa {

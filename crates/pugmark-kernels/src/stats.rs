@@ -2,6 +2,7 @@
 
 use crate::Isa;
 use crate::channels::{folded, repeats};
+use crate::element::Element;
 use crate::parallel::{row, sum_rows};
 use crate::plane::{Plane, check, check_len};
 use crate::simd::multiversion;
@@ -53,10 +54,11 @@ impl ChannelStats {
 }
 
 multiversion! {
-    fn stats_row(x: &[f32], sums: &mut [f32]) {
+    fn stats_row<E: Element>(x: &[E], sums: &mut [f32]) {
         let (sums, squares) = sums.split_at_mut(sums.len() / 2);
         for x in x.chunks(sums.len()) {
             for ((&x, sum), square) in x.iter().zip(&mut *sums).zip(&mut *squares) {
+                let x = x.to_f32();
                 *sum += x;
                 *square += x * x;
             }
@@ -65,17 +67,17 @@ multiversion! {
 }
 
 multiversion! {
-    fn sum_row(x: &[f32], sums: &mut [f32]) {
+    fn sum_row<E: Element>(x: &[E], sums: &mut [f32]) {
         for x in x.chunks(sums.len()) {
             for (&x, sum) in x.iter().zip(&mut *sums) {
-                *sum += x;
+                *sum += x.to_f32();
             }
         }
     }
 }
 
 /// Adds the sums of a tensor that is there already.
-pub fn channel_stats(images: usize, x: &[f32], p: Plane, stats: &mut ChannelStats) {
+pub fn channel_stats<E: Element>(images: usize, x: &[E], p: Plane, stats: &mut ChannelStats) {
     check("x", x.len(), images, &p);
     check_len("stats", stats.channels(), p.channels);
     let isa = Isa::active();
@@ -85,7 +87,7 @@ pub fn channel_stats(images: usize, x: &[f32], p: Plane, stats: &mut ChannelStat
 }
 
 /// `out[c] :=` the sum of channel `c` over all pixels of all images: the gradient of a bias.
-pub fn channel_sum(images: usize, x: &[f32], p: Plane, out: &mut [f32]) {
+pub fn channel_sum<E: Element>(images: usize, x: &[E], p: Plane, out: &mut [f32]) {
     check("x", x.len(), images, &p);
     check_len("out", out.len(), p.channels);
     let isa = Isa::active();
