@@ -68,7 +68,7 @@ fn run(batch: usize) {
         let ep = Epilogue::default();
         let f = speed(&mut || conv2d_forward(&s, batch, &x, xp, &forward, &mut y, yp, &ep, None));
         let d = speed(&mut || conv2d_backward_data(&s, batch, &y, yp, &backward, &mut dx, xp, false));
-        let w = speed(&mut || conv2d_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw));
+        let w = speed(&mut || conv2d_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw, &mut []));
         println!("{name:<12}{in_channels:>5} -> {out_channels:<4} at {size:>3} {f:>22}{d:>18}{w:>18}");
         if !s.suits_winograd(batch, out_size, out_size) {
             continue;

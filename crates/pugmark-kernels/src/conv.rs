@@ -13,7 +13,7 @@ mod tile;
 mod winograd;
 
 pub use backward_data::conv2d_backward_data;
-pub use backward_weight::conv2d_backward_weight;
+pub use backward_weight::{conv2d_backward_weight, conv2d_backward_weight_scratch_len};
 pub use bf16::with_modelled_tiles;
 pub use element::ConvElement;
 pub use forward::conv2d_forward;

@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn from_f32_gives_the_nearest_value_and_ties_go_to_even() {
-        let ties = [1.003_906_25, 1.011_718_75, -1.003_906_25, -1.011_718_75];
+        let ties = [1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, -1.0 - 1.0 / 256.0, -1.0 - 3.0 / 256.0];
         let others = [0.1, -3.3, 1e-40, 65_535.0, 3.0e38, f32::MIN_POSITIVE, 1.003_906_4, 1.003_906_1];
         for value in ties.into_iter().chain(others) {
             assert_eq!(Bf16::from_f32(value), nearest(value), "{value}");

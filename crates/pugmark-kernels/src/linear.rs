@@ -44,5 +44,5 @@ pub fn linear_backward_data(n: usize, inp: usize, out: usize, dy: &[f32], w_io: 
 /// `dw[in][out] := x[n][in]` transposed `* dy[n][out]`. The bias's gradient is
 /// [`channel_sum`](crate::channel_sum) of `dy`.
 pub fn linear_backward_weight(n: usize, inp: usize, out: usize, x: &[f32], dy: &[f32], dw_io: &mut [f32]) {
-    conv2d_backward_weight(&shape(inp, out), 1, x, row(n, inp), dy, row(n, out), dw_io);
+    conv2d_backward_weight(&shape(inp, out), 1, x, row(n, inp), dy, row(n, out), dw_io, &mut []);
 }

@@ -76,7 +76,7 @@ macro_rules! multiversion {
             fn avx512 $(<$($generic: $bound),+>)? ($($arg: $ty),*) {
                 body($($arg),*);
             }
-            match isa {
+            match isa.vectors() {
                 // SAFETY: the machine has what `isa` says.
                 #[cfg(target_arch = "x86_64")]
                 $crate::Isa::Avx512 => unsafe { avx512($($arg),*) },

@@ -347,3 +347,98 @@ fn backward_data_is_the_transpose() {
         });
     }
 }
+
+#[test]
+fn backward_weight_sums_over_pixels() {
+    for p in problems() {
+        let sums = p.sums(p.w.len(), |_, _, w| w, Operands::InputGradient);
+        let expected: Vec<Expected> = sums.into_iter().map(Sum::expected).collect();
+        let offsets: Vec<usize> = (0..expected.len()).collect();
+        let len = conv2d_backward_weight_scratch_len::<Bf16>(&p.shape, p.images, p.xp, p.yp);
+        each_path(|path| {
+            // Scratch wherever it may start.
+            for start in [0, 1] {
+                let (mut dw, mut scratch) = (vec![f32::NAN; p.w.len()], vec![f32::NAN; start + len]);
+                let (x, dy, scratch) = (p.x.get(), p.dy.get(), &mut scratch[start..]);
+                conv2d_backward_weight(&p.shape, p.images, x, p.xp, dy, p.yp, &mut dw, scratch);
+                assert_close(&p.what(path), &dw, &offsets, &expected);
+            }
+        });
+    }
+}
+
+#[test]
+fn no_images_and_no_pixels_are_no_sum() {
+    let s = ConvShape { kernel: (3, 3), stride: 1, padding: 0, in_channels: 16, out_channels: 16 };
+    for (images, size) in [(0, 5), (2, 2)] {
+        let (height, width) = s.output_size(size, size);
+        let (xp, yp) = (plane(size, size, 16, 0), plane(height, width, 16, 2));
+        let (x, dy) = (vec![nan(); images * xp.len()], vec![nan(); images * yp.len()]);
+        let mut dw = vec![f32::NAN; 9 * 16 * 16];
+        assert_eq!(conv2d_backward_weight_scratch_len::<Bf16>(&s, images, xp, yp), 0);
+        conv2d_backward_weight(&s, images, &x, xp, &dy, yp, &mut dw, &mut []);
+        assert!(dw.iter().all(|&dw| dw == 0.0));
+    }
+}
+
+/// All bits of the three passes, at sizes that are cut into many tasks: by rows, by pixels, by channels.
+fn bits() -> Vec<u32> {
+    let mut out: Vec<u32> = Vec::new();
+    let mut random = Random(1);
+    let images = 3;
+    for (kernel, stride, padding, inputs, outputs, size) in
+        [(3, 1, 1, 64, 72, 28), (1, 1, 0, 576, 512, 7), (7, 2, 3, 3, 33, 61), (3, 1, 1, 384, 400, 4)]
+    {
+        let s = ConvShape {
+            kernel: (kernel, kernel),
+            stride,
+            padding,
+            in_channels: inputs,
+            out_channels: outputs,
+        };
+        let (out_size, _) = s.output_size(size, size);
+        let xp = plane(size, size, inputs, s.input_border());
+        let yp = plane(out_size, out_size, outputs, s.gradient_border());
+        let (x, dy) = (tensor(&mut random, images, xp), tensor(&mut random, images, yp));
+        let w = random.values(kernel * kernel * inputs * outputs);
+
+        let mut packed = vec![nan(); packed_len_forward::<Bf16>(&s)];
+        pack_forward(&s, &w, &mut packed);
+        let mut y = vec![nan(); dy.len()];
+        let mut stats = ChannelStats::new(outputs);
+        conv2d_forward(&s, images, &x, xp, &packed, &mut y, yp, &Epilogue::default(), Some(&mut stats));
+        let (mut mean, mut var) = (vec![0.0; outputs], vec![0.0; outputs]);
+        stats.finish(images * yp.pixels(), &mut mean, &mut var);
+
+        let mut packed = vec![nan(); packed_len_backward::<Bf16>(&s)];
+        pack_backward(&s, &w, &mut packed);
+        let mut dx = vec![nan(); x.len()];
+        conv2d_backward_data(&s, images, &dy, yp, &packed, &mut dx, xp, false);
+
+        let len = conv2d_backward_weight_scratch_len::<Bf16>(&s, images, xp, yp);
+        let (mut dw, mut scratch) = (vec![0.0; w.len()], vec![f32::NAN; len]);
+        conv2d_backward_weight(&s, images, &x, xp, &dy, yp, &mut dw, &mut scratch);
+        out.extend([&to_f32(&y), &mean, &var, &to_f32(&dx), &dw].into_iter().flatten().map(|v| v.to_bits()));
+    }
+    out
+}
+
+#[test]
+fn threads_change_no_bit() {
+    each_path_in_pools(|path, run| {
+        let one = run(1);
+        assert!(one.len() > 100_000);
+        for threads in [2, 3] {
+            assert!(run(threads) == one, "{threads} threads on {path}");
+        }
+    });
+}
+
+/// As [`each_path`]; `run(threads)` gives [`bits`] with that many threads.
+fn each_path_in_pools(mut check: impl FnMut(&str, &dyn Fn(usize) -> Vec<u32>)) {
+    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool");
+    for isa in Isa::available() {
+        check(&isa.to_string(), &|threads| pool(threads).install(|| with_isa(isa, bits)));
+    }
+    check("modelled tiles", &|threads| pool(threads).install(|| with_modelled_tiles(bits)));
+}

@@ -252,7 +252,7 @@ fn backward_weight_sums_over_pixels() {
     };
     each_problem(reference, |p, isa, sums| {
         let mut dw = vec![f32::NAN; p.w.len()];
-        conv2d_backward_weight(&p.shape, p.images, &p.x, p.xp, &p.dy, p.yp, &mut dw);
+        conv2d_backward_weight(&p.shape, p.images, &p.x, p.xp, &p.dy, p.yp, &mut dw, &mut []);
         let offsets: Vec<usize> = (0..dw.len()).collect();
         assert_close(&p.what(isa), &dw, &offsets, &expected(sums, &offsets));
     });

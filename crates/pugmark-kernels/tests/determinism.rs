@@ -49,7 +49,7 @@ fn bits() -> Vec<u32> {
         pack_backward(&s, &w, &mut packed);
         let (mut dx, mut dw) = (poisoned(images, xp), vec![0.0; w.len()]);
         conv2d_backward_data(&s, images, &dy, yp, &packed, &mut dx, xp, false);
-        conv2d_backward_weight(&s, images, &x, xp, &dy, yp, &mut dw);
+        conv2d_backward_weight(&s, images, &x, xp, &dy, yp, &mut dw, &mut []);
         keep(&dx);
         keep(&dw);
 

@@ -162,7 +162,7 @@ fn convolution() {
         case.check_planes("grad_input", &xp, &dx);
 
         let mut dw = vec![f32::NAN; weight.len()];
-        conv2d_backward_weight(&shape, images, &x, xp, &dy, dyp, &mut dw);
+        conv2d_backward_weight(&shape, images, &x, xp, &dy, dyp, &mut dw, &mut []);
         case.check("grad_weight", &dw, &hwio(&shape, &case.values("grad_weight")));
         if bias.is_some() {
             let mut db = vec![f32::NAN; out_channels];

@@ -185,7 +185,7 @@ fn backward_weight() {
         let mut workspace = vec![f32::NAN; winograd_workspace_len(s, p.images, yp.height, yp.width)];
         winograd_backward_weight(s, p.images, &p.x, p.xp, &p.dy, yp, &mut dw, &mut workspace);
         assert_near(what, &dw, &expected.dw, 0..dw.len());
-        conv2d_backward_weight(s, p.images, &p.x, p.xp, &p.dy, yp, &mut dw);
+        conv2d_backward_weight(s, p.images, &p.x, p.xp, &p.dy, yp, &mut dw, &mut []);
         assert_near(&format!("{what}, direct"), &dw, &expected.dw, 0..dw.len());
     });
 }

@@ -90,7 +90,7 @@ impl Convolution {
     ) {
         match self.winograd {
             true => kernels::winograd_backward_weight(&self.shape, images, x, xp, dy, dyp, dw, scratch),
-            false => kernels::conv2d_backward_weight(&self.shape, images, x, xp, dy, dyp, dw),
+            false => kernels::conv2d_backward_weight(&self.shape, images, x, xp, dy, dyp, dw, &mut []),
         }
     }
 }

@@ -6,6 +6,7 @@
 mod pack;
 mod tiles;
 mod vectors;
+mod weight;
 
 pub use tiles::with_modelled_tiles;
 
@@ -13,6 +14,7 @@ use super::element::ConvKernels;
 use super::row_taps::{self, Cut, RowTaps};
 use super::shape::ConvShape;
 use super::tile::{Product, RowTile};
+use crate::plane::Plane;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
@@ -221,6 +223,23 @@ impl ConvKernels for Bf16 {
     ) {
         // SAFETY: the caller's promise is the same.
         unsafe { dispatch(path, RowTask { taps, cut, task, partial }) }
+    }
+
+    fn weight_scratch_len(s: &ConvShape, images: usize, dyp: &Plane) -> usize {
+        weight::scratch_len(s, images, dyp)
+    }
+
+    fn backward_weight(
+        s: &ConvShape,
+        images: usize,
+        x: &[Bf16],
+        xp: Plane,
+        dy: &[Bf16],
+        dyp: Plane,
+        dw_hwio: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        weight::backward_weight(Self::path(), s, images, x, xp, dy, dyp, dw_hwio, scratch);
     }
 
     fn pack_forward(s: &ConvShape, w_hwio: &[f32], packed: &mut [Bf16]) {

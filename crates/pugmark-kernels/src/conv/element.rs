@@ -1,9 +1,10 @@
 //! What convolution does differently for each element.
 
-use super::pack;
 use super::row_taps::{self, Cut, RowTaps};
 use super::shape::ConvShape;
+use super::{backward_weight, pack};
 use crate::element::Element;
+use crate::plane::Plane;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
@@ -46,6 +47,23 @@ pub(super) trait ConvKernels: Sized {
         cut: &Cut,
         task: usize,
         partial: Option<&mut [f64]>,
+    );
+
+    /// See [`conv2d_backward_weight_scratch_len`](super::conv2d_backward_weight_scratch_len).
+    fn weight_scratch_len(s: &ConvShape, images: usize, dyp: &Plane) -> usize;
+
+    /// See [`conv2d_backward_weight`](super::conv2d_backward_weight); planes, lengths and that there is something to
+    /// add up are checked.
+    #[expect(clippy::too_many_arguments, reason = "the operands of a convolution")]
+    fn backward_weight(
+        s: &ConvShape,
+        images: usize,
+        x: &[Self],
+        xp: Plane,
+        dy: &[Self],
+        dyp: Plane,
+        dw_hwio: &mut [f32],
+        scratch: &mut [f32],
     );
 
     /// See [`pack_forward`](super::pack_forward); lengths are checked.
@@ -100,6 +118,23 @@ impl ConvKernels for f32 {
                 _ => row_taps::run_task::<f32, Portable>(taps, cut, task, partial),
             }
         }
+    }
+
+    fn weight_scratch_len(_: &ConvShape, _: usize, _: &Plane) -> usize {
+        0
+    }
+
+    fn backward_weight(
+        s: &ConvShape,
+        images: usize,
+        x: &[f32],
+        xp: Plane,
+        dy: &[f32],
+        dyp: Plane,
+        dw_hwio: &mut [f32],
+        _: &mut [f32],
+    ) {
+        backward_weight::backward_weight_f32(s, images, x, xp, dy, dyp, dw_hwio);
     }
 
     fn pack_forward(s: &ConvShape, w_hwio: &[f32], packed: &mut [f32]) {

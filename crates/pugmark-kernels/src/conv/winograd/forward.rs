@@ -132,7 +132,7 @@ impl<'a> Job<'a> {
         let mut partial = vec![0f64; tiles.count.div_ceil(block_tiles) * 2 * self.outputs];
         for_each_chunk(&mut partial, 2 * self.outputs, |task, partial| {
             let partial = with_stats.then_some(partial);
-            SCRATCH.with_borrow_mut(|scratch| match isa {
+            SCRATCH.with_borrow_mut(|scratch| match isa.vectors() {
                 // SAFETY: the machine has what `isa` says, slices and planes are checked, tasks write disjoint tiles.
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512 => unsafe { block_avx512(self, &target, task, partial, scratch) },

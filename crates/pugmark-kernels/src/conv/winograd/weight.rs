@@ -58,7 +58,7 @@ pub fn winograd_backward_weight(
     let job = Job { s, x, xp, dy, dyp, tiles, layout, zeros, workspace: Shared::new(workspace) };
     let (isa, dw) = (Isa::active(), Shared::new(dw_hwio));
     let each = |tasks: usize, stage: Stage| {
-        (0..tasks).into_par_iter().for_each(|task| match isa {
+        (0..tasks).into_par_iter().for_each(|task| match isa.vectors() {
             // SAFETY: the machine has what `isa` says, slices and planes are checked, tasks of a stage write disjoint
             // values, and a stage reads what an earlier one wrote.
             #[cfg(target_arch = "x86_64")]
