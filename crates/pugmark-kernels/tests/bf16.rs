@@ -33,7 +33,7 @@ const CASES: [Case; 38] = [
     // What ResNet18 and ResNet50 are made of, on fewer pixels and channels.
     case((7, 7), 2, 3, (3, 64), 1, (32, 32)),
     case((3, 3), 1, 1, (64, 64), 2, (14, 14)),
-    case((3, 3), 1, 1, (32, 32), 1, (28, 56)),
+    case((3, 3), 1, 1, (32, 32), 1, (9, 56)),
     case((3, 3), 1, 1, (64, 32), 3, (7, 7)),
     case((3, 3), 2, 1, (64, 96), 2, (14, 14)),
     case((3, 3), 2, 1, (32, 32), 1, (28, 28)),
@@ -66,8 +66,8 @@ const CASES: [Case; 38] = [
     case((7, 7), 1, 3, (1, 2), 1, (7, 13)),
     case((2, 2), 2, 0, (16, 16), 2, (9, 7)),
     // Weights that many tasks share out: pixels with partial sums, then channels.
-    case((3, 3), 1, 1, (40, 72), 3, (20, 28)),
-    case((3, 3), 1, 1, (288, 272), 3, (7, 7)),
+    case((3, 3), 1, 1, (40, 72), 2, (20, 28)),
+    case((3, 3), 1, 1, (288, 272), 1, (7, 7)),
     Case { spare: 2, ..case((3, 3), 1, 1, (5, 10), 2, (6, 7)) },
     Case { spare: 1, ..case((3, 3), 2, 1, (16, 5), 2, (7, 15)) },
     Case { spare: 1, ..case((1, 1), 2, 0, (64, 40), 2, (6, 9)) },
@@ -197,10 +197,12 @@ impl Problem {
                             if iy >= self.xp.height || ix >= self.xp.width {
                                 continue;
                             }
+                            let x = at(self.xp, image, iy, ix, 0);
+                            let y = at(self.yp, image, oy, ox, 0);
+                            let w = (ky * s.kernel.1 + kx) * s.in_channels * s.out_channels;
                             for c in 0..s.in_channels {
                                 for k in 0..s.out_channels {
-                                    let w = ((ky * s.kernel.1 + kx) * s.in_channels + c) * s.out_channels + k;
-                                    f(at(self.xp, image, iy, ix, c), at(self.yp, image, oy, ox, k), w);
+                                    f(x + c, y + k, w + c * s.out_channels + k);
                                 }
                             }
                         }
@@ -212,14 +214,15 @@ impl Problem {
 
     /// The sums of `count` values, each product added where `place(x, y, w)` says.
     fn sums(&self, count: usize, place: impl Fn(usize, usize, usize) -> usize, of: Operands) -> Vec<Sum> {
-        let (x, dy) = (self.x.get(), self.dy.get());
+        let to_f64s = |values: &[Bf16]| values.iter().map(|&v| to_f64(v)).collect::<Vec<f64>>();
+        let (x, dy) = (to_f64s(self.x.get()), to_f64s(self.dy.get()));
         let w: Vec<f64> = self.w.iter().map(|&w| to_f64(Bf16::from_f32(w))).collect();
         let mut sums = vec![Sum::default(); count];
         self.each_product(|xi, yi, wi| {
             let product = match of {
-                Operands::InputWeight => to_f64(x[xi]) * w[wi],
-                Operands::GradientWeight => to_f64(dy[yi]) * w[wi],
-                Operands::InputGradient => to_f64(x[xi]) * to_f64(dy[yi]),
+                Operands::InputWeight => x[xi] * w[wi],
+                Operands::GradientWeight => dy[yi] * w[wi],
+                Operands::InputGradient => x[xi] * dy[yi],
             };
             sums[place(xi, yi, wi)].add(product);
         });
@@ -387,7 +390,7 @@ fn bits() -> Vec<u32> {
     let mut random = Random(1);
     let images = 3;
     for (kernel, stride, padding, inputs, outputs, size) in
-        [(3, 1, 1, 64, 72, 28), (1, 1, 0, 576, 512, 7), (7, 2, 3, 3, 33, 61), (3, 1, 1, 384, 400, 4)]
+        [(3, 1, 1, 64, 72, 20), (7, 2, 3, 3, 33, 61), (3, 1, 1, 272, 288, 4)]
     {
         let s = ConvShape {
             kernel: (kernel, kernel),

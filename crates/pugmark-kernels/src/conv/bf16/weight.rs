@@ -9,6 +9,8 @@
 
 mod fill;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
@@ -52,8 +54,10 @@ pub(super) fn backward_weight(
 ) {
     let plan = Plan::new(s, images, &dyp);
     let zeros = vec![Bf16::default(); plan.depth.max(s.out_channels)];
-    let source = Source { s, x, xp, dy, dyp, zeros: &zeros };
+    run(path, &plan, &Source { s, x, xp, dy, dyp, zeros: &zeros }, dw_hwio, scratch);
+}
 
+fn run(path: Path, plan: &Plan, source: &Source<'_>, dw_hwio: &mut [f32], scratch: &mut [f32]) {
     let scratch = &mut scratch[..plan.scratch_len()];
     let (_, scratch) =
         scratch.split_at_mut(scratch.as_ptr().align_offset(ALIGN * size_of::<f32>()).min(ALIGN));
@@ -72,13 +76,13 @@ pub(super) fn backward_weight(
                         let count = group_bands.min(end - group);
                         let bands = &mut bands[..count * plan.band_len];
                         for (i, band) in bands.chunks_exact_mut(plan.band_len).enumerate() {
-                            source.fill(&plan, group + i, band);
+                            source.fill(plan, group + i, band);
                         }
-                        let (area, accumulate) = (Area::whole(&plan), group > first);
+                        let (area, accumulate) = (Area::whole(plan), group > first);
                         // SAFETY: `path` is what the machine has, and the sums are this task's.
                         unsafe {
                             let sums = sums.as_mut_ptr();
-                            dispatch(path, Multiply { plan: &plan, bands, count, area, sums, accumulate });
+                            dispatch(path, Multiply { plan, bands, count, area, sums, accumulate });
                         }
                     }
                 },
@@ -86,27 +90,27 @@ pub(super) fn backward_weight(
         }
         Cut::Channels { group_bands, side, parts } => {
             let sums = Shared::new(sums);
-            let areas = Area::parts(&plan, side, parts);
+            let areas = Area::parts(plan, side, parts);
             for group in (0..plan.bands).step_by(group_bands) {
                 let count = group_bands.min(plan.bands - group);
                 let bands = &mut bands[..count * plan.band_len];
                 bands
                     .par_chunks_exact_mut(plan.band_len)
                     .enumerate()
-                    .for_each(|(i, band)| source.fill(&plan, group + i, band));
+                    .for_each(|(i, band)| source.fill(plan, group + i, band));
                 areas.par_iter().for_each(|area| {
                     let (bands, area, accumulate) = (&*bands, area.clone(), group > 0);
                     // SAFETY: `path` is what the machine has, and areas are disjoint.
                     unsafe {
                         let sums = sums.at(0);
-                        dispatch(path, Multiply { plan: &plan, bands, count, area, sums, accumulate });
+                        dispatch(path, Multiply { plan, bands, count, area, sums, accumulate });
                     }
                 });
             }
         }
     }
     if !plan.direct() {
-        reduce(&plan, s, partial, dw_hwio);
+        reduce(plan, source.s, partial, dw_hwio);
     }
 }
 
