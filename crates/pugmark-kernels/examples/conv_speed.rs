@@ -34,8 +34,7 @@ const SHAPES: [Shape; 13] = [
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let batch = arguments.next().map_or(32, |n| n.parse().expect("batch: a number"));
-    let isa =
-        arguments.next().map_or(Isa::detected(), |name| name.parse().expect("portable, avx2 or avx512"));
+    let isa = arguments.next().map_or(Isa::detected(), |name| name.parse().expect("an instruction set"));
     // Inside the pool, as the engine runs: no call pays for waking it.
     rayon::scope(|_| with_isa(isa, || run(batch)));
 }

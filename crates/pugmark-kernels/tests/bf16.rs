@@ -29,7 +29,7 @@ const fn case(
     Case { kernel, stride, padding, channels, images, size, spare: 0 }
 }
 
-const CASES: [Case; 38] = [
+const CASES: [Case; 40] = [
     // What ResNet18 and ResNet50 are made of, on fewer pixels and channels.
     case((7, 7), 2, 3, (3, 64), 1, (32, 32)),
     case((3, 3), 1, 1, (64, 64), 2, (14, 14)),
@@ -65,7 +65,9 @@ const CASES: [Case; 38] = [
     case((1, 7), 2, 3, (2, 5), 1, (6, 10)),
     case((7, 7), 1, 3, (1, 2), 1, (7, 13)),
     case((2, 2), 2, 0, (16, 16), 2, (9, 7)),
-    // Weights that many tasks share out: pixels with partial sums, then channels.
+    // Large enough to be shared out: rows of an image, pixels with sums of their own, channels.
+    case((3, 3), 1, 1, (16, 16), 1, (91, 97)),
+    case((3, 3), 2, 1, (16, 16), 1, (161, 81)),
     case((3, 3), 1, 1, (40, 72), 2, (20, 28)),
     case((3, 3), 1, 1, (288, 272), 1, (7, 7)),
     Case { spare: 2, ..case((3, 3), 1, 1, (5, 10), 2, (6, 7)) },

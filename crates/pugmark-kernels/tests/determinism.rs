@@ -91,5 +91,8 @@ fn names_of_instruction_sets() {
     }
     assert_eq!(Isa::available().last(), Some(Isa::detected()));
     let error = "avx1024".parse::<Isa>().expect_err("no such thing");
-    assert_eq!(error.to_string(), "unknown instruction set `avx1024`: use portable, avx2 or avx512");
+    assert_eq!(
+        error.to_string(),
+        "unknown instruction set `avx1024`: use portable, avx2, avx512, avx512bf16 or amx"
+    );
 }

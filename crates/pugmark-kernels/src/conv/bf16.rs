@@ -3,6 +3,10 @@
 //! Machines that multiply bf16 take it in pairs: for each of 16 output channels two neighbouring taps lie together
 //! in the packed weights, and meet two neighbouring inputs. All paths read the same packed weights.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod pack;
 mod tiles;
 mod vectors;
@@ -78,11 +82,7 @@ pub(super) trait PairTile {
     );
 
     /// As [`Simd::store_bf16`].
-    #[inline(always)]
-    unsafe fn store(at: *mut Bf16, v: <Self::S as Simd>::V, n: usize) -> <Self::S as Simd>::V {
-        // SAFETY: the caller's promise is the same.
-        unsafe { Self::S::store_bf16(at, v, n) }
-    }
+    unsafe fn store(at: *mut Bf16, v: <Self::S as Simd>::V, n: usize) -> <Self::S as Simd>::V;
 }
 
 /// The sums of the largest tile, in whole cache lines.
@@ -140,7 +140,7 @@ impl<T: PairTile> RowTile<Bf16> for T {
 /// Which tiles run.
 #[derive(Clone, Copy)]
 pub(super) enum Path {
-    Vectors(Isa),
+    Isa(Isa),
     Modelled,
 }
 
@@ -157,6 +157,12 @@ trait Task {
 /// As for [`Task::run`]; `path` comes from [`ConvKernels::path`].
 unsafe fn dispatch<K: Task>(path: Path, task: K) {
     #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")]
+    unsafe fn avx512bf16<K: Task, T: PairTile>(task: K) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { task.run::<T>() }
+    }
+    #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
     unsafe fn avx512<K: Task>(task: K) {
         // SAFETY: the caller's promise is the same.
@@ -171,11 +177,15 @@ unsafe fn dispatch<K: Task>(path: Path, task: K) {
     // SAFETY: the machine has what `path` says.
     unsafe {
         match path {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Path::Isa(Isa::Amx) => avx512bf16::<_, Tiles<amx::Amx>>(task),
             #[cfg(target_arch = "x86_64")]
-            Path::Vectors(Isa::Avx512) => avx512(task),
+            Path::Isa(Isa::Avx512Bf16) => avx512bf16::<_, Vectors<avx512::Dot>>(task),
             #[cfg(target_arch = "x86_64")]
-            Path::Vectors(Isa::Avx2) => avx2(task),
-            Path::Vectors(_) => task.run::<Vectors<Widened<Portable>>>(),
+            Path::Isa(Isa::Avx512) => avx512(task),
+            #[cfg(target_arch = "x86_64")]
+            Path::Isa(Isa::Avx2) => avx2(task),
+            Path::Isa(_) => task.run::<Vectors<Widened<Portable>>>(),
             Path::Modelled => task.run::<Tiles<Model>>(),
         }
     }
@@ -205,7 +215,7 @@ impl ConvKernels for Bf16 {
     const TASK_WORK: usize = 1 << 23;
 
     fn path() -> Path {
-        if tiles::modelled() { Path::Modelled } else { Path::Vectors(Isa::active().vectors()) }
+        if tiles::modelled() { Path::Modelled } else { Path::Isa(Isa::active()) }
     }
 
     #[inline(always)]

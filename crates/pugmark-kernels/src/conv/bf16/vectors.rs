@@ -27,6 +27,12 @@ pub(super) trait Pairs {
     unsafe fn splat_one(at: *const Bf16) -> Self::P;
     /// `sum` plus both products.
     unsafe fn dot(x: Self::P, w: Self::P, sum: <Self::S as Simd>::V) -> <Self::S as Simd>::V;
+    /// As [`Simd::store_bf16`].
+    #[inline(always)]
+    unsafe fn store_bf16(at: *mut Bf16, v: <Self::S as Simd>::V, n: usize) -> <Self::S as Simd>::V {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Self::S::store_bf16(at, v, n) }
+    }
 }
 
 /// Vectors of f32: bf16 is made f32 on the way.
@@ -75,6 +81,12 @@ impl<P: Pairs> PairTile for Vectors<P> {
 
     #[inline(always)]
     unsafe fn begin() {}
+
+    #[inline(always)]
+    unsafe fn store(at: *mut Bf16, v: <P::S as Simd>::V, n: usize) -> <P::S as Simd>::V {
+        // SAFETY: the caller's promise is the same.
+        unsafe { P::store_bf16(at, v, n) }
+    }
 
     #[inline(always)]
     unsafe fn product((): &mut (), runs: usize, len: usize, vectors: usize, o: &PairProduct) {

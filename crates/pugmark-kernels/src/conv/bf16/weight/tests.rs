@@ -37,7 +37,7 @@ fn every_cut_gives_the_same_sums() {
             dw
         };
 
-        let vectors = Path::Vectors(Isa::Portable);
+        let vectors = Path::Isa(Isa::Portable);
         let whole = gradient(vectors, &|_| ());
         assert!(whole.iter().all(|dw| dw.is_finite()) && whole.iter().any(|&dw| dw != 0.0));
         for path in [vectors, Path::Modelled] {
