@@ -34,8 +34,7 @@ const SHAPES: [Shape; 13] = [
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let batch = arguments.next().map_or(32, |n| n.parse().expect("batch: a number"));
-    let isa =
-        arguments.next().map_or(Isa::detected(), |name| name.parse().expect("portable, avx2 or avx512"));
+    let isa = arguments.next().map_or(Isa::detected(), |name| name.parse().expect("an instruction set"));
     // Inside the pool, as the engine runs: no call pays for waking it.
     rayon::scope(|_| with_isa(isa, || run(batch)));
 }
@@ -55,8 +54,8 @@ fn run(batch: usize) {
         let weights = values(kernel * kernel * in_channels * out_channels);
         let (x, mut y) = (values(batch * xp.len()), values(batch * yp.len()));
         let (mut dx, mut dw) = (x.clone(), weights.clone());
-        let mut forward = vec![0.0; packed_len_forward(&s)];
-        let mut backward = vec![0.0; packed_len_backward(&s)];
+        let mut forward = vec![0.0; packed_len_forward::<f32>(&s)];
+        let mut backward = vec![0.0; packed_len_backward::<f32>(&s)];
         pack_forward(&s, &weights, &mut forward);
         pack_backward(&s, &weights, &mut backward);
 
@@ -68,7 +67,7 @@ fn run(batch: usize) {
         let ep = Epilogue::default();
         let f = speed(&mut || conv2d_forward(&s, batch, &x, xp, &forward, &mut y, yp, &ep, None));
         let d = speed(&mut || conv2d_backward_data(&s, batch, &y, yp, &backward, &mut dx, xp, false));
-        let w = speed(&mut || conv2d_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw));
+        let w = speed(&mut || conv2d_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw, &mut []));
         println!("{name:<12}{in_channels:>5} -> {out_channels:<4} at {size:>3} {f:>22}{d:>18}{w:>18}");
         if !s.suits_winograd(batch, out_size, out_size) {
             continue;

@@ -2,6 +2,8 @@
 
 mod backward_data;
 mod backward_weight;
+mod bf16;
+mod element;
 mod forward;
 mod pack;
 mod phase;
@@ -11,7 +13,9 @@ mod tile;
 mod winograd;
 
 pub use backward_data::conv2d_backward_data;
-pub use backward_weight::conv2d_backward_weight;
+pub use backward_weight::{conv2d_backward_weight, conv2d_backward_weight_scratch_len};
+pub use bf16::with_modelled_tiles;
+pub use element::ConvElement;
 pub use forward::conv2d_forward;
 pub use pack::{pack_backward, pack_forward, packed_len_backward, packed_len_forward};
 pub use shape::{ConvShape, Epilogue};

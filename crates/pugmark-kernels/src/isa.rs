@@ -1,5 +1,8 @@
 //! Instruction sets and which of them is in use.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
+
 use std::cell::Cell;
 use std::fmt;
 use std::str::FromStr;
@@ -15,9 +18,13 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, BW, VL and DQ.
     Avx512,
+    /// AVX-512 with BF16: products of pairs of bf16.
+    Avx512Bf16,
+    /// AMX with BF16: tiles of such products. Linux only.
+    Amx,
 }
 
-const ALL: [Isa; 3] = [Isa::Portable, Isa::Avx2, Isa::Avx512];
+const ALL: [Isa; 5] = [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx];
 
 thread_local! {
     static OVERRIDE: Cell<Option<Isa>> = const { Cell::new(None) };
@@ -26,6 +33,11 @@ thread_local! {
 impl Isa {
     /// The highest instruction set this machine has.
     pub fn detected() -> Isa {
+        static DETECTED: OnceLock<Isa> = OnceLock::new();
+        *DETECTED.get_or_init(Isa::detect)
+    }
+
+    fn detect() -> Isa {
         #[cfg(target_arch = "x86_64")]
         {
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
@@ -33,9 +45,12 @@ impl Isa {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512dq");
-            match (avx2, avx512) {
-                (true, true) => Isa::Avx512,
-                (true, false) => Isa::Avx2,
+            let bf16 = is_x86_feature_detected!("avx512bf16");
+            match (avx2, avx512, bf16) {
+                (true, true, true) if amx::available() => Isa::Amx,
+                (true, true, true) => Isa::Avx512Bf16,
+                (true, true, false) => Isa::Avx512,
+                (true, false, _) => Isa::Avx2,
                 _ => Isa::Portable,
             }
         }
@@ -55,6 +70,11 @@ impl Isa {
                 asked.map_or(detected, |isa| detected.min(isa))
             })
         })
+    }
+
+    /// The one whose f32 vectors it uses.
+    pub(crate) fn vectors(self) -> Isa {
+        self.min(Isa::Avx512)
     }
 
     /// The instruction sets this machine has, lowest first.
@@ -85,6 +105,8 @@ impl fmt::Display for Isa {
             Isa::Portable => "portable",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Avx512Bf16 => "avx512bf16",
+            Isa::Amx => "amx",
         })
     }
 }
@@ -95,7 +117,7 @@ pub struct ParseIsaError(String);
 
 impl fmt::Display for ParseIsaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown instruction set `{}`: use portable, avx2 or avx512", self.0)
+        write!(f, "unknown instruction set `{}`: use portable, avx2, avx512, avx512bf16 or amx", self.0)
     }
 }
 

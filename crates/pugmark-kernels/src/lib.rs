@@ -28,10 +28,11 @@ mod simd;
 mod stats;
 
 pub use conv::{
-    ConvShape, Epilogue, conv2d_backward_data, conv2d_backward_weight, conv2d_forward, pack_backward,
-    pack_forward, packed_len_backward, packed_len_forward, winograd_backward_data, winograd_backward_weight,
-    winograd_forward, winograd_pack_backward, winograd_pack_forward, winograd_packed_len,
-    winograd_weight_workspace_len, winograd_workspace_len,
+    ConvElement, ConvShape, Epilogue, conv2d_backward_data, conv2d_backward_weight,
+    conv2d_backward_weight_scratch_len, conv2d_forward, pack_backward, pack_forward, packed_len_backward,
+    packed_len_forward, winograd_backward_data, winograd_backward_weight, winograd_forward,
+    winograd_pack_backward, winograd_pack_forward, winograd_packed_len, winograd_weight_workspace_len,
+    winograd_workspace_len, with_modelled_tiles,
 };
 pub use element::{Bf16, Element};
 pub use elementwise::{

@@ -26,7 +26,7 @@ pub fn linear_forward(
 ) {
     check_len("w_io", w_io.len(), inp * out);
     let s = shape(inp, out);
-    let mut packed = vec![0.0; packed_len_forward(&s)];
+    let mut packed = vec![0.0; packed_len_forward::<f32>(&s)];
     pack_forward(&s, w_io, &mut packed);
     let epilogue = Epilogue { bias, ..Epilogue::default() };
     conv2d_forward(&s, 1, x, row(n, inp), &packed, y, row(n, out), &epilogue, None);
@@ -36,7 +36,7 @@ pub fn linear_forward(
 pub fn linear_backward_data(n: usize, inp: usize, out: usize, dy: &[f32], w_io: &[f32], dx: &mut [f32]) {
     check_len("w_io", w_io.len(), inp * out);
     let s = shape(inp, out);
-    let mut packed = vec![0.0; packed_len_backward(&s)];
+    let mut packed = vec![0.0; packed_len_backward::<f32>(&s)];
     pack_backward(&s, w_io, &mut packed);
     conv2d_backward_data(&s, 1, dy, row(n, out), &packed, dx, row(n, inp), false);
 }
@@ -44,5 +44,5 @@ pub fn linear_backward_data(n: usize, inp: usize, out: usize, dy: &[f32], w_io: 
 /// `dw[in][out] := x[n][in]` transposed `* dy[n][out]`. The bias's gradient is
 /// [`channel_sum`](crate::channel_sum) of `dy`.
 pub fn linear_backward_weight(n: usize, inp: usize, out: usize, x: &[f32], dy: &[f32], dw_io: &mut [f32]) {
-    conv2d_backward_weight(&shape(inp, out), 1, x, row(n, inp), dy, row(n, out), dw_io);
+    conv2d_backward_weight(&shape(inp, out), 1, x, row(n, inp), dy, row(n, out), dw_io, &mut []);
 }

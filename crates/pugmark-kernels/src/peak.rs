@@ -80,7 +80,7 @@ fn multiply_adds(steps: usize) -> usize {
     fn avx2(steps: usize) -> usize {
         chains::<{ 12 * 8 }>(steps, f32::mul_add)
     }
-    match Isa::active() {
+    match Isa::active().vectors() {
         // SAFETY: the active instruction set is one the machine has.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => unsafe { avx512(steps) },

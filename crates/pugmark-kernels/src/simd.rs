@@ -12,6 +12,8 @@ pub(crate) use avx2::Avx2;
 pub(crate) use avx512::Avx512;
 pub(crate) use portable::Portable;
 
+use crate::Bf16;
+
 /// The f32 vectors of one instruction set.
 ///
 /// Generic code over this trait is `#[inline(always)]` all the way up to a function with the instruction
@@ -19,8 +21,8 @@ pub(crate) use portable::Portable;
 ///
 /// # Safety
 /// Every function requires that the machine has the instruction set. The pointers of `load` and `store` are
-/// valid for [`Simd::LANES`] values, those of `load_partial` and `store_partial` for `n <= LANES`; none needs
-/// an alignment. `prefetch` takes any pointer.
+/// valid for [`Simd::LANES`] values, those of the functions that take `n` for `n <= LANES`, those of pairs as each
+/// says; none needs an alignment. `prefetch` takes any pointer.
 pub(crate) trait Simd {
     /// A vector of [`Simd::LANES`] values.
     type V: Copy;
@@ -37,6 +39,15 @@ pub(crate) trait Simd {
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Negative lanes become zero, NaN stays.
     unsafe fn relu(v: Self::V) -> Self::V;
+    /// Lanes from `n` on are zero.
+    unsafe fn load_bf16(at: *const Bf16, n: usize) -> Self::V;
+    /// Stores the bf16 values nearest to the first `n` lanes, as [`Element::from_f32`](crate::Element::from_f32)
+    /// does; returns what is stored now.
+    unsafe fn store_bf16(at: *mut Bf16, v: Self::V, n: usize) -> Self::V;
+    /// The even and the odd ones of `2 * LANES` values.
+    unsafe fn load_pairs(at: *const Bf16) -> [Self::V; 2];
+    /// Each of two values in all lanes.
+    unsafe fn splat_pair(at: *const Bf16) -> [Self::V; 2];
     /// Starts to bring the value's cache line near, where the machine can be told.
     #[inline(always)]
     unsafe fn prefetch(_at: *const f32) {}
@@ -65,7 +76,7 @@ macro_rules! multiversion {
             fn avx512 $(<$($generic: $bound),+>)? ($($arg: $ty),*) {
                 body($($arg),*);
             }
-            match isa {
+            match isa.vectors() {
                 // SAFETY: the machine has what `isa` says.
                 #[cfg(target_arch = "x86_64")]
                 $crate::Isa::Avx512 => unsafe { avx512($($arg),*) },
@@ -105,7 +116,7 @@ macro_rules! per_isa {
             }
             // SAFETY: the machine has what `isa` says; the rest is the caller's promise.
             unsafe {
-                match isa {
+                match isa.vectors() {
                     #[cfg(target_arch = "x86_64")]
                     $crate::Isa::Avx512 => avx512($($arg),*),
                     #[cfg(target_arch = "x86_64")]

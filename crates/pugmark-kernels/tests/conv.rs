@@ -143,13 +143,13 @@ impl Problem {
     }
 
     fn packed_forward(&self) -> Vec<f32> {
-        let mut packed = vec![f32::NAN; packed_len_forward(&self.shape)];
+        let mut packed = vec![f32::NAN; packed_len_forward::<f32>(&self.shape)];
         pack_forward(&self.shape, &self.w, &mut packed);
         packed
     }
 
     fn packed_backward(&self) -> Vec<f32> {
-        let mut packed = vec![f32::NAN; packed_len_backward(&self.shape)];
+        let mut packed = vec![f32::NAN; packed_len_backward::<f32>(&self.shape)];
         pack_backward(&self.shape, &self.w, &mut packed);
         packed
     }
@@ -252,7 +252,7 @@ fn backward_weight_sums_over_pixels() {
     };
     each_problem(reference, |p, isa, sums| {
         let mut dw = vec![f32::NAN; p.w.len()];
-        conv2d_backward_weight(&p.shape, p.images, &p.x, p.xp, &p.dy, p.yp, &mut dw);
+        conv2d_backward_weight(&p.shape, p.images, &p.x, p.xp, &p.dy, p.yp, &mut dw, &mut []);
         let offsets: Vec<usize> = (0..dw.len()).collect();
         assert_close(&p.what(isa), &dw, &offsets, &expected(sums, &offsets));
     });

@@ -25,7 +25,7 @@ fn bits() -> Vec<u32> {
         let xp = plane(size, size, inputs, s.input_border());
         let yp = plane(out_size, out_size, outputs, s.gradient_border());
         let (x, w) = (random.tensor(images, xp), random.values(kernel * kernel * inputs * outputs));
-        let mut packed = vec![0.0; packed_len_forward(&s)];
+        let mut packed = vec![0.0; packed_len_forward::<f32>(&s)];
         pack_forward(&s, &w, &mut packed);
         let mut y = poisoned(images, yp);
         let mut stats = ChannelStats::new(outputs);
@@ -45,11 +45,11 @@ fn bits() -> Vec<u32> {
         channel_sum(images, &dy, yp, &mut sum_g);
         keep(&sum_g);
 
-        let mut packed = vec![0.0; packed_len_backward(&s)];
+        let mut packed = vec![0.0; packed_len_backward::<f32>(&s)];
         pack_backward(&s, &w, &mut packed);
         let (mut dx, mut dw) = (poisoned(images, xp), vec![0.0; w.len()]);
         conv2d_backward_data(&s, images, &dy, yp, &packed, &mut dx, xp, false);
-        conv2d_backward_weight(&s, images, &x, xp, &dy, yp, &mut dw);
+        conv2d_backward_weight(&s, images, &x, xp, &dy, yp, &mut dw, &mut []);
         keep(&dx);
         keep(&dw);
 
@@ -192,5 +192,8 @@ fn names_of_instruction_sets() {
     }
     assert_eq!(Isa::available().last(), Some(Isa::detected()));
     let error = "avx1024".parse::<Isa>().expect_err("no such thing");
-    assert_eq!(error.to_string(), "unknown instruction set `avx1024`: use portable, avx2 or avx512");
+    assert_eq!(
+        error.to_string(),
+        "unknown instruction set `avx1024`: use portable, avx2, avx512, avx512bf16 or amx"
+    );
 }

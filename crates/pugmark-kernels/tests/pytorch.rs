@@ -147,7 +147,7 @@ fn convolution() {
         let (_, dyp, dy) = case.planes("grad_output", shape.gradient_border());
         let yp = Plane { border: 1, ..dyp };
 
-        let mut packed = vec![0.0; packed_len_forward(&shape)];
+        let mut packed = vec![0.0; packed_len_forward::<f32>(&shape)];
         pack_forward(&shape, &weight, &mut packed);
         let bias = case.find("bias").map(|(_, bias)| bias);
         let epilogue = Epilogue { bias: bias.as_deref(), ..Epilogue::default() };
@@ -155,14 +155,14 @@ fn convolution() {
         conv2d_forward(&shape, images, &x, xp, &packed, &mut y, yp, &epilogue, None);
         case.check_planes("output", &yp, &y);
 
-        let mut packed = vec![0.0; packed_len_backward(&shape)];
+        let mut packed = vec![0.0; packed_len_backward::<f32>(&shape)];
         pack_backward(&shape, &weight, &mut packed);
         let mut dx = poisoned(images, &xp);
         conv2d_backward_data(&shape, images, &dy, dyp, &packed, &mut dx, xp, false);
         case.check_planes("grad_input", &xp, &dx);
 
         let mut dw = vec![f32::NAN; weight.len()];
-        conv2d_backward_weight(&shape, images, &x, xp, &dy, dyp, &mut dw);
+        conv2d_backward_weight(&shape, images, &x, xp, &dy, dyp, &mut dw, &mut []);
         case.check("grad_weight", &dw, &hwio(&shape, &case.values("grad_weight")));
         if bias.is_some() {
             let mut db = vec![f32::NAN; out_channels];

@@ -106,7 +106,7 @@ impl Problem {
 
     /// Weights for the plain sum over taps.
     fn direct(&self) -> Vec<f32> {
-        let mut packed = vec![f32::NAN; packed_len_forward(&self.shape)];
+        let mut packed = vec![f32::NAN; packed_len_forward::<f32>(&self.shape)];
         pack_forward(&self.shape, &self.w, &mut packed);
         packed
     }
@@ -234,7 +234,7 @@ fn backward_weight() {
         let mut workspace = vec![f32::NAN; winograd_weight_workspace_len(s, p.images, yp.height, yp.width)];
         winograd_backward_weight(s, p.images, &p.x, p.xp, &p.dy, yp, &mut dw, &mut workspace);
         assert_near(what, &dw, &expected.dw, 0..dw.len());
-        conv2d_backward_weight(s, p.images, &p.x, p.xp, &p.dy, yp, &mut dw);
+        conv2d_backward_weight(s, p.images, &p.x, p.xp, &p.dy, yp, &mut dw, &mut []);
         assert_near(&format!("{what}, direct"), &dw, &expected.dw, 0..dw.len());
     });
 }

@@ -25,7 +25,7 @@ impl Convolution {
     pub fn packed_len(&self) -> usize {
         match self.winograd {
             true => kernels::winograd_packed_len(&self.shape),
-            false => kernels::packed_len_forward(&self.shape),
+            false => kernels::packed_len_forward::<f32>(&self.shape),
         }
     }
 
@@ -33,7 +33,7 @@ impl Convolution {
     pub fn packed_len_backward(&self) -> usize {
         match self.winograd {
             true => kernels::winograd_packed_len(&self.shape),
-            false => kernels::packed_len_backward(&self.shape),
+            false => kernels::packed_len_backward::<f32>(&self.shape),
         }
     }
 
@@ -113,7 +113,7 @@ impl Convolution {
     ) {
         match self.winograd {
             true => kernels::winograd_backward_weight(&self.shape, images, x, xp, dy, dyp, dw, scratch),
-            false => kernels::conv2d_backward_weight(&self.shape, images, x, xp, dy, dyp, dw),
+            false => kernels::conv2d_backward_weight(&self.shape, images, x, xp, dy, dyp, dw, &mut []),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The gradient of a convolution's input.
 
+use super::element::ConvElement;
 use super::phase::Phase;
 use super::row_taps::{Grid, RowTaps, Steps};
 use super::shape::{ConvShape, Epilogue};
-use crate::Isa;
 use crate::parallel::{Shared, zero_border};
 use crate::plane::{Plane, check, check_len};
 
@@ -13,19 +13,19 @@ use crate::plane::{Plane, check, check_len};
 /// `dyp` needs a border of at least [`ConvShape::gradient_border`], `dxp` any; `packed_bwd` is
 /// [`pack_backward`](crate::pack_backward)'s.
 #[expect(clippy::too_many_arguments, reason = "the operands of a convolution")]
-pub fn conv2d_backward_data(
+pub fn conv2d_backward_data<E: ConvElement>(
     s: &ConvShape,
     images: usize,
-    dy: &[f32],
+    dy: &[E],
     dyp: Plane,
-    packed_bwd: &[f32],
-    dx: &mut [f32],
+    packed_bwd: &[E],
+    dx: &mut [E],
     dxp: Plane,
     accumulate: bool,
 ) {
     check("dy", dy.len(), images, &dyp);
     check("dx", dx.len(), images, &dxp);
-    check_len("packed_bwd", packed_bwd.len(), super::packed_len_backward(s));
+    check_len("packed_bwd", packed_bwd.len(), super::packed_len_backward::<E>(s));
     s.check_sizes(&dxp, &dyp);
     assert!(
         dyp.border >= s.gradient_border(),
@@ -38,7 +38,7 @@ pub fn conv2d_backward_data(
     let mut rest = packed_bwd;
     let mut grids = Vec::with_capacity(s.stride * s.stride);
     for phase in Phase::all(s) {
-        let (packed, next) = rest.split_at(phase.packed_len(s));
+        let (packed, next) = rest.split_at(phase.packed_len::<E>(s));
         rest = next;
         let (height, width) = (phase.y.pixels(s, dxp.height), phase.x.pixels(s, dxp.width));
         // A phase without taps is zero.
@@ -73,5 +73,5 @@ pub fn conv2d_backward_data(
         epilogue: Epilogue::default(),
         accumulate,
     };
-    taps.run(Isa::active(), None);
+    taps.run(None);
 }

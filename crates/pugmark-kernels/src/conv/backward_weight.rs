@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use rayon::prelude::*;
 
 use super::ConvShape;
+use super::element::ConvElement;
 use super::tile::{MAX_BLOCK, MAX_TILE, Outer, Tile};
 use crate::Isa;
 use crate::parallel::{GRAIN, Shared, for_each_chunk};
@@ -29,17 +30,33 @@ const TASK_WORK: usize = 4 << 20;
 /// Enough to keep the threads of a large machine evenly busy.
 const MAX_TASKS: usize = 32;
 
-/// Gradient with respect to the weights, `[kh][kw][in][out]`: `dw :=` the sum over the images.
+/// f32 values of scratch that [`conv2d_backward_weight`] asks for: none for f32.
 ///
-/// `xp` needs a border of at least [`ConvShape::input_border`], `dyp` any.
-pub fn conv2d_backward_weight(
+/// `xp` and `dyp` are that function's.
+pub fn conv2d_backward_weight_scratch_len<E: ConvElement>(
     s: &ConvShape,
     images: usize,
-    x: &[f32],
     xp: Plane,
-    dy: &[f32],
+    dyp: Plane,
+) -> usize {
+    s.check_planes(&xp, &dyp);
+    E::weight_scratch_len(s, images, &dyp)
+}
+
+/// Gradient with respect to the weights, `[kh][kw][in][out]`: `dw :=` the sum over the images, in f32.
+///
+/// `xp` needs a border of at least [`ConvShape::input_border`], `dyp` any. `scratch` has at least as many values as
+/// [`conv2d_backward_weight_scratch_len`] says; whatever they are, they are overwritten.
+#[expect(clippy::too_many_arguments, reason = "the operands of a convolution")]
+pub fn conv2d_backward_weight<E: ConvElement>(
+    s: &ConvShape,
+    images: usize,
+    x: &[E],
+    xp: Plane,
+    dy: &[E],
     dyp: Plane,
     dw_hwio: &mut [f32],
+    scratch: &mut [f32],
 ) {
     check("x", x.len(), images, &xp);
     check("dy", dy.len(), images, &dyp);
@@ -49,6 +66,21 @@ pub fn conv2d_backward_weight(
         dw_hwio.fill(0.0);
         return;
     }
+    let needed = E::weight_scratch_len(s, images, &dyp);
+    assert!(scratch.len() >= needed, "scratch: {} values instead of {needed}", scratch.len());
+    E::backward_weight(s, images, x, xp, dy, dyp, dw_hwio, scratch);
+}
+
+/// [`conv2d_backward_weight`]; planes, lengths and that there is something to add up are checked.
+pub(super) fn backward_weight_f32(
+    s: &ConvShape,
+    images: usize,
+    x: &[f32],
+    xp: Plane,
+    dy: &[f32],
+    dyp: Plane,
+    dw_hwio: &mut [f32],
+) {
     let isa = Isa::active();
     let job = Job { s, images, x, xp, dy, dyp };
     let cut = job.cut();
@@ -113,7 +145,7 @@ impl Job<'_> {
 
     fn run(&self, isa: Isa, cut: &Cut, dw: Shared<'_>) {
         assert!(dw.len() == cut.splits * self.s.weights(), "dw: wrong length");
-        (0..cut.splits * cut.chunks * cut.parts).into_par_iter().for_each(|task| match isa {
+        (0..cut.splits * cut.chunks * cut.parts).into_par_iter().for_each(|task| match isa.vectors() {
             // SAFETY: the machine has what `isa` says, planes and lengths are checked, tasks write disjoint
             // gradients.
             #[cfg(target_arch = "x86_64")]

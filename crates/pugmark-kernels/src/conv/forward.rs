@@ -1,8 +1,8 @@
 //! Convolution.
 
+use super::element::ConvElement;
 use super::row_taps::{Grid, RowTaps, Steps};
 use super::shape::{ConvShape, Epilogue};
-use crate::Isa;
 use crate::parallel::{Shared, zero_border};
 use crate::plane::{Plane, check, check_len};
 use crate::stats::ChannelStats;
@@ -13,20 +13,20 @@ use crate::stats::ChannelStats;
 /// [`pack_forward`](crate::pack_forward)'s. `stats`, if given, gains the sum and the sum of squares of each
 /// channel of what is written.
 #[expect(clippy::too_many_arguments, reason = "the operands of a convolution")]
-pub fn conv2d_forward(
+pub fn conv2d_forward<E: ConvElement>(
     s: &ConvShape,
     images: usize,
-    x: &[f32],
+    x: &[E],
     xp: Plane,
-    packed: &[f32],
-    y: &mut [f32],
+    packed: &[E],
+    y: &mut [E],
     yp: Plane,
-    ep: &Epilogue<'_>,
+    ep: &Epilogue<'_, E>,
     stats: Option<&mut ChannelStats>,
 ) {
     check("x", x.len(), images, &xp);
     check("y", y.len(), images, &yp);
-    check_len("packed", packed.len(), super::packed_len_forward(s));
+    check_len("packed", packed.len(), super::packed_len_forward::<E>(s));
     s.check_planes(&xp, &yp);
     if let Some(stats) = &stats {
         check_len("stats", stats.channels(), s.out_channels);
@@ -56,5 +56,5 @@ pub fn conv2d_forward(
         epilogue: *ep,
         accumulate: false,
     };
-    taps.run(Isa::active(), stats);
+    taps.run(stats);
 }

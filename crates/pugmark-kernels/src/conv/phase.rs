@@ -6,6 +6,7 @@
 //! convolution of stride 1 of the output's gradient with every `stride`-th tap, flipped.
 
 use super::ConvShape;
+use super::element::ConvKernels;
 use super::pack::PANEL;
 
 /// One direction of a phase.
@@ -56,7 +57,8 @@ impl Phase {
     }
 
     /// Values of the phase's packed weights.
-    pub(super) fn packed_len(&self, s: &ConvShape) -> usize {
-        self.y.taps * self.x.taps * s.out_channels * s.in_channels.next_multiple_of(PANEL)
+    pub(super) fn packed_len<E: ConvKernels>(&self, s: &ConvShape) -> usize {
+        let taps = self.y.taps * (self.x.taps * s.out_channels).next_multiple_of(E::TAP_BLOCK);
+        taps * s.in_channels.next_multiple_of(PANEL)
     }
 }

@@ -5,31 +5,26 @@
 //! values, and the inputs of the next output pixel lie a fixed step further: nothing is copied and no edge is
 //! special.
 
-use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use super::element::ConvElement;
 use super::pack::PANEL;
 use super::shape::Epilogue;
-use super::tile::{MAX_BLOCK, MAX_RUN, MAX_TILE, Product, Tile};
-use crate::Isa;
+use super::tile::{MAX_BLOCK, Product, RowTile};
 use crate::parallel::{Shared, for_each_chunk};
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512};
-use crate::simd::{Portable, Simd};
+use crate::simd::Simd;
 use crate::stats::ChannelStats;
 
 /// Weights that a task keeps in its core's second-level cache (1 to 2 MB on today's machines), in bytes.
 const WEIGHT_BYTES: usize = 640 << 10;
 /// Inputs and outputs that stay there beside them while the weights pass by.
 const PIXEL_BYTES: usize = 192 << 10;
-/// Multiplications that are worth a task: some 30 microseconds.
-const TASK_WORK: usize = 1 << 20;
 /// Enough to keep the threads of a large machine evenly busy.
 const MAX_TASKS: usize = 256;
-/// Pixels that are a multiple of this many values apart meet in one set of a first-level cache of 64 sets of
+/// Pixels that are a multiple of this many bytes apart meet in one set of a first-level cache of 64 sets of
 /// 64 bytes.
-const ALIASED: usize = 1024;
+const ALIASED: usize = 4096;
 /// Ways of such a set, on the machines that have the fewest.
 const WAYS: usize = 8;
 
@@ -56,7 +51,7 @@ struct Pixel {
 }
 
 /// Output pixels that meet the same taps.
-pub(super) struct Grid<'a> {
+pub(super) struct Grid<'a, E> {
     pub height: usize,
     pub width: usize,
     /// Where the inputs of an image's first pixel start.
@@ -65,35 +60,36 @@ pub(super) struct Grid<'a> {
     pub output: usize,
     pub tap_rows: usize,
     pub tap_len: usize,
-    pub packed: &'a [f32],
+    pub packed: &'a [E],
 }
 
-impl Grid<'_> {
+impl<E: ConvElement> Grid<'_, E> {
+    /// With those that only fill up a row of the packed weights.
     fn taps(&self) -> usize {
-        self.tap_rows * self.tap_len
+        self.tap_rows * self.tap_len.next_multiple_of(E::TAP_BLOCK)
     }
 }
 
 /// A sum of row taps for each pixel of each grid of `images` images.
-pub(super) struct RowTaps<'a> {
+pub(super) struct RowTaps<'a, E> {
     pub images: usize,
     pub channels: usize,
-    pub grids: &'a [Grid<'a>],
-    pub input: &'a [f32],
+    pub grids: &'a [Grid<'a, E>],
+    pub input: &'a [E],
     /// From the first input of an output pixel to the first input of another.
     pub input_steps: Steps,
     /// From a kernel row's inputs to the next row's.
     pub tap_pitch: usize,
-    pub output: Shared<'a>,
+    pub output: Shared<'a, E>,
     pub output_steps: Steps,
-    pub epilogue: Epilogue<'a>,
+    pub epilogue: Epilogue<'a, E>,
     /// Add to what the output holds.
     pub accumulate: bool,
 }
 
 /// How the work is cut: chunks of output channels times `groups` of units, a unit being some rows of an
 /// image's grids.
-struct Cut {
+pub(super) struct Cut {
     chunk_channels: usize,
     groups: usize,
     group_units: usize,
@@ -101,30 +97,22 @@ struct Cut {
     unit_rows: usize,
 }
 
-impl RowTaps<'_> {
+impl<E: ConvElement> RowTaps<'_, E> {
     /// Computes all outputs; `stats`, if given, gains their sums.
-    pub(super) fn run(&self, isa: Isa, stats: Option<&mut ChannelStats>) {
+    pub(super) fn run(&self, stats: Option<&mut ChannelStats>) {
         if self.images == 0 || self.channels == 0 || self.grids.is_empty() {
             return;
         }
         self.check();
-        let cut = self.cut();
+        let (cut, path) = (self.cut(), E::path());
         let tasks = self.channels.div_ceil(cut.chunk_channels) * cut.groups;
         let with_stats = stats.is_some();
         // Of each task: its channels' sums, then their sums of squares.
         let mut partial = vec![0f64; tasks * 2 * cut.chunk_channels];
         for_each_chunk(&mut partial, 2 * cut.chunk_channels, |task, partial| {
             let partial = with_stats.then_some(partial);
-            match isa {
-                // SAFETY: the machine has what `isa` says, `check` passed, and tasks write disjoint outputs.
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => unsafe { task_avx512(self, &cut, task, partial) },
-                // SAFETY: as above.
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => unsafe { task_avx2(self, &cut, task, partial) },
-                // SAFETY: as above.
-                _ => unsafe { run_task::<Portable>(self, &cut, task, partial) },
-            }
+            // SAFETY: `check` passed, and tasks write disjoint outputs.
+            unsafe { E::row_task(path, self, &cut, task, partial) };
         });
         if let Some(stats) = stats {
             for (task, partial) in partial.chunks_exact(2 * cut.chunk_channels).enumerate() {
@@ -160,17 +148,17 @@ impl RowTaps<'_> {
 
     fn cut(&self) -> Cut {
         let height = self.grids.iter().map(|grid| grid.height).max().unwrap_or(0);
-        let taps: usize = self.grids.iter().map(Grid::taps).sum();
+        let taps: usize = self.grids.iter().map(|grid| grid.taps()).sum();
         let products: usize = self.grids.iter().map(|grid| grid.height * grid.width * grid.taps()).sum();
-        let tasks = (self.images * products * self.channels / TASK_WORK).clamp(1, MAX_TASKS);
+        let tasks = (self.images * products * self.channels / E::TASK_WORK).clamp(1, MAX_TASKS);
 
         // Whole tiles of the widest kind, so that the cut is the same for every instruction set.
         let blocks = self.channels.div_ceil(MAX_BLOCK);
-        let chunk_blocks = (WEIGHT_BYTES / (4 * MAX_BLOCK * taps.max(1))).clamp(1, blocks);
+        let chunk_blocks = (WEIGHT_BYTES / (size_of::<E>() * MAX_BLOCK * taps.max(1))).clamp(1, blocks);
         let chunks = blocks.div_ceil(chunk_blocks);
 
         let shares = tasks.div_ceil(chunks);
-        let cached_rows = PIXEL_BYTES / (4 * (self.input_steps.row + self.output_steps.row));
+        let cached_rows = PIXEL_BYTES / (size_of::<E>() * (self.input_steps.row + self.output_steps.row));
         let unit_rows = cached_rows.min((self.images * height).div_ceil(shares)).clamp(1, height);
         let image_units = height.div_ceil(unit_rows);
         let units = self.images * image_units;
@@ -185,26 +173,19 @@ impl RowTaps<'_> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
-unsafe fn task_avx512(taps: &RowTaps<'_>, cut: &Cut, task: usize, partial: Option<&mut [f64]>) {
-    // SAFETY: the caller's promise is the same.
-    unsafe { run_task::<Avx512>(taps, cut, task, partial) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn task_avx2(taps: &RowTaps<'_>, cut: &Cut, task: usize, partial: Option<&mut [f64]>) {
-    // SAFETY: the caller's promise is the same.
-    unsafe { run_task::<Avx2>(taps, cut, task, partial) }
-}
-
 /// One chunk of channels of one group of units.
 ///
 /// # Safety
 /// The machine has the instruction set, [`RowTaps::check`] passed, and no other task has the same index.
 #[inline(always)]
-unsafe fn run_task<S: Tile>(taps: &RowTaps<'_>, cut: &Cut, task: usize, mut partial: Option<&mut [f64]>) {
+pub(super) unsafe fn run_task<E: ConvElement, T: RowTile<E>>(
+    taps: &RowTaps<'_, E>,
+    cut: &Cut,
+    task: usize,
+    mut partial: Option<&mut [f64]>,
+) {
+    // SAFETY: the caller's promise.
+    let mut session = unsafe { T::begin() };
     let first_channel = task / cut.groups * cut.chunk_channels;
     let end_channel = taps.channels.min(first_channel + cut.chunk_channels);
     let first_unit = task % cut.groups * cut.group_units;
@@ -214,14 +195,14 @@ unsafe fn run_task<S: Tile>(taps: &RowTaps<'_>, cut: &Cut, task: usize, mut part
         let first_row = unit % cut.image_units * cut.unit_rows;
         for grid in taps.grids {
             let rows = first_row..grid.height.min(first_row + cut.unit_rows);
-            for channel in (first_channel..end_channel).step_by(S::BLOCK) {
-                let mut block = Block::<S> {
+            for channel in (first_channel..end_channel).step_by(T::BLOCK) {
+                let mut block = Block::<E, T> {
                     taps,
                     grid,
                     channel,
-                    vectors: (end_channel - channel).min(S::BLOCK).div_ceil(S::LANES),
+                    vectors: (end_channel - channel).min(T::BLOCK).div_ceil(T::S::LANES),
                     stats: partial.is_some().then_some([[0.0; MAX_BLOCK]; 2]),
-                    isa: PhantomData,
+                    session: &mut session,
                 };
                 // SAFETY: the caller's promise; image, rows and channels are in range.
                 unsafe { block.run(image, rows.clone()) };
@@ -230,7 +211,7 @@ unsafe fn run_task<S: Tile>(taps: &RowTaps<'_>, cut: &Cut, task: usize, mut part
                     let at = channel - first_channel;
                     for (total, part) in [(sums, &stats[0]), (squares, &stats[1])] {
                         // Lanes beyond the last channel hold zero.
-                        for (total, &part) in total[at..].iter_mut().zip(&part[..S::BLOCK]) {
+                        for (total, &part) in total[at..].iter_mut().zip(&part[..T::BLOCK]) {
                             *total += f64::from(part);
                         }
                     }
@@ -241,46 +222,49 @@ unsafe fn run_task<S: Tile>(taps: &RowTaps<'_>, cut: &Cut, task: usize, mut part
 }
 
 /// The block of output channels that a tile covers.
-struct Block<'a, S> {
-    taps: &'a RowTaps<'a>,
-    grid: &'a Grid<'a>,
+struct Block<'a, E: ConvElement, T: RowTile<E>> {
+    taps: &'a RowTaps<'a, E>,
+    grid: &'a Grid<'a, E>,
     channel: usize,
     vectors: usize,
     /// Sums and sums of squares of the outputs so far.
     stats: Option<[[f32; MAX_BLOCK]; 2]>,
-    isa: PhantomData<S>,
+    session: &'a mut T::Session,
 }
 
-impl<S: Tile> Block<'_, S> {
+impl<E: ConvElement, T: RowTile<E>> Block<'_, E, T> {
     /// Some rows of an image: each is cut into runs of nearly equal length, and runs of equal length share a
     /// tile.
     #[inline(always)]
     unsafe fn run(&mut self, image: usize, rows: Range<usize>) {
         let width = self.grid.width;
-        let count = width.div_ceil(S::RUN);
+        let count = width.div_ceil(T::RUN);
         let (short, long) = (width / count, width % count);
         // More pixels than ways would push each other out of the cache before their line is used up.
-        let alone = 2 * S::RUN > WAYS && self.taps.input_steps.pixel.is_multiple_of(ALIASED);
-        let mut waiting = [None; MAX_RUN + 1];
+        let step = size_of::<E>() * self.taps.input_steps.pixel;
+        let alone = !T::WHOLE_LINES && 2 * T::RUN > WAYS && step.is_multiple_of(ALIASED);
+        // The run of each of the two lengths that has no other yet.
+        let mut waiting = [None; 2];
         for y in rows {
             let mut x = 0;
             for run in 0..count {
-                let len = short + usize::from(run < long);
+                let longer = usize::from(run < long);
+                let len = short + longer;
                 let pixel = Pixel { image, y, x };
                 x += len;
-                match waiting[len].take() {
+                match waiting[longer].take() {
                     // SAFETY: as for the caller; the runs are inside the grid.
                     Some(other) => unsafe { self.tile(&[other, pixel], len) },
                     // SAFETY: as above.
                     None if alone => unsafe { self.tile(&[pixel], len) },
-                    None => waiting[len] = Some(pixel),
+                    None => waiting[longer] = Some(pixel),
                 }
             }
         }
-        for (len, pixel) in waiting.into_iter().enumerate() {
+        for (longer, pixel) in waiting.into_iter().enumerate() {
             if let Some(pixel) = pixel {
                 // SAFETY: as above.
-                unsafe { self.tile(&[pixel], len) }
+                unsafe { self.tile(&[pixel], short + longer) }
             }
         }
     }
@@ -289,7 +273,7 @@ impl<S: Tile> Block<'_, S> {
     #[inline(always)]
     unsafe fn tile(&mut self, runs: &[Pixel], len: usize) {
         let (taps, grid) = (self.taps, self.grid);
-        let mut sums = [const { MaybeUninit::<f32>::uninit() }; MAX_TILE];
+        let mut sums = MaybeUninit::<T::Sums>::uninit();
         // SAFETY: `RowTaps::check` covers every pixel's inputs and outputs and all panels.
         unsafe {
             // The outputs are at hand once the sums are done.
@@ -297,13 +281,14 @@ impl<S: Tile> Block<'_, S> {
                 let output = taps.output.at(grid.output + taps.output_steps.offset(run) + self.channel);
                 for pixel in 0..len {
                     for v in 0..self.vectors {
-                        S::prefetch(output.wrapping_add(pixel * taps.output_steps.pixel + v * S::LANES));
+                        let at = output.wrapping_add(pixel * taps.output_steps.pixel + v * T::S::LANES);
+                        T::S::prefetch(at.cast());
                     }
                 }
             }
             let input = |run| taps.input.as_ptr().wrapping_add(grid.input + taps.input_steps.offset(run));
             let panel_len = grid.taps() * PANEL;
-            let panel = self.channel / PANEL * panel_len + self.channel % PANEL;
+            let panel = self.channel / PANEL * panel_len + self.channel % PANEL * E::PAIR;
             let product = Product {
                 runs: [input(runs[0]), input(runs[runs.len() - 1])],
                 pixel_step: taps.input_steps.pixel,
@@ -313,7 +298,7 @@ impl<S: Tile> Block<'_, S> {
                 weights: grid.packed.as_ptr().wrapping_add(panel),
                 panel_len,
             };
-            S::product(runs.len(), len, self.vectors, &product, sums.as_mut_ptr().cast());
+            T::product(self.session, runs.len(), len, self.vectors, &product, sums.as_mut_ptr().cast());
             self.finish(runs, len, sums.as_ptr().cast());
         }
     }
@@ -324,13 +309,13 @@ impl<S: Tile> Block<'_, S> {
         let taps = self.taps;
         let Epilogue { bias, residual, relu } = taps.epilogue;
         for v in 0..self.vectors {
-            let channel = self.channel + v * S::LANES;
-            let n = (taps.channels - channel).min(S::LANES);
+            let channel = self.channel + v * T::S::LANES;
+            let n = (taps.channels - channel).min(T::S::LANES);
             // SAFETY: `RowTaps::check` covers every pixel of the output and the residual, `n` channels from
             // `channel`.
             unsafe {
-                let bias = bias.map_or(S::splat(0.0), |bias| load::<S>(bias.as_ptr().add(channel), n));
-                let (mut sum, mut square) = (S::splat(0.0), S::splat(0.0));
+                let bias = bias.map_or(T::S::splat(0.0), |bias| load::<T::S>(bias.as_ptr().add(channel), n));
+                let (mut sum, mut square) = (T::S::splat(0.0), T::S::splat(0.0));
                 for (r, &run) in runs.iter().enumerate() {
                     let residual = residual.map(|(values, p)| {
                         values.as_ptr().add(run.image * p.len() + p.offset(run.y, run.x) + channel)
@@ -338,30 +323,28 @@ impl<S: Tile> Block<'_, S> {
                     let output = taps.output.at(self.grid.output + taps.output_steps.offset(run) + channel);
                     for pixel in 0..len {
                         let output = output.add(pixel * taps.output_steps.pixel);
-                        let at = (r * len + pixel) * S::BLOCK + v * S::LANES;
-                        let mut value = S::add(S::load(sums.add(at)), bias);
+                        let at = (r * len + pixel) * T::BLOCK + v * T::S::LANES;
+                        let mut value = T::S::add(T::S::load(sums.add(at)), bias);
                         if let Some(residual) = residual {
-                            value = S::add(value, load::<S>(residual.add(pixel * taps.channels), n));
+                            let residual = E::load::<T::S>(residual.add(pixel * taps.channels), n);
+                            value = T::S::add(value, residual);
                         }
                         if taps.accumulate {
-                            value = S::add(value, load::<S>(output, n));
+                            value = T::S::add(value, E::load::<T::S>(output, n));
                         }
                         if relu {
-                            value = S::relu(value);
+                            value = T::S::relu(value);
                         }
-                        sum = S::add(sum, value);
-                        square = S::mul_add(value, value, square);
-                        if n == S::LANES {
-                            S::store(output, value);
-                        } else {
-                            S::store_partial(output, value, n);
-                        }
+                        // Statistics are of what is stored: rounded, where the element is narrower.
+                        let value = T::store(output, value, n);
+                        sum = T::S::add(sum, value);
+                        square = T::S::mul_add(value, value, square);
                     }
                 }
                 if let Some([sums, squares]) = &mut self.stats {
                     for (total, part) in [(sums, sum), (squares, square)] {
-                        let total = total[v * S::LANES..][..S::LANES].as_mut_ptr();
-                        S::store(total, S::add(S::load(total), part));
+                        let total = total[v * T::S::LANES..][..T::S::LANES].as_mut_ptr();
+                        T::S::store(total, T::S::add(T::S::load(total), part));
                     }
                 }
             }
@@ -369,8 +352,9 @@ impl<S: Tile> Block<'_, S> {
     }
 }
 
+/// The first `n` of a vector's values; the other lanes are zero.
 #[inline(always)]
-unsafe fn load<S: Simd>(at: *const f32, n: usize) -> S::V {
+pub(super) unsafe fn load<S: Simd>(at: *const f32, n: usize) -> S::V {
     // SAFETY: the caller's pointer is valid for n <= LANES values.
     unsafe { if n == S::LANES { S::load(at) } else { S::load_partial(at, n) } }
 }

@@ -71,11 +71,11 @@ impl ConvShape {
 
 /// What [`conv2d_forward`](crate::conv2d_forward) does to a sum before it is stored; the default is nothing.
 #[derive(Clone, Copy, Default)]
-pub struct Epilogue<'a> {
+pub struct Epilogue<'a, E = f32> {
     /// Added per output channel.
     pub bias: Option<&'a [f32]>,
     /// Added per value; has the output's pixels and channels, with a border of its own.
-    pub residual: Option<(&'a [f32], Plane)>,
+    pub residual: Option<(&'a [E], Plane)>,
     /// Negative values become zero, last of all.
     pub relu: bool,
 }

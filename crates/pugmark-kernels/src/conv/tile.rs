@@ -1,5 +1,7 @@
-//! The two innermost loops of convolution, on a block of sums that stays in registers.
+//! The two innermost loops of convolution in f32, on a block of sums that stays in registers; and what the driver of
+//! a convolution asks of a tile of either element.
 
+use super::element::ConvKernels;
 use super::pack::PANEL;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
@@ -7,8 +9,6 @@ use crate::simd::{Portable, Simd};
 
 /// Output channels of the widest tile.
 pub(super) const MAX_BLOCK: usize = 32;
-/// Pixels in the longest run.
-pub(super) const MAX_RUN: usize = 7;
 /// Values of the largest tile.
 pub(super) const MAX_TILE: usize = 14 * MAX_BLOCK;
 
@@ -17,9 +17,9 @@ pub(super) const MAX_TILE: usize = 14 * MAX_BLOCK;
 /// A sum runs over `tap_rows` rows of the kernel; on each, `tap_len` (kernel width times channels)
 /// neighbouring inputs meet as many rows of a weight panel.
 #[derive(Clone, Copy)]
-pub(super) struct Product {
+pub(super) struct Product<E = f32> {
     /// Where the first input of the first pixel of each run lies.
-    pub runs: [*const f32; 2],
+    pub runs: [*const E; 2],
     /// Values from a pixel's inputs to the next pixel's.
     pub pixel_step: usize,
     pub tap_rows: usize,
@@ -27,7 +27,7 @@ pub(super) struct Product {
     pub tap_pitch: usize,
     pub tap_len: usize,
     /// First value of the first panel's block.
-    pub weights: *const f32,
+    pub weights: *const E,
     /// Values from a panel to the next.
     pub panel_len: usize,
 }
@@ -72,6 +72,65 @@ pub(super) trait Tile: Simd {
     /// `sums[input][channel] :=` the sum over pixels of input times gradient, for `len` neighbouring inputs
     /// and `vectors` of output channels.
     unsafe fn outer(len: usize, vectors: usize, operands: &Outer<'_>);
+}
+
+/// What [`RowTaps`](super::row_taps::RowTaps) asks of the tiles of an element.
+///
+/// # Safety
+/// As for [`Tile`]; what [`RowTile::begin`] returns is used on the thread that called it alone.
+pub(super) trait RowTile<E: ConvKernels> {
+    /// Vectors of sums, as the tile writes them.
+    type S: Simd;
+    /// The largest tile's sums.
+    type Sums: Copy;
+    /// What lasts for a task.
+    type Session;
+    /// The most pixels in a run; a tile has one or two runs of equal length.
+    const RUN: usize;
+    /// The most output channels in a tile, at most [`MAX_BLOCK`].
+    const BLOCK: usize;
+    /// A tile takes whole cache lines of its pixels at once.
+    const WHOLE_LINES: bool;
+
+    unsafe fn begin() -> Self::Session;
+
+    /// As [`Tile::product`], with a pitch of [`RowTile::BLOCK`].
+    unsafe fn product(
+        session: &mut Self::Session,
+        runs: usize,
+        len: usize,
+        vectors: usize,
+        operands: &Product<E>,
+        sums: *mut f32,
+    );
+
+    /// Stores the first `n` lanes; returns what is stored now.
+    unsafe fn store(at: *mut E, v: <Self::S as Simd>::V, n: usize) -> <Self::S as Simd>::V;
+}
+
+impl<T: Tile> RowTile<f32> for T {
+    type S = T;
+    type Sums = [f32; MAX_TILE];
+    type Session = ();
+    const RUN: usize = <T as Tile>::RUN;
+    const BLOCK: usize = <T as Tile>::BLOCK;
+    const WHOLE_LINES: bool = false;
+
+    #[inline(always)]
+    unsafe fn begin() {}
+
+    #[inline(always)]
+    unsafe fn product((): &mut (), runs: usize, len: usize, vectors: usize, o: &Product, sums: *mut f32) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { <T as Tile>::product(runs, len, vectors, o, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(at: *mut f32, v: T::V, n: usize) -> T::V {
+        // SAFETY: the caller's pointer is valid for n <= LANES values.
+        unsafe { if n == T::LANES { T::store(at, v) } else { T::store_partial(at, v, n) } }
+        v
+    }
 }
 
 #[inline(always)]

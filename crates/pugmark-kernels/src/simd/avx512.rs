@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Simd;
+use crate::Bf16;
 
 /// 512-bit vectors.
 pub(crate) struct Avx512;
@@ -12,6 +13,16 @@ pub(crate) struct Avx512;
 fn mask(n: usize) -> __mmask16 {
     debug_assert!(n <= 16);
     ((1u32 << n) - 1) as __mmask16
+}
+
+/// The lower and the upper bf16 of each lane.
+#[inline(always)]
+unsafe fn halves(pairs: __m512i) -> [__m512; 2] {
+    // SAFETY: the caller's machine has AVX-512.
+    unsafe {
+        let upper = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32.cast_signed()));
+        [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(upper)]
+    }
 }
 
 // SAFETY, of each block: the caller's machine has AVX-512, and its pointers are valid as the trait says.
@@ -59,6 +70,39 @@ impl Simd for Avx512 {
     unsafe fn relu(v: __m512) -> __m512 {
         // The second operand wins where one is NaN.
         unsafe { _mm512_max_ps(_mm512_setzero_ps(), v) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(at: *const Bf16, n: usize) -> __m512 {
+        unsafe {
+            let bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask(n), at.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(at: *mut Bf16, v: __m512, n: usize) -> __m512 {
+        unsafe {
+            // As `Bf16::from_f32`: to nearest, ties to even, NaN kept.
+            let bits = _mm512_castps_si512(v);
+            let even = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(even, _mm512_set1_epi32(0x7fff)));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+            let nearest = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x0040_0000));
+            let upper = _mm512_srli_epi32::<16>(nearest);
+            _mm256_mask_storeu_epi16(at.cast(), mask(n), _mm512_cvtepi32_epi16(upper));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(upper))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(at: *const Bf16) -> [__m512; 2] {
+        unsafe { halves(_mm512_loadu_si512(at.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_pair(at: *const Bf16) -> [__m512; 2] {
+        unsafe { halves(_mm512_set1_epi32(at.cast::<i32>().read_unaligned())) }
     }
 
     #[inline(always)]

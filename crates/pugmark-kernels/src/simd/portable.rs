@@ -1,6 +1,7 @@
 //! Vectors for any machine: arrays whose loops the compiler turns into the target's own vectors.
 
 use super::Simd;
+use crate::{Bf16, Element};
 
 /// Two 128-bit registers' worth of plain Rust.
 pub(crate) struct Portable;
@@ -71,5 +72,53 @@ impl Simd for Portable {
             v[i] = if v[i] < 0.0 { 0.0 } else { v[i] };
         }
         v
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(at: *const Bf16, n: usize) -> Self::V {
+        let mut values = [Bf16::default(); LANES];
+        if n == LANES {
+            // SAFETY: the caller's pointer is valid for n values.
+            values = unsafe { at.cast::<[Bf16; LANES]>().read_unaligned() };
+        } else {
+            // SAFETY: as above, and n <= LANES.
+            unsafe { at.copy_to_nonoverlapping(values.as_mut_ptr(), n) };
+        }
+        let mut v = [0.0; LANES];
+        for i in 0..LANES {
+            v[i] = values[i].to_f32();
+        }
+        v
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(at: *mut Bf16, mut v: Self::V, n: usize) -> Self::V {
+        let mut values = [Bf16::default(); LANES];
+        for i in 0..LANES {
+            values[i] = Bf16::from_f32(v[i]);
+            v[i] = values[i].to_f32();
+        }
+        // SAFETY: the caller's pointer is valid for n <= LANES values.
+        unsafe { at.copy_from_nonoverlapping(values.as_ptr(), n) };
+        v
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(at: *const Bf16) -> [Self::V; 2] {
+        // SAFETY: the caller's pointer is valid for 2 * LANES values.
+        let pairs = unsafe { at.cast::<[[Bf16; 2]; LANES]>().read_unaligned() };
+        let mut v = [[0.0; LANES]; 2];
+        for i in 0..LANES {
+            v[0][i] = pairs[i][0].to_f32();
+            v[1][i] = pairs[i][1].to_f32();
+        }
+        v
+    }
+
+    #[inline(always)]
+    unsafe fn splat_pair(at: *const Bf16) -> [Self::V; 2] {
+        // SAFETY: the caller's pointer is valid for two values.
+        let [even, odd] = unsafe { at.cast::<[Bf16; 2]>().read_unaligned() };
+        [[even.to_f32(); LANES], [odd.to_f32(); LANES]]
     }
 }

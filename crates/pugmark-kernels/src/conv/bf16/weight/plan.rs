@@ -1,0 +1,162 @@
+//! How a gradient of weights is laid out in memory and cut into tasks, by the size of the problem alone.
+
+use super::super::super::ConvShape;
+use super::super::super::pack::PANEL;
+use super::super::pack::TAP_BLOCK;
+use crate::plane::Plane;
+
+/// f32 values in a cache line: bands and sums start on one.
+pub(super) const ALIGN: usize = 16;
+/// Bands that a task keeps in its core's second-level cache beside its sums, in bytes.
+const GROUP_BYTES: usize = 512 << 10;
+/// Bands that all tasks read where they share out the sums, in bytes.
+const SHARED_BYTES: usize = 32 << 20;
+/// Sums of all tasks that have sums of their own, in values.
+const PARTIAL_VALUES: usize = 2 << 20;
+/// Multiplications that are worth a task.
+const TASK_WORK: usize = 16 << 20;
+/// Enough to keep the threads of a large machine evenly busy.
+const MAX_TASKS: usize = 32;
+/// Fewer tasks than these leave too many threads without one.
+const FEW_TASKS: usize = 8;
+/// Inputs with fewer channels are transposed with their kernel row's other taps.
+const FEW_CHANNELS: usize = 16;
+
+/// How the work is shared out.
+pub(super) enum Cut {
+    /// Bands, in `splits` of the same number; sums for each split.
+    Pixels { splits: usize, split_bands: usize, group_bands: usize },
+    /// Sums, in areas of `side` rows and channels and `1 / parts` of the kernel's rows.
+    Channels { group_bands: usize, side: usize, parts: usize },
+}
+
+pub(super) struct Plan {
+    /// Inputs under a tap: the channels, or the channels of a kernel row where they are few.
+    pub depth: usize,
+    /// As many, and an even number: rows of transposed inputs.
+    pub rows: usize,
+    /// Output channels, in whole panels.
+    pub channels: usize,
+    /// Rows and columns of taps.
+    pub taps: (usize, usize),
+    /// Inputs whose row and column leave the same remainders by the stride are a phase, transposed by itself.
+    pub phases: (usize, usize),
+    stride: usize,
+    /// Pixels from row to row, of inputs and gradients.
+    pub pitch: usize,
+    /// Rows of gradients in a band; an image's last band may have fewer, and zeros behind them.
+    pub band_rows: usize,
+    pub image_bands: usize,
+    pub bands: usize,
+    /// Blocks of 32 pixels of a band's gradients.
+    pub blocks: usize,
+    /// Values of a row of transposed inputs.
+    pub row_len: usize,
+    /// Where a band's gradients start.
+    pub gradients: usize,
+    pub band_len: usize,
+    /// Sums `[tap][row][channel]`.
+    pub sums_len: usize,
+    pub cut: Cut,
+    exact: bool,
+}
+
+impl Plan {
+    pub(super) fn new(s: &ConvShape, images: usize, dyp: &Plane) -> Self {
+        let (height, width, stride) = (dyp.height, dyp.width, s.stride);
+        let (depth, taps) = if s.in_channels < FEW_CHANNELS {
+            (s.kernel.1 * s.in_channels, (s.kernel.0, 1))
+        } else {
+            (s.in_channels, s.kernel)
+        };
+        let (rows, channels) = (depth.next_multiple_of(2), s.out_channels.next_multiple_of(PANEL));
+        let phases = (taps.0.min(stride), taps.1.min(stride));
+        // How far taps reach beyond a phase's first.
+        let reach = ((taps.0 - 1) / stride, (taps.1 - 1) / stride);
+        let pitch = width + reach.1;
+
+        let pixel_bytes = 2 * (phases.0 * phases.1 * rows + channels);
+        let image_bands = height.div_ceil((GROUP_BYTES / (pixel_bytes * pitch)).max(1));
+        let band_rows = height.div_ceil(image_bands);
+        let image_bands = height.div_ceil(band_rows);
+        let bands = images * image_bands;
+        let blocks = ((band_rows - 1) * pitch + width).div_ceil(TAP_BLOCK);
+        // An odd number of cache lines, so that rows do not meet in one set of the cache.
+        let row_len = ((blocks * TAP_BLOCK + reach.0 * pitch + reach.1).div_ceil(TAP_BLOCK) | 1) * TAP_BLOCK;
+        let gradients = phases.0 * phases.1 * rows * row_len;
+        let band_len = gradients + blocks * TAP_BLOCK * channels;
+        let sums_len = taps.0 * taps.1 * rows * channels;
+
+        let tasks = (images * dyp.pixels() * s.weights() / TASK_WORK).clamp(1, MAX_TASKS);
+        let splits = tasks.min(PARTIAL_VALUES / sums_len).clamp(1, bands);
+        let cut = if splits >= tasks.min(FEW_TASKS) {
+            let split_bands = bands.div_ceil(splits);
+            let group_bands = (GROUP_BYTES / (2 * band_len)).clamp(1, split_bands);
+            Cut::Pixels { splits: bands.div_ceil(split_bands), split_bands, group_bands }
+        } else {
+            // Sums of a task that stay in its core's second-level cache.
+            let side = if taps.0 * taps.1 < 4 { 256 } else { 128 };
+            let areas = rows.div_ceil(side) * channels.div_ceil(side);
+            let parts = if areas < FEW_TASKS { taps.0 } else { 1 };
+            Cut::Channels { group_bands: (SHARED_BYTES / (2 * band_len)).clamp(1, bands), side, parts }
+        };
+        let exact = rows == depth && channels == s.out_channels;
+        Plan {
+            depth,
+            rows,
+            channels,
+            taps,
+            phases,
+            stride,
+            pitch,
+            band_rows,
+            image_bands,
+            bands,
+            blocks,
+            row_len,
+            gradients,
+            band_len,
+            sums_len,
+            cut,
+            exact,
+        }
+    }
+
+    pub(super) fn splits(&self) -> usize {
+        match self.cut {
+            Cut::Pixels { splits, .. } => splits,
+            Cut::Channels { .. } => 1,
+        }
+    }
+
+    /// The sums are the gradient as it is to be.
+    pub(super) fn direct(&self) -> bool {
+        self.exact && self.splits() == 1
+    }
+
+    /// f32 values of sums that are not the gradient itself.
+    pub(super) fn partial_len(&self) -> usize {
+        if self.direct() { 0 } else { self.splits() * self.sums_len }
+    }
+
+    /// f32 values of all memory that is needed.
+    pub(super) fn scratch_len(&self) -> usize {
+        let bands = match self.cut {
+            Cut::Pixels { splits, group_bands, .. } => splits * group_bands,
+            Cut::Channels { group_bands, .. } => group_bands,
+        };
+        ALIGN + self.partial_len() + bands * self.band_len / 2
+    }
+
+    /// Values from a panel of gradients to the next.
+    pub(super) fn panel_len(&self) -> usize {
+        self.blocks * TAP_BLOCK * PANEL
+    }
+
+    /// Where in a band the inputs of a row start that the first gradient meets through a tap.
+    pub(super) fn input(&self, tap: usize, row: usize) -> usize {
+        let (y, x) = (tap / self.taps.1, tap % self.taps.1);
+        let phase = y % self.stride * self.phases.1 + x % self.stride;
+        (phase * self.rows + row) * self.row_len + y / self.stride * self.pitch + x / self.stride
+    }
+}
