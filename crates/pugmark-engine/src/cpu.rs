@@ -10,19 +10,21 @@ mod program;
 mod stages;
 mod timing;
 mod training;
+mod workspace;
 
 use std::sync::Arc;
 
 use pugmark_graph::{Graph, NodeId, Tensors};
-use pugmark_kernels::Isa;
+use pugmark_kernels::{Bf16, Isa};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::{Engine, EngineError, Inference, InputSpec, Training, TrainingSpec};
+use crate::{Engine, EngineError, Inference, InputSpec, Precision, Training, TrainingSpec};
 
 /// Runs graphs on the processor.
 #[derive(Debug, Clone)]
 pub struct Cpu {
     pool: Arc<ThreadPool>,
+    precision: Precision,
     winograd: bool,
 }
 
@@ -36,8 +38,14 @@ impl Cpu {
             .num_threads(threads)
             .thread_name(|i| format!("compute-{i}"))
             .build()
-            .map(|pool| Self { pool: Arc::new(pool), winograd: true })
+            .map(|pool| Self { pool: Arc::new(pool), precision: Precision::F32, winograd: true })
             .map_err(|e| EngineError::Threads { threads, why: e.to_string() })
+    }
+
+    /// The same engine with activations and their gradients in `precision`; a new one has f32.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// The same engine with every convolution as the plain sum over its taps: slower, and closer to exact arithmetic.
@@ -55,8 +63,10 @@ impl Cpu {
 impl Engine for Cpu {
     fn name(&self) -> String {
         let threads = self.threads();
+        let precision = if self.precision == Precision::Bf16 { ", bf16" } else { "" };
         let way = if self.winograd { "" } else { ", without Winograd" };
-        format!("cpu, {}, {threads} thread{}{way}", Isa::active(), if threads == 1 { "" } else { "s" })
+        let s = if threads == 1 { "" } else { "s" };
+        format!("cpu, {}{precision}, {threads} thread{s}{way}", Isa::active())
     }
 
     fn inference(
@@ -66,7 +76,14 @@ impl Engine for Cpu {
         input: &InputSpec,
         taps: &[NodeId],
     ) -> Result<Box<dyn Inference>, EngineError> {
-        Ok(Box::new(inference::CpuInference::new(graph, tensors, input, taps, self)?))
+        Ok(match self.precision {
+            Precision::F32 => {
+                Box::new(inference::CpuInference::<f32>::new(graph, tensors, input, taps, self)?)
+            }
+            Precision::Bf16 => {
+                Box::new(inference::CpuInference::<Bf16>::new(graph, tensors, input, taps, self)?)
+            }
+        })
     }
 
     fn training(
@@ -76,7 +93,12 @@ impl Engine for Cpu {
         input: &InputSpec,
         spec: &TrainingSpec,
     ) -> Result<Box<dyn Training>, EngineError> {
-        Ok(Box::new(training::CpuTraining::new(graph, tensors, input, spec, self)?))
+        Ok(match self.precision {
+            Precision::F32 => Box::new(training::CpuTraining::<f32>::new(graph, tensors, input, spec, self)?),
+            Precision::Bf16 => {
+                Box::new(training::CpuTraining::<Bf16>::new(graph, tensors, input, spec, self)?)
+            }
+        })
     }
 }
 

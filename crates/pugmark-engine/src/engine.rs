@@ -75,6 +75,29 @@ pub struct InputSpec {
     pub std: [f32; 3],
 }
 
+/// What activations, their gradients and the weights that meet them are in memory. Sums, statistics, loss, the weights
+/// themselves and the optimiser's state are f32 either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 24 bits of mantissa.
+    #[default]
+    F32,
+    /// 8 bits of mantissa, half the memory; faster where the processor multiplies it.
+    Bf16,
+}
+
+impl Precision {
+    /// The faster one on this processor: bf16 where it multiplies it (AMX, AVX512-BF16).
+    pub fn fastest() -> Self {
+        if pugmark_kernels::Isa::active() >= pugmark_kernels::Isa::Avx512Bf16 {
+            Self::Bf16
+        } else {
+            Self::F32
+        }
+    }
+}
+
 /// Which parameters stay as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -39,7 +39,10 @@ pub use elementwise::{
     accumulate, add_forward, copy_plane, dropout, input_from_u8, relu_backward, relu_forward,
 };
 pub use isa::{Isa, ParseIsaError, with_isa};
-pub use linear::{linear_backward_data, linear_backward_weight, linear_forward};
+pub use linear::{
+    linear_backward_data, linear_backward_weight, linear_forward, linear_pack_backward, linear_pack_forward,
+    linear_packed_len_backward, linear_packed_len_forward,
+};
 pub use loss::{CrossEntropy, cross_entropy, softmax};
 pub use norm::{ResidualGradient, batch_norm_backward_apply, batch_norm_backward_reduce, scale_shift};
 pub use optimiser::{AdamW, Sgd, adamw_step, sgd_step};

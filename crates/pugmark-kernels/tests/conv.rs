@@ -3,7 +3,8 @@
 mod common;
 
 use common::{
-    Expected, Random, Sum, assert_close, assert_stats, assert_zero_border, at, interior, plane, poisoned,
+    Expected, Random, Sum, assert_close, assert_stats, assert_zero_border, at, interior, linear_packed,
+    plane, poisoned,
 };
 use pugmark_kernels::{
     ChannelStats, ConvShape, Epilogue, Isa, Plane, conv2d_backward_data, conv2d_backward_weight,
@@ -287,8 +288,9 @@ fn linear_is_a_matrix_product() {
             with_isa(isa, || {
                 let (mut y, mut dx, mut dw) =
                     (vec![f32::NAN; dy.len()], vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]);
-                linear_forward(n, inputs, outputs, &x, &w, Some(&bias), &mut y);
-                linear_backward_data(n, inputs, outputs, &dy, &w, &mut dx);
+                let (forward, backward) = linear_packed(inputs, outputs, &w);
+                linear_forward(n, inputs, outputs, &x, &forward, Some(&bias), &mut y);
+                linear_backward_data(n, inputs, outputs, &dy, &backward, &mut dx);
                 linear_backward_weight(n, inputs, outputs, &x, &dy, &mut dw);
                 check(&y, &ys);
                 check(&dx, &dxs);

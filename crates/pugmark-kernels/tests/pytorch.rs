@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a fixture that cannot be read fails the test")]
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use common::linear_packed;
 use pugmark_kernels::*;
 use safetensors::{Dtype, SafeTensors};
 
@@ -283,9 +286,10 @@ fn linear() {
         let bias = case.find("bias").map(|(_, bias)| bias);
         let (mut y, mut dx, mut dw) =
             (vec![f32::NAN; n * out], vec![f32::NAN; n * inp], vec![f32::NAN; inp * out]);
-        linear_forward(n, inp, out, &x, &weight, bias.as_deref(), &mut y);
+        let (forward, backward) = linear_packed(inp, out, &weight);
+        linear_forward(n, inp, out, &x, &forward, bias.as_deref(), &mut y);
         case.check_values("output", &y);
-        linear_backward_data(n, inp, out, &dy, &weight, &mut dx);
+        linear_backward_data(n, inp, out, &dy, &backward, &mut dx);
         case.check_values("grad_input", &dx);
         linear_backward_weight(n, inp, out, &x, &dy, &mut dw);
         case.check("grad_weight", &dw, &hwio(&layout, &case.values("grad_weight")));

@@ -1,22 +1,32 @@
 //! The backward pass of a machine.
 
-use pugmark_kernels as kernels;
-use pugmark_kernels::{Plane, ResidualGradient};
+use std::ops::Range;
 
-use super::machine::{Machine, saved_for_backward};
+use pugmark_kernels as kernels;
+use pugmark_kernels::{Element, Plane, ResidualGradient};
+
+use super::convolution::Activation;
+use super::machine::Machine;
+use super::memory::saved_for_backward;
 use super::program::{Kind, Step, ValueId};
+use super::workspace::Workspaces;
 use crate::Pass;
 
-impl Machine {
+impl<E: Activation> Machine<E> {
     /// Gradients of every trained parameter from that of the logits; `dropout` is the forward pass's seed.
     pub fn backward(&mut self, logits_gradient: &[f32], dropout: u64) {
         let output = self.program.output;
-        let Some(mut gradient) = self.memory.take_gradient(output) else { return };
-        gradient[..logits_gradient.len()].copy_from_slice(logits_gradient);
-        self.memory.put_gradient(output, Some(gradient));
+        let (Some(place), Some(plane)) =
+            (self.memory.gradient(output), self.program.values[output.0].gradient)
+        else {
+            return;
+        };
+        let [gradient] = self.memory.parts([first_images(place, self.images, plane)]);
+        kernels::copy_plane(self.images, logits_gradient, plane, gradient, plane);
         self.clock.start();
-        let mut written = vec![false; self.program.values.len()];
-        let mut again: Vec<bool> = self.memory.again_buffer.iter().map(Option::is_some).collect();
+        let values = self.program.values.len();
+        let mut written = vec![false; values];
+        let mut again: Vec<bool> = (0..values).map(|id| self.memory.is_computed_again(ValueId(id))).collect();
         for index in (0..self.program.steps.len()).rev() {
             let step = self.program.steps[index].clone();
             if self.program.is_trained(&step) {
@@ -25,102 +35,89 @@ impl Machine {
                         self.compute_again(id);
                     }
                 }
-                self.step_back(index, &step, dropout, &mut written);
+                self.step_back(index, &step, logits_gradient, dropout, &mut written);
             }
         }
     }
 
     /// Makes the output of a norm once more from its input.
     fn compute_again(&mut self, id: ValueId) {
-        let Some(buffer) = self.memory.again_buffer[id.0] else { return };
         let Some(index) = self.program.steps.iter().position(|step| step.output == id) else { return };
         let Step { input, kind: Kind::Norm { relu, .. }, .. } = self.program.steps[index] else { return };
         let (xp, yp) = (self.program.values[input.0].plane, self.program.values[id.0].plane);
-        let mut output = std::mem::take(&mut self.memory.buffers[buffer]);
-        let x = &self.memory.saved(input)[..self.images * xp.len()];
-        let y = &mut output[..self.images * yp.len()];
-        let own = &self.workspaces[index].norm;
-        kernels::scale_shift(self.images, x, xp, &own.scale, &own.shift, None, relu, y, yp);
-        self.memory.buffers[buffer] = output;
-        self.clock.lap(Some(index), Pass::Forward, self.images);
-    }
-
-    fn step_back(&mut self, index: usize, step: &Step, dropout: u64, written: &mut [bool]) {
         let images = self.images;
-        let Some(dyp) = self.program.values[step.output.0].gradient else { return };
-        let mut dx = self.memory.take_gradient(step.input).map(|buffer| Target {
-            buffer,
-            plane: self.program.values[step.input.0].gradient.unwrap_or(dyp),
-            accumulate: std::mem::replace(&mut written[step.input.0], true),
-        });
-        let mut dr = step.residual.and_then(|id| {
-            Some(Target {
-                buffer: self.memory.take_gradient(id)?,
-                plane: self.program.values[id.0].gradient?,
-                accumulate: std::mem::replace(&mut written[id.0], true),
-            })
-        });
-        self.gradients_of(index, step, dyp, dropout, dx.as_mut(), dr.as_mut(), images);
-        // Without a gradient to hand on, convolution and linear layer end with their weights.
-        let only_weights = dx.is_none() && matches!(step.kind, Kind::Conv { .. } | Kind::Linear { .. });
-        if !only_weights {
-            self.clock.lap(Some(index), Pass::BackwardData, images);
-        }
-        self.memory.put_gradient(step.input, dx.map(|t| t.buffer));
-        if let Some(id) = step.residual {
-            self.memory.put_gradient(id, dr.map(|t| t.buffer));
-        }
+        let [y, x] = self.memory.parts([
+            first_images(self.memory.saved(id), images, yp),
+            first_images(self.memory.saved(input), images, xp),
+        ]);
+        let own = &self.workspaces.of[index].norm;
+        kernels::scale_shift(images, x, xp, &own.scale, &own.shift, None, relu, y, yp);
+        self.clock.lap(Some(index), Pass::Forward, images);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one step's tensors")]
-    fn gradients_of(
+    fn step_back(
         &mut self,
         index: usize,
         step: &Step,
-        dyp: Plane,
+        logits_gradient: &[f32],
         dropout: u64,
-        dx: Option<&mut Target>,
-        dr: Option<&mut Target>,
-        images: usize,
+        written: &mut [bool],
     ) {
-        let value = |id: ValueId| {
-            let plane = self.program.values[id.0].plane;
-            (&self.memory.saved(id)[..images * plane.len()], plane)
+        let images = self.images;
+        let seed = self.dropout_seed(step, dropout);
+        let value = |id: ValueId| &self.program.values[id.0];
+        let Some(dyp) = value(step.output).gradient else { return };
+        let (xp, yp) = (value(step.input).plane, value(step.output).plane);
+        let gradient = |id: ValueId| Some((self.memory.gradient(id)?, value(id).gradient?));
+        let saved = |id: ValueId| {
+            let needed = saved_for_backward(step, id);
+            if needed { first_images(self.memory.saved(id), images, value(id).plane) } else { 0..0 }
         };
-        let Some(dy) = self.memory.gradient(step.output) else { return };
-        let dy = &dy[..images * dyp.len()];
-        let workspace = &mut self.workspaces[index];
+        let place = |gradient: &Option<(Range<usize>, Plane)>| match gradient {
+            Some((place, plane)) => first_images(place.clone(), images, *plane),
+            None => 0..0,
+        };
+        let (dy, dx, dr) = (gradient(step.output), gradient(step.input), step.residual.and_then(gradient));
+        let places = [place(&dy), saved(step.input), saved(step.output), place(&dx), place(&dr)];
+        let (dxp, drp) = (dx.map(|(_, plane)| plane), dr.map(|(_, plane)| plane));
+        let residual = step.residual.unwrap_or(step.input);
+        let [dy, x, y, dx, dr] = self.memory.parts(places);
+        let (dy, x, y) = (&*dy, &*x, &*y);
+        let dx = dxp.map(|plane| Target {
+            gradient: dx,
+            plane,
+            accumulate: std::mem::replace(&mut written[step.input.0], true),
+        });
+        let dr = drp.map(|plane| Target {
+            gradient: dr,
+            plane,
+            accumulate: std::mem::replace(&mut written[residual.0], true),
+        });
+        let Workspaces { of, packed, scratch, .. } = &mut self.workspaces;
+        let workspace = &mut of[index];
         match &step.kind {
             Kind::Input => {}
             Kind::Conv { weight, bias, .. } => {
                 let convolution = workspace.convolution.expect("made for every convolution");
                 if self.parameters.is_trained(*weight) {
                     let gradient = &mut self.parameters.get_mut(*weight).gradient;
-                    let scratch = &mut self.scratch;
-                    convolution.backward_weight(images, value(step.input), (dy, dyp), gradient, scratch);
+                    E::backward_weight(&convolution, images, (x, xp), (dy, dyp), gradient, scratch);
                 }
                 if let Some(bias) = bias.filter(|&bias| self.parameters.is_trained(bias)) {
                     kernels::channel_sum(images, dy, dyp, &mut self.parameters.get_mut(bias).gradient);
                 }
                 self.clock.lap(Some(index), Pass::BackwardWeight, images);
                 if let Some(dx) = dx {
-                    let (packed, scratch) = self.scratch.split_at_mut(convolution.packed_len_backward());
-                    convolution.pack_backward(self.parameters.value(*weight), packed);
+                    let packed = &mut packed[..convolution.packed_len_backward::<E>()];
+                    E::pack_backward(&convolution, self.parameters.value(*weight), packed);
                     self.clock.lap(Some(index), Pass::Prepare, images);
                     let accumulate = dx.accumulate;
-                    convolution.backward_data(
-                        images,
-                        (dy, dyp),
-                        packed,
-                        dx.parts(images),
-                        accumulate,
-                        scratch,
-                    );
+                    let dx = (&mut *dx.gradient, dx.plane);
+                    E::backward_data(&convolution, images, (dy, dyp), packed, dx, accumulate, scratch);
                 }
             }
             Kind::Norm { norm, running, relu } => {
-                let (x, xp) = value(step.input);
-                let y = relu.then(|| value(step.output));
+                let y = relu.then_some((y, yp));
                 let own = &mut workspace.norm;
                 let (mean, inverse_std) = (&own.mean, &own.inverse_std);
                 let (sum_g, sum_gx) = (&mut own.sum_gradient, &mut own.sum_gradient_x);
@@ -142,10 +139,10 @@ impl Machine {
                 }
                 let gamma = self.parameters.value(norm.weight);
                 if let Some(dx) = dx {
-                    let residual = dr.map(|target| {
-                        let accumulate = target.accumulate;
-                        let (gradient, plane) = target.parts(images);
-                        ResidualGradient { gradient, plane, accumulate }
+                    let residual = dr.map(|Target { gradient, plane, accumulate }| ResidualGradient {
+                        gradient,
+                        plane,
+                        accumulate,
                     });
                     dx.write(images, |dx, dxp| {
                         kernels::batch_norm_backward_apply(
@@ -170,7 +167,6 @@ impl Machine {
             }
             Kind::MaxPool(shape) => {
                 if let Some(dx) = dx {
-                    let yp = self.program.values[step.output.0].plane;
                     let argmax = &workspace.argmax[..images * yp.pixels() * yp.channels];
                     dx.write(images, |dx, dxp| {
                         kernels::max_pool_backward(shape, images, dy, dyp, argmax, dx, dxp);
@@ -183,76 +179,79 @@ impl Machine {
                 }
             }
             Kind::Linear { weight, bias } => {
-                let (x, xp) = value(step.input);
                 let (inputs, outputs) = (xp.channels, dyp.channels);
+                let (own_x, rest) = scratch.split_at_mut(images * inputs);
+                let (own_dx, rest) = rest.split_at_mut(images * inputs);
+                let (own_dy, rest) = rest.split_at_mut(images * outputs);
+                kernels::copy_plane(images, x, xp, own_x, xp);
+                if step.output == self.program.output {
+                    own_dy.copy_from_slice(logits_gradient);
+                } else {
+                    kernels::copy_plane(images, dy, dyp, own_dy, dyp);
+                }
                 if self.parameters.is_trained(*weight) {
                     let gradient = &mut self.parameters.get_mut(*weight).gradient;
-                    kernels::linear_backward_weight(images, inputs, outputs, x, dy, gradient);
-                    kernels::channel_sum(images, dy, dyp, &mut self.parameters.get_mut(*bias).gradient);
+                    kernels::linear_backward_weight(images, inputs, outputs, own_x, own_dy, gradient);
+                    kernels::channel_sum(images, own_dy, dyp, &mut self.parameters.get_mut(*bias).gradient);
                 }
                 self.clock.lap(Some(index), Pass::BackwardWeight, images);
                 if let Some(dx) = dx {
-                    let weight = self.parameters.value(*weight);
-                    dx.write(images, |dx, _| {
-                        kernels::linear_backward_data(images, inputs, outputs, dy, weight, dx);
-                    });
+                    let packed = &mut rest[..kernels::linear_packed_len_backward(inputs, outputs)];
+                    kernels::linear_pack_backward(inputs, outputs, self.parameters.value(*weight), packed);
+                    kernels::linear_backward_data(images, inputs, outputs, own_dy, packed, own_dx);
+                    dx.write(images, |dx, dxp| kernels::copy_plane(images, own_dx, dxp, dx, dxp));
                 }
             }
             Kind::Dropout { p } => {
                 if let Some(dx) = dx {
-                    let seed = self.dropout_seed(step, dropout);
                     dx.write(images, |dx, _| kernels::dropout(seed, *p, dy, dx));
                 }
             }
             Kind::Relu => {
-                if let Some(dx) = dx {
-                    let (y, yp) = value(step.output);
-                    let accumulate = dx.accumulate;
-                    let (dx, dxp) = dx.parts(images);
+                if let Some(Target { gradient: dx, plane: dxp, accumulate }) = dx {
                     kernels::relu_backward(images, dy, dyp, y, yp, dx, dxp, accumulate);
                 }
             }
             Kind::Add { relu } => {
-                let y = relu.then(|| value(step.output));
-                for target in [dx, dr].into_iter().flatten() {
-                    let accumulate = target.accumulate;
-                    let (dx, dxp) = target.parts(images);
-                    match (y, accumulate) {
-                        (Some((y, yp)), _) => {
-                            kernels::relu_backward(images, dy, dyp, y, yp, dx, dxp, accumulate)
-                        }
-                        (None, true) => kernels::accumulate(images, dy, dyp, dx, dxp),
-                        (None, false) => kernels::copy_plane(images, dy, dyp, dx, dxp),
+                for Target { gradient: dx, plane: dxp, accumulate } in [dx, dr].into_iter().flatten() {
+                    match (relu, accumulate) {
+                        (true, _) => kernels::relu_backward(images, dy, dyp, y, yp, dx, dxp, accumulate),
+                        (false, true) => kernels::accumulate(images, dy, dyp, dx, dxp),
+                        (false, false) => kernels::copy_plane(images, dy, dyp, dx, dxp),
                     }
                 }
             }
         }
+        // Without a gradient to hand on, convolution and linear layer end with their weights.
+        if dxp.is_some() || !matches!(step.kind, Kind::Conv { .. } | Kind::Linear { .. }) {
+            self.clock.lap(Some(index), Pass::BackwardData, images);
+        }
     }
 }
 
-/// A gradient being written, lent out of the memory.
-struct Target {
-    buffer: Vec<f32>,
+/// A gradient being written.
+struct Target<'a, E> {
+    gradient: &'a mut [E],
     plane: Plane,
     /// Another consumer of the value has written already.
     accumulate: bool,
 }
 
-impl Target {
-    fn parts(&mut self, images: usize) -> (&mut [f32], Plane) {
-        (&mut self.buffer[..images * self.plane.len()], self.plane)
-    }
-
+impl<E: Element> Target<'_, E> {
     /// Runs a kernel that can only overwrite; its result is added through a copy where another consumer was first.
-    fn write(&mut self, images: usize, kernel: impl FnOnce(&mut [f32], Plane)) {
-        let accumulate = self.accumulate;
-        let (target, plane) = self.parts(images);
+    fn write(self, images: usize, kernel: impl FnOnce(&mut [E], Plane)) {
+        let Self { gradient, plane, accumulate } = self;
         if accumulate {
-            let mut own = vec![0.0; target.len()];
+            let mut own = vec![E::default(); gradient.len()];
             kernel(&mut own, plane);
-            kernels::accumulate(images, &own, plane, target, plane);
+            kernels::accumulate(images, &own, plane, gradient, plane);
         } else {
-            kernel(target, plane);
+            kernel(gradient, plane);
         }
     }
+}
+
+/// The place of some images of a tensor.
+fn first_images(place: Range<usize>, images: usize, plane: Plane) -> Range<usize> {
+    place.start..place.start + images * plane.len()
 }

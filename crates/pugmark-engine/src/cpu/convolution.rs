@@ -1,7 +1,7 @@
 //! A convolution's kernels, by the sum over its taps or Winograd's way.
 
 use pugmark_kernels as kernels;
-use pugmark_kernels::{ChannelStats, ConvShape, Epilogue, Plane};
+use pugmark_kernels::{Bf16, ChannelStats, ConvElement, ConvShape, Epilogue, Plane};
 
 /// Images for which the way of a convolution is chosen, the same for every plan: neither logits nor gradients depend on
 /// the batch size that a plan was made for.
@@ -16,29 +16,29 @@ pub(super) struct Convolution {
 
 impl Convolution {
     /// The faster way for outputs of the geometry `output`; without `winograd`, the sum over the taps.
-    pub fn new(shape: ConvShape, winograd: bool, output: Plane) -> Self {
-        let winograd = winograd && shape.suits_winograd(TYPICAL_IMAGES, output.height, output.width);
+    pub fn new<E: Activation>(shape: ConvShape, winograd: bool, output: Plane) -> Self {
+        let winograd =
+            E::WINOGRAD && winograd && shape.suits_winograd(TYPICAL_IMAGES, output.height, output.width);
         Self { shape, winograd }
     }
 
-    /// Values of the weights as [`Convolution::forward`] reads them.
-    pub fn packed_len(&self) -> usize {
+    /// Values of the weights as [`Activation::forward`] reads them.
+    pub fn packed_len<E: Activation>(&self) -> usize {
         match self.winograd {
             true => kernels::winograd_packed_len(&self.shape),
-            false => kernels::packed_len_forward::<f32>(&self.shape),
+            false => kernels::packed_len_forward::<E>(&self.shape),
         }
     }
 
-    /// Values of the weights as [`Convolution::backward_data`] reads them.
-    pub fn packed_len_backward(&self) -> usize {
+    /// Values of the weights as [`Activation::backward_data`] reads them.
+    pub fn packed_len_backward<E: Activation>(&self) -> usize {
         match self.winograd {
             true => kernels::winograd_packed_len(&self.shape),
-            false => kernels::packed_len_backward::<f32>(&self.shape),
+            false => kernels::packed_len_backward::<E>(&self.shape),
         }
     }
 
-    /// Values of scratch that [`Convolution::forward`] and [`Convolution::backward_data`] need for outputs of the geometry
-    /// `output`.
+    /// Values of scratch that [`Activation::forward`] and [`Activation::backward_data`] need.
     pub fn scratch_len(&self, images: usize, output: Plane) -> usize {
         match self.winograd {
             true => kernels::winograd_workspace_len(&self.shape, images, output.height, output.width),
@@ -46,30 +46,88 @@ impl Convolution {
         }
     }
 
-    /// As [`Convolution::scratch_len`], for [`Convolution::backward_weight`].
-    pub fn weight_scratch_len(&self, images: usize, output: Plane) -> usize {
+    /// As [`Convolution::scratch_len`], for [`Activation::backward_weight`].
+    pub fn weight_scratch_len<E: Activation>(&self, images: usize, input: Plane, gradient: Plane) -> usize {
+        let s = &self.shape;
         match self.winograd {
-            true => kernels::winograd_weight_workspace_len(&self.shape, images, output.height, output.width),
-            false => 0,
+            true => kernels::winograd_weight_workspace_len(s, images, gradient.height, gradient.width),
+            false => kernels::conv2d_backward_weight_scratch_len::<E>(s, images, input, gradient),
+        }
+    }
+}
+
+/// An element that activations and their gradients can have, with what convolution does for it.
+pub(super) trait Activation: ConvElement {
+    /// Whether there is a Winograd form for it.
+    const WINOGRAD: bool = false;
+
+    fn pack(c: &Convolution, weights: &[f32], packed: &mut [Self]) {
+        kernels::pack_forward(&c.shape, weights, packed);
+    }
+
+    fn pack_backward(c: &Convolution, weights: &[f32], packed: &mut [Self]) {
+        kernels::pack_backward(&c.shape, weights, packed);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the operands of a convolution")]
+    fn forward(
+        c: &Convolution,
+        images: usize,
+        (x, xp): (&[Self], Plane),
+        packed: &[Self],
+        (y, yp): (&mut [Self], Plane),
+        epilogue: &Epilogue<'_, Self>,
+        stats: Option<&mut ChannelStats>,
+        _scratch: &mut [f32],
+    ) {
+        kernels::conv2d_forward(&c.shape, images, x, xp, packed, y, yp, epilogue, stats);
+    }
+
+    fn backward_data(
+        c: &Convolution,
+        images: usize,
+        (dy, dyp): (&[Self], Plane),
+        packed: &[Self],
+        (dx, dxp): (&mut [Self], Plane),
+        accumulate: bool,
+        _scratch: &mut [f32],
+    ) {
+        kernels::conv2d_backward_data(&c.shape, images, dy, dyp, packed, dx, dxp, accumulate);
+    }
+
+    fn backward_weight(
+        c: &Convolution,
+        images: usize,
+        (x, xp): (&[Self], Plane),
+        (dy, dyp): (&[Self], Plane),
+        dw: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        kernels::conv2d_backward_weight(&c.shape, images, x, xp, dy, dyp, dw, scratch);
+    }
+}
+
+impl Activation for Bf16 {}
+
+impl Activation for f32 {
+    const WINOGRAD: bool = true;
+
+    fn pack(c: &Convolution, weights: &[f32], packed: &mut [f32]) {
+        match c.winograd {
+            true => kernels::winograd_pack_forward(&c.shape, weights, packed),
+            false => kernels::pack_forward(&c.shape, weights, packed),
         }
     }
 
-    pub fn pack(&self, weights: &[f32], packed: &mut [f32]) {
-        match self.winograd {
-            true => kernels::winograd_pack_forward(&self.shape, weights, packed),
-            false => kernels::pack_forward(&self.shape, weights, packed),
+    fn pack_backward(c: &Convolution, weights: &[f32], packed: &mut [f32]) {
+        match c.winograd {
+            true => kernels::winograd_pack_backward(&c.shape, weights, packed),
+            false => kernels::pack_backward(&c.shape, weights, packed),
         }
     }
 
-    pub fn pack_backward(&self, weights: &[f32], packed: &mut [f32]) {
-        match self.winograd {
-            true => kernels::winograd_pack_backward(&self.shape, weights, packed),
-            false => kernels::pack_backward(&self.shape, weights, packed),
-        }
-    }
-
-    pub fn forward(
-        &self,
+    fn forward(
+        c: &Convolution,
         images: usize,
         (x, xp): (&[f32], Plane),
         packed: &[f32],
@@ -78,15 +136,15 @@ impl Convolution {
         stats: Option<&mut ChannelStats>,
         scratch: &mut [f32],
     ) {
-        let s = &self.shape;
-        match self.winograd {
+        let s = &c.shape;
+        match c.winograd {
             true => kernels::winograd_forward(s, images, x, xp, packed, y, yp, epilogue, stats, scratch),
             false => kernels::conv2d_forward(s, images, x, xp, packed, y, yp, epilogue, stats),
         }
     }
 
-    pub fn backward_data(
-        &self,
+    fn backward_data(
+        c: &Convolution,
         images: usize,
         (dy, dyp): (&[f32], Plane),
         packed: &[f32],
@@ -94,26 +152,25 @@ impl Convolution {
         accumulate: bool,
         scratch: &mut [f32],
     ) {
-        let s = &self.shape;
-        match self.winograd {
-            true => {
-                kernels::winograd_backward_data(s, images, dy, dyp, packed, dx, dxp, accumulate, scratch);
-            }
+        let s = &c.shape;
+        match c.winograd {
+            true => kernels::winograd_backward_data(s, images, dy, dyp, packed, dx, dxp, accumulate, scratch),
             false => kernels::conv2d_backward_data(s, images, dy, dyp, packed, dx, dxp, accumulate),
         }
     }
 
-    pub fn backward_weight(
-        &self,
+    fn backward_weight(
+        c: &Convolution,
         images: usize,
         (x, xp): (&[f32], Plane),
         (dy, dyp): (&[f32], Plane),
         dw: &mut [f32],
         scratch: &mut [f32],
     ) {
-        match self.winograd {
-            true => kernels::winograd_backward_weight(&self.shape, images, x, xp, dy, dyp, dw, scratch),
-            false => kernels::conv2d_backward_weight(&self.shape, images, x, xp, dy, dyp, dw, &mut []),
+        let s = &c.shape;
+        match c.winograd {
+            true => kernels::winograd_backward_weight(s, images, x, xp, dy, dyp, dw, scratch),
+            false => kernels::conv2d_backward_weight(s, images, x, xp, dy, dyp, dw, scratch),
         }
     }
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use pugmark_graph::{Graph, NodeId, Tensor, Tensors};
 use rayon::ThreadPool;
 
+use super::convolution::Activation;
 use super::machine::Machine;
 use super::parameters::Parameters;
 use super::program::Program;
@@ -11,12 +12,12 @@ use super::{Cpu, check_batch};
 use crate::{EngineError, Inference, InputSpec, OperatorTime};
 
 /// An inference plan on the CPU.
-pub(super) struct CpuInference {
-    machine: Machine,
+pub(super) struct CpuInference<E> {
+    machine: Machine<E>,
     pool: Arc<ThreadPool>,
 }
 
-impl CpuInference {
+impl<E: Activation> CpuInference<E> {
     pub fn new(
         graph: &Graph,
         tensors: &Tensors,
@@ -37,7 +38,7 @@ impl CpuInference {
     }
 }
 
-impl Inference for CpuInference {
+impl<E: Activation> Inference for CpuInference<E> {
     fn logits(&mut self, images: usize, pixels: &[u8]) -> Result<Vec<f32>, EngineError> {
         check_batch(&self.machine.input, images, pixels)?;
         let picture = pixels.len() / images;

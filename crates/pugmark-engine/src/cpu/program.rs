@@ -63,6 +63,12 @@ pub(super) struct Step {
     pub output: ValueId,
 }
 
+impl Step {
+    pub fn is_linear(&self) -> bool {
+        matches!(self.kind, Kind::Linear { .. })
+    }
+}
+
 /// Steps in execution order.
 #[derive(Debug)]
 pub(super) struct Program {

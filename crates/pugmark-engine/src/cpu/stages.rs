@@ -38,6 +38,7 @@ impl Stages {
                 whole[id.0] = true;
             }
         }
+        whole[program.output.0] = true;
         Self { late, images: batch.min(LATE_IMAGES), early_images: batch.min(EARLY_IMAGES), whole }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::convolution::Activation;
 use super::machine::Machine;
 use super::program::{Kind, Step, ValueId};
 use crate::{OperatorTime, Pass};
@@ -49,7 +50,7 @@ impl Clock {
     }
 }
 
-impl Machine {
+impl<E: Activation> Machine<E> {
     /// The laps of the last call in words and numbers.
     pub fn operator_times(&self, optimiser: &str) -> Vec<OperatorTime> {
         self.clock.laps.iter().map(|lap| self.operator_time(lap, optimiser)).collect()
@@ -134,24 +135,27 @@ impl Machine {
         let (x, y) = (size(step.input), size(step.output));
         let residual = step.residual.map_or(0, size);
         let weights = self.weights(step);
-        let workspace = &self.workspaces[index];
+        let workspace = &self.workspaces.of[index];
+        let size_of = size_of::<E>();
         if pass == Pass::Prepare {
             // The packed form of the data gradient is about as large.
-            return 4 * (weights + workspace.convolution.map_or(0, |c| c.packed_len()));
+            return 4 * weights + size_of * workspace.convolution.map_or(0, |c| c.packed_len::<E>());
         }
         let backward = pass != Pass::Forward;
         match step.kind {
             // A byte a value is read.
-            Kind::Input => 5 * y,
+            Kind::Input => (size_of + 1) * y,
             Kind::Norm { relu, .. } | Kind::Add { relu } if backward => {
                 // The rectifier's output says where it let the gradient pass; a norm reads its input.
                 let norm = if matches!(step.kind, Kind::Norm { .. }) { x } else { 0 };
-                4 * (x + y + residual + norm + if relu { y } else { 0 })
+                size_of * (x + y + residual + norm + if relu { y } else { 0 })
             }
-            Kind::Relu if backward => 4 * (x + 2 * y),
+            Kind::Relu if backward => size_of * (x + 2 * y),
             // A byte an output says where the maximum was.
-            Kind::MaxPool(_) => 4 * (x + y) + if workspace.argmax.is_empty() { 0 } else { y },
-            _ => 4 * (x + y + residual + weights),
+            Kind::MaxPool(_) => size_of * (x + y) + if workspace.argmax.is_empty() { 0 } else { y },
+            // A gradient of weights is f32.
+            Kind::Conv { .. } if pass != Pass::BackwardWeight => size_of * (x + y + residual + weights),
+            _ => size_of * (x + y + residual) + 4 * weights,
         }
     }
 }

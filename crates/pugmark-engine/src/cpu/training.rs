@@ -4,6 +4,7 @@ use pugmark_graph::{Graph, NodeId, ParamId, Tensor, Tensors};
 use pugmark_kernels as kernels;
 use rayon::ThreadPool;
 
+use super::convolution::Activation;
 use super::machine::{Machine, to_tensor};
 use super::parameters::Parameters;
 use super::program::{Kind, Norm, Program};
@@ -15,8 +16,8 @@ use crate::{
 };
 
 /// A training plan on the CPU.
-pub(super) struct CpuTraining {
-    machine: Machine,
+pub(super) struct CpuTraining<E> {
+    machine: Machine<E>,
     loss: Loss,
     optimiser: Optimiser,
     steps: u64,
@@ -25,7 +26,7 @@ pub(super) struct CpuTraining {
     pool: Arc<ThreadPool>,
 }
 
-impl CpuTraining {
+impl<E: Activation> CpuTraining<E> {
     pub fn new(
         graph: &Graph,
         tensors: &Tensors,
@@ -109,7 +110,7 @@ impl CpuTraining {
     }
 }
 
-impl Training for CpuTraining {
+impl<E: Activation> Training for CpuTraining<E> {
     fn step(
         &mut self,
         batch: &TrainBatch<'_>,
@@ -154,8 +155,12 @@ impl Training for CpuTraining {
         let value = self.machine.tap(node)?;
         let id = self.machine.find(node)?;
         let plane = self.machine.program.values[id.0].gradient?;
-        let gradient = self.machine.memory.gradient(id)?;
-        Some((value, to_tensor(self.machine.images, gradient, plane)))
+        let images = self.machine.images;
+        if id == self.machine.program.output {
+            return Some((value, to_tensor(images, &self.logits_gradient, plane)));
+        }
+        let gradient = self.machine.memory.read(self.machine.memory.gradient(id)?);
+        Some((value, to_tensor(images, gradient, plane)))
     }
 
     fn time_operators(&mut self, on: bool) {
@@ -178,10 +183,10 @@ fn state_names(optimiser: &Optimiser) -> &'static [&'static str] {
     }
 }
 
-impl Machine {
+impl<E: Activation> Machine<E> {
     /// Moves the running statistics of every norm towards those of the last batch; the variance unbiased, as PyTorch does.
     fn update_running_statistics(&mut self) {
-        for (step, workspace) in self.program.steps.iter().zip(&self.workspaces) {
+        for (step, workspace) in self.program.steps.iter().zip(&self.workspaces.of) {
             let Kind::Norm { norm: Norm { running_mean, running_var, momentum, .. }, running: false, .. } =
                 step.kind
             else {

@@ -1,7 +1,10 @@
 //! What the tests of the kernels share: random tensors, borders, and comparison with a stated tolerance.
 #![allow(dead_code, unused_imports, unused_macros, reason = "not every test uses all of it")]
 
-use pugmark_kernels::{ChannelStats, Element, Plane};
+use pugmark_kernels::{
+    ChannelStats, Element, Plane, linear_pack_backward, linear_pack_forward, linear_packed_len_backward,
+    linear_packed_len_forward,
+};
 
 /// Unit roundoff of f32.
 pub const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
@@ -161,4 +164,13 @@ pub fn assert_stats<E: Element>(what: &str, stats: &ChannelStats, values: &[E], 
         assert!((f64::from(mean[c]) - expected_mean).abs() <= tolerance * square.sqrt(), "{what}: mean {c}");
         assert!((f64::from(var[c]) - expected_var).abs() <= tolerance * square, "{what}: variance {c}");
     }
+}
+
+/// Weights of a linear layer as the forward pass and as the gradient of its input read them.
+pub fn linear_packed(inputs: usize, outputs: usize, w: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let mut forward = vec![f32::NAN; linear_packed_len_forward(inputs, outputs)];
+    let mut backward = vec![f32::NAN; linear_packed_len_backward(inputs, outputs)];
+    linear_pack_forward(inputs, outputs, w, &mut forward);
+    linear_pack_backward(inputs, outputs, w, &mut backward);
+    (forward, backward)
 }

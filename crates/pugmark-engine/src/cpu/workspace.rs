@@ -1,0 +1,222 @@
+//! What the steps of a program keep beside their tensors.
+
+use pugmark_kernels as kernels;
+use pugmark_kernels::ChannelStats;
+
+use super::convolution::{Activation, Convolution};
+use super::parameters::Parameters;
+use super::program::{Kind, Norm, Program};
+use super::stages::Stages;
+use crate::Pass;
+
+/// What a step keeps beside its tensors.
+#[derive(Debug)]
+pub(super) struct Workspace<E> {
+    /// The way a convolution is computed.
+    pub convolution: Option<Convolution>,
+    /// Weights as the forward kernel reads them; empty where they are trained, for then they serve once.
+    pub packed: Vec<E>,
+    /// Those of a linear layer.
+    pub linear: Vec<f32>,
+    /// Bias of a convolution with its folded norm.
+    pub bias: Vec<f32>,
+    /// Sums of a convolution's output or a norm's input.
+    pub stats: Option<ChannelStats>,
+    /// Statistics of the batch and the scale and shift made of them.
+    pub norm: NormWorkspace,
+    /// Where each maximum was.
+    pub argmax: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct NormWorkspace {
+    pub mean: Vec<f32>,
+    pub var: Vec<f32>,
+    pub inverse_std: Vec<f32>,
+    pub scale: Vec<f32>,
+    pub shift: Vec<f32>,
+    pub sum_gradient: Vec<f32>,
+    pub sum_gradient_x: Vec<f32>,
+}
+
+impl NormWorkspace {
+    fn new(channels: usize) -> Self {
+        let zeros = || vec![0.0; channels];
+        Self {
+            mean: zeros(),
+            var: zeros(),
+            inverse_std: zeros(),
+            scale: zeros(),
+            shift: zeros(),
+            sum_gradient: zeros(),
+            sum_gradient_x: zeros(),
+        }
+    }
+}
+
+/// What all steps of a program keep, and what a kernel needs while it runs.
+#[derive(Debug)]
+pub(super) struct Workspaces<E> {
+    pub of: Vec<Workspace<E>>,
+    /// For a norm over the batch: the convolution that summed its input on the way.
+    pub summed_by: Vec<Option<usize>>,
+    /// Packed weights that serve once.
+    pub packed: Vec<E>,
+    pub scratch: Vec<f32>,
+}
+
+impl<E: Activation> Workspaces<E> {
+    /// With `winograd`, convolutions are Winograd's where that is faster.
+    pub fn new(program: &Program, parameters: &Parameters, stages: &Stages, winograd: bool) -> Self {
+        let summed_by: Vec<Option<usize>> = program
+            .steps
+            .iter()
+            .map(|step| match step.kind {
+                Kind::Norm { running: false, .. } => program
+                    .steps
+                    .iter()
+                    .position(|s| s.output == step.input && matches!(s.kind, Kind::Conv { .. })),
+                _ => None,
+            })
+            .collect();
+        let mut own = Self { of: Vec::new(), summed_by, packed: Vec::new(), scratch: Vec::new() };
+        let (mut packed, mut scratch) = (0, 0);
+        for index in 0..program.steps.len() {
+            let workspace = own.workspace(program, parameters, stages, index, winograd);
+            let (own_packed, own_scratch) = shared_len(program, &workspace, stages, index);
+            (packed, scratch) = (packed.max(own_packed), scratch.max(own_scratch));
+            own.of.push(workspace);
+        }
+        own.packed = vec![E::default(); packed];
+        own.scratch = vec![0.0; scratch];
+        own
+    }
+
+    fn workspace(
+        &self,
+        program: &Program,
+        parameters: &Parameters,
+        stages: &Stages,
+        index: usize,
+        winograd: bool,
+    ) -> Workspace<E> {
+        let step = &program.steps[index];
+        let (input, output) = (program.values[step.input.0].plane, program.values[step.output.0].plane);
+        let trained = program.is_trained(step);
+        let mut own = Workspace {
+            convolution: None,
+            packed: Vec::new(),
+            linear: Vec::new(),
+            bias: Vec::new(),
+            stats: None,
+            norm: NormWorkspace::default(),
+            argmax: Vec::new(),
+        };
+        match &step.kind {
+            Kind::Conv { shape, bias, folded, .. } => {
+                let convolution = Convolution::new::<E>(*shape, winograd, output);
+                own.convolution = Some(convolution);
+                if !trained {
+                    own.packed = vec![E::default(); convolution.packed_len::<E>()];
+                }
+                if bias.is_some() || folded.is_some() {
+                    own.bias = vec![0.0; shape.out_channels];
+                }
+                if self.summed_by.contains(&Some(index)) {
+                    own.stats = Some(ChannelStats::new(shape.out_channels));
+                }
+            }
+            Kind::Norm { norm, running, .. } => {
+                let channels = parameters.value(norm.weight).len();
+                if !running && self.summed_by[index].is_none() {
+                    own.stats = Some(ChannelStats::new(channels));
+                }
+                own.norm = NormWorkspace::new(channels);
+            }
+            Kind::MaxPool(_) if trained => {
+                own.argmax = vec![0; stages.images * output.pixels() * output.channels];
+            }
+            Kind::Linear { .. } if !trained => {
+                let len = kernels::linear_packed_len_forward(input.channels, output.channels);
+                own.linear = vec![0.0; len];
+            }
+            _ => {}
+        }
+        own
+    }
+}
+
+/// Values of packed weights and of scratch that a step needs while it runs.
+fn shared_len<E: Activation>(
+    program: &Program,
+    workspace: &Workspace<E>,
+    stages: &Stages,
+    index: usize,
+) -> (usize, usize) {
+    let step = &program.steps[index];
+    let (input, output) = (&program.values[step.input.0], &program.values[step.output.0]);
+    let images = stages.room(step.output.0);
+    let trained = program.is_trained(step);
+    match (&step.kind, workspace.convolution) {
+        (_, Some(convolution)) => {
+            let forward = convolution.scratch_len(images, output.plane);
+            let Some(gradient) = output.gradient.filter(|_| trained) else { return (0, forward) };
+            let weight = convolution.weight_scratch_len::<E>(images, input.plane, gradient);
+            let packed = convolution.packed_len::<E>().max(convolution.packed_len_backward::<E>());
+            (packed, forward.max(weight))
+        }
+        (Kind::Linear { .. }, _) => {
+            let (inputs, outputs) = (input.plane.channels, output.plane.channels);
+            let packed = kernels::linear_packed_len_forward(inputs, outputs)
+                .max(kernels::linear_packed_len_backward(inputs, outputs));
+            (0, images * (2 * inputs + outputs) + if trained { packed } else { 0 })
+        }
+        _ => (0, 0),
+    }
+}
+
+impl<E: Activation> Workspace<E> {
+    /// Packs what the forward kernels read from parameters that are not trained, and all biases.
+    pub fn prepare(&mut self, kind: &Kind, parameters: &Parameters) -> Option<Pass> {
+        match (kind, self.convolution) {
+            (Kind::Conv { shape, weight, bias, folded, .. }, Some(convolution)) => {
+                match bias {
+                    Some(bias) => self.bias.copy_from_slice(parameters.value(*bias)),
+                    None => self.bias.fill(0.0),
+                }
+                if self.packed.is_empty() {
+                    return None;
+                }
+                let values = parameters.value(*weight);
+                let Some(norm) = folded else {
+                    E::pack(&convolution, values, &mut self.packed);
+                    return Some(Pass::Prepare);
+                };
+                let scale = running_scale(parameters, norm);
+                let mean = parameters.value(norm.running_mean);
+                let shift = parameters.value(norm.bias);
+                for (channel, bias) in self.bias.iter_mut().enumerate() {
+                    *bias = (*bias - mean[channel]) * scale[channel] + shift[channel];
+                }
+                let weights: Vec<f32> = values
+                    .chunks_exact(shape.out_channels)
+                    .flat_map(|row| row.iter().zip(&scale).map(|(w, s)| w * s))
+                    .collect();
+                E::pack(&convolution, &weights, &mut self.packed);
+                Some(Pass::Prepare)
+            }
+            (Kind::Linear { weight, bias }, _) if !self.linear.is_empty() => {
+                let (values, outputs) = (parameters.value(*weight), parameters.value(*bias).len());
+                kernels::linear_pack_forward(values.len() / outputs, outputs, values, &mut self.linear);
+                Some(Pass::Prepare)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn running_scale(parameters: &Parameters, norm: &Norm) -> Vec<f32> {
+    let gamma = parameters.value(norm.weight);
+    let var = parameters.value(norm.running_var);
+    gamma.iter().zip(var).map(|(g, v)| g / (v + norm.eps).sqrt()).collect()
+}
