@@ -1,4 +1,7 @@
+use std::str::FromStr;
+
 use pugmark_graph::{Graph, GraphError, NodeId, Tensor, Tensors};
+use pugmark_kernels::Isa;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -77,23 +80,56 @@ pub struct InputSpec {
 
 /// What activations, their gradients and the weights that meet them are in memory. Sums, statistics, loss, the weights
 /// themselves and the optimiser's state are f32 either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// 24 bits of mantissa.
-    #[default]
     F32,
     /// 8 bits of mantissa, half the memory; faster where the processor multiplies it.
     Bf16,
 }
 
-impl Precision {
-    /// The faster one on this processor: bf16 where it multiplies it (AMX, AVX512-BF16).
-    pub fn fastest() -> Self {
-        if pugmark_kernels::Isa::active() >= pugmark_kernels::Isa::Avx512Bf16 {
-            Self::Bf16
-        } else {
-            Self::F32
+/// A precision, or the choice of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrecisionChoice {
+    /// bf16 where the processor multiplies it (AMX, AVX512-BF16), else f32.
+    #[default]
+    Auto,
+    /// [`Precision::F32`].
+    F32,
+    /// [`Precision::Bf16`].
+    Bf16,
+}
+
+impl PrecisionChoice {
+    /// The choice on this machine.
+    pub fn precision(self) -> Precision {
+        match self {
+            Self::Auto if Isa::active() >= Isa::Avx512Bf16 => Precision::Bf16,
+            Self::Auto | Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
+}
+
+impl FromStr for PrecisionChoice {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "auto" => Ok(Self::Auto),
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err(format!("`{word}` is none of auto, f32, bf16")),
+        }
+    }
+}
+
+impl From<Precision> for PrecisionChoice {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
         }
     }
 }

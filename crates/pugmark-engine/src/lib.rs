@@ -8,7 +8,7 @@ mod timing;
 
 pub use cpu::Cpu;
 pub use engine::{
-    Engine, EngineError, Freeze, Inference, InputSpec, Loss, Optimiser, Precision, StepOutput, TrainBatch,
-    Training, TrainingSpec,
+    Engine, EngineError, Freeze, Inference, InputSpec, Loss, Optimiser, Precision, PrecisionChoice,
+    StepOutput, TrainBatch, Training, TrainingSpec,
 };
 pub use timing::{OperatorTime, Pass};

@@ -2,8 +2,10 @@
 
 mod common;
 
-use common::{all_nodes, batch, engines, every_operator, input_spec, largest_difference, spec};
-use pugmark_engine::{Engine, EngineError, Freeze, InputSpec, Optimiser, TrainBatch, TrainingSpec};
+use common::{all_nodes, batch, engines, every_engine, every_operator, input_spec, largest_difference, spec};
+use pugmark_engine::{
+    Cpu, Engine, EngineError, Freeze, InputSpec, Optimiser, Precision, TrainBatch, TrainingSpec,
+};
 use pugmark_graph::{Architecture, Tensors};
 
 /// Central differences of the loss, parameter by parameter. The loss is good to about 1e-7, so a step of 1e-3 gives a
@@ -86,7 +88,7 @@ fn taps_have_pytorchs_shapes_and_the_loss_gradient() {
     let graph = every_operator(3);
     let nodes = all_nodes(&graph);
     let (pixels, labels) = batch(2, 10, 12, 3);
-    for engine in engines() {
+    for engine in every_engine() {
         let tapped = TrainingSpec { taps: nodes.clone(), ..spec() };
         let mut plan =
             engine.training(&graph, &graph.initialise(1), &input_spec(2, 10, 12), &tapped).unwrap();
@@ -109,7 +111,7 @@ fn a_small_batch_in_a_large_plan_gives_the_bits_of_a_small_plan() {
     let graph = Architecture::SimpleCnn.graph(4);
     let tensors = graph.initialise(3);
     let (pixels, labels) = batch(3, 32, 32, 4);
-    for engine in engines() {
+    for engine in every_engine() {
         let run = |most: usize| {
             let mut plan = engine.training(&graph, &tensors, &input_spec(most, 32, 32), &spec()).unwrap();
             for seed in 0..3 {
@@ -130,7 +132,7 @@ fn logits_depend_neither_on_neighbours_nor_on_the_size_of_the_plan() {
         let mut plan = engine.inference(&graph, &tensors, &input_spec(most, 64, 64), &[]).unwrap();
         plan.logits(pixels.len() / (64 * 64 * 3), pixels).unwrap()
     };
-    for engine in engines() {
+    for engine in every_engine() {
         let together = logits(&*engine, 6, &pixels);
         for (own, alone) in together.chunks(4).zip(pixels.chunks(64 * 64 * 3)) {
             assert_eq!(own, logits(&*engine, 1, alone));
@@ -143,17 +145,18 @@ fn the_number_of_threads_changes_no_bit() {
     let graph = Architecture::ResNet18.graph(4);
     let tensors = graph.initialise(3);
     let (pixels, labels) = batch(5, 40, 40, 4);
-    let run = |threads: usize| {
-        let engine = pugmark_engine::Cpu::new(threads).unwrap();
-        let engine: &dyn pugmark_engine::Engine = &engine;
+    let run = |threads: usize, precision: Precision| {
+        let engine = Cpu::new(threads).unwrap().with_precision(precision);
         let mut plan = engine.training(&graph, &tensors, &input_spec(5, 40, 40), &spec()).unwrap();
         for seed in 0..2 {
             plan.step(&TrainBatch { pixels: &pixels, labels: &labels, seed }, 1e-3, 0.01).unwrap();
         }
         plan.tensors()
     };
-    let one = run(1);
-    assert!(one == run(2) && one == run(3));
+    for precision in [Precision::F32, Precision::Bf16] {
+        let one = run(1, precision);
+        assert!(one == run(2, precision) && one == run(3, precision), "{precision:?}");
+    }
 }
 
 #[test]
@@ -163,7 +166,7 @@ fn restored_training_goes_on_bit_for_bit() {
     let input = input_spec(4, 10, 12);
     let (pixels, labels) = batch(4, 10, 12, 3);
     let optimisers = [Optimiser::AdamW, Optimiser::Sgd { momentum: 0.9, nesterov: true }];
-    for (engine, optimiser) in engines().iter().flat_map(|e| optimisers.map(|o| (e, o))) {
+    for (engine, optimiser) in every_engine().iter().flat_map(|e| optimisers.map(|o| (e, o))) {
         let spec = TrainingSpec { optimiser, ..spec() };
         let step = |plan: &mut dyn pugmark_engine::Training, seed| {
             plan.step(&TrainBatch { pixels: &pixels, labels: &labels, seed }, 1e-2, 0.01).unwrap();
@@ -197,7 +200,7 @@ fn other_tensors_give_the_bits_of_a_fresh_plan() {
         }
         let input = input_spec(2, 32, 32);
         let (pixels, _) = batch(2, 32, 32, 3);
-        for engine in engines() {
+        for engine in every_engine() {
             let mut plan = engine.inference(&graph, &first, &input, &[]).unwrap();
             let mut fresh = engine.inference(&graph, &second, &input, &[]).unwrap();
             plan.set_tensors(&second).unwrap();
@@ -212,7 +215,7 @@ fn a_frozen_backbone_trains_the_head_on_running_statistics() {
     let tensors = graph.initialise(4);
     let input = input_spec(2, 32, 32);
     let (pixels, labels) = batch(2, 32, 32, 3);
-    for engine in engines() {
+    for engine in every_engine() {
         let spec = TrainingSpec { freeze: Freeze::Backbone, ..spec() };
         let mut plan = engine.training(&graph, &tensors, &input, &spec).unwrap();
         let batch = TrainBatch { pixels: &pixels, labels: &labels, seed: 0 };
@@ -235,7 +238,7 @@ fn a_loss_that_is_no_number_changes_nothing() {
     let mut tensors = graph.initialise(1);
     tensors.get_mut("fc.bias").unwrap().values[0] = f32::NAN;
     let (pixels, labels) = batch(2, 10, 12, 3);
-    for engine in engines() {
+    for engine in every_engine() {
         let mut plan = engine.training(&graph, &tensors, &input_spec(2, 10, 12), &spec()).unwrap();
         let before = (plan.tensors(), plan.state(), plan.steps());
         let error =
@@ -255,7 +258,7 @@ fn wrong_calls_are_named() {
     let tensors = graph.initialise(1);
     let input = input_spec(2, 10, 12);
     let (pixels, labels) = batch(2, 10, 12, 3);
-    for engine in engines() {
+    for engine in every_engine() {
         let mut plan = engine.training(&graph, &tensors, &input, &spec()).unwrap();
         let mut message = |pixels: &[u8], labels: &[u32]| {
             plan.step(&TrainBatch { pixels, labels, seed: 0 }, 0.0, 0.0).unwrap_err().to_string()

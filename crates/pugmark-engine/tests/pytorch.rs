@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{engines, spec};
+use common::{bf16_engine, engines, spec};
 use pugmark_engine::{InputSpec, TrainBatch};
 use pugmark_graph::{Architecture, Graph, Role, Tensor, Tensors};
 use safetensors::{Dtype, SafeTensors};
@@ -130,6 +130,38 @@ fn a_resnet18_step_agrees_with_pytorch() {
             let error = ROUNDING * fixture.scalar(&format!("{name}_f32_max_error")) + 1e-6;
             close(name, &tensor.values, &fixture.get(name), error);
         }
+    }
+}
+
+/// As above in bf16: as far from float64 as PyTorch's autocast is, give or take, so twice that is allowed. Batch norm over
+/// 16 values amplifies rounding: autocast's gradients err by up to 0.52.
+#[test]
+fn a_resnet18_step_in_bf16_agrees_with_pytorchs_autocast() {
+    let (fixture, autocast) = (Fixture::open("resnet18_step"), Fixture::open("resnet18_step_bf16"));
+    let allowed = |name: &str| 2.0 * autocast.scalar(name);
+    let graph = Architecture::ResNet18.graph(8);
+    let tensors = parameters(&graph);
+    let pixels = pixels("input 6");
+    let engine = bf16_engine();
+    let mut inference = engine.inference(&graph, &tensors, &INPUT, &[]).unwrap();
+    let logits = inference.logits(4, &pixels).unwrap();
+    close("eval logits", &logits, &fixture.get("eval_logits"), allowed("eval_logits_bf16_max_error"));
+
+    let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
+    let step = plan.step(&TrainBatch { pixels: &pixels, labels: &LABELS, seed: 0 }, 0.0, 0.0).unwrap();
+    let error = (step.loss - fixture.scalar("loss")).abs();
+    assert!(error <= allowed("loss_bf16_max_error"), "loss {}", step.loss);
+    close("logits", &step.logits, &fixture.get("logits"), allowed("logits_bf16_max_error"));
+    for (name, gradient) in &plan.gradients() {
+        let expected = fixture.scalar(&format!("{name}.grad_norm"));
+        let found = norm(&gradient.values);
+        let error = allowed(&format!("{name}.grad_bf16_error"));
+        assert!((found - expected).abs() <= error * expected, "{name}: norm {found} against {expected}");
+        let rms = expected / (gradient.values.len() as f64).sqrt();
+        let indices = fixture.get(&format!("{name}.grad_indices"));
+        let samples: Vec<f32> = indices.iter().map(|&i| gradient.values[i as usize]).collect();
+        let error = allowed(&format!("{name}.grad_bf16_max_error"));
+        close(name, &samples, &fixture.get(&format!("{name}.grad_samples")), error * rms);
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{batch, engines, every_operator, input_spec, spec};
+use common::{batch, engines, every_engine, every_operator, input_spec, spec};
 use pugmark_engine::{OperatorTime, Pass, TrainBatch};
 use pugmark_graph::{Builder, Op};
 
@@ -13,7 +13,7 @@ fn timing_changes_no_bit() {
     let input = input_spec(4, 10, 12);
     let (pixels, labels) = batch(4, 10, 12, 3);
     let batch = TrainBatch { pixels: &pixels, labels: &labels, seed: 5 };
-    for engine in engines() {
+    for engine in every_engine() {
         let mut plain = engine.training(&graph, &tensors, &input, &spec()).unwrap();
         let mut timed = engine.training(&graph, &tensors, &input, &spec()).unwrap();
         timed.time_operators(true);

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{self, Path, PathBuf};
 
 use pugmark_data::{Augment, Colour, Dataset, Recipe, SplitBy, SplitSettings};
-use pugmark_engine::{Freeze, Optimiser};
+use pugmark_engine::{Freeze, Optimiser, PrecisionChoice};
 use pugmark_graph::Architecture;
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
@@ -121,6 +121,8 @@ pub struct TrainSettings {
     pub test: f64,
     /// Decides weights, split, order, augmentation and dropout.
     pub seed: u64,
+    /// What activations are in memory.
+    pub precision: PrecisionChoice,
     /// Compute threads; 0 takes one a core.
     pub threads: usize,
     /// Threads that decode photos; 0 takes one a core, at most eight.
@@ -160,6 +162,7 @@ impl Default for TrainSettings {
             val: 0.25,
             test: 0.0,
             seed: 0,
+            precision: PrecisionChoice::Auto,
             threads: 0,
             loader_threads: 0,
             cache_mib: 1024,

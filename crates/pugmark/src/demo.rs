@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use pugmark_data::{Dataset, Item, ReadOptions, SplitBy};
-use pugmark_engine::Cpu;
+use pugmark_engine::{Cpu, PrecisionChoice};
 use pugmark_eval::{Evaluation, evaluate};
 use pugmark_graph::Architecture;
 use pugmark_model::{Classifier, write_atomic};
@@ -56,6 +56,8 @@ impl DemoSettings {
             // Chosen with the world, by results: docs/decisions/0003.
             learning_rate: 5e-4,
             flip: true,
+            // The same figures on every machine, to rounding.
+            precision: PrecisionChoice::F32,
             ..TrainSettings::default()
         };
         Self { out, overwrite, world: WorldSettings::default(), training }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Command};
+use pugmark_engine::{Cpu, EngineError, PrecisionChoice};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -34,17 +35,23 @@ pub(crate) struct ReadSettings {
 #[serde(default)]
 pub(crate) struct InferenceSettings {
     pub(crate) batch_size: usize,
-    pub(crate) threads: usize,
+    precision: PrecisionChoice,
+    threads: usize,
     loader_threads: usize,
 }
 
 impl Default for InferenceSettings {
     fn default() -> Self {
-        Self { batch_size: 32, threads: 0, loader_threads: 0 }
+        // Probabilities are the same on every machine, to the last digits shown.
+        Self { batch_size: 32, precision: PrecisionChoice::F32, threads: 0, loader_threads: 0 }
     }
 }
 
 impl InferenceSettings {
+    pub(crate) fn engine(&self) -> Result<Cpu, EngineError> {
+        Ok(Cpu::new(self.threads)?.with_precision(self.precision.precision()))
+    }
+
     /// Threads that decode photos, at least one.
     pub(crate) fn loader_threads(&self) -> usize {
         match self.loader_threads {

@@ -1,13 +1,23 @@
 #![allow(dead_code, reason = "each test file uses its own share")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use pugmark_engine::{Cpu, Engine, Freeze, InputSpec, Loss, Optimiser, TrainingSpec};
+use pugmark_engine::{Cpu, Engine, Freeze, InputSpec, Loss, Optimiser, Precision, TrainingSpec};
 use pugmark_graph::{Builder, Graph, NodeId, Op};
 
-/// The engines of this machine.
+/// The engines of this machine that compute in f32.
 pub fn engines() -> Vec<Box<dyn Engine>> {
     let cpu = Cpu::new(2).unwrap();
     vec![Box::new(cpu.clone()), Box::new(cpu.without_winograd())]
+}
+
+/// The one whose activations are bf16.
+pub fn bf16_engine() -> Box<dyn Engine> {
+    Box::new(Cpu::new(2).unwrap().with_precision(Precision::Bf16))
+}
+
+/// All of them, for what holds in every precision.
+pub fn every_engine() -> Vec<Box<dyn Engine>> {
+    engines().into_iter().chain([bf16_engine()]).collect()
 }
 
 pub fn input_spec(batch: usize, height: usize, width: usize) -> InputSpec {

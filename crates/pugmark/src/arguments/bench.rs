@@ -2,6 +2,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, value_parser};
 use pugmark_graph::Architecture;
 
+use super::PRECISIONS;
+
 /// Measure the speed of a training or inference step
 ///
 /// The batch is random and stays in memory: reading and decoding photos is not part of the figure.
@@ -39,6 +41,11 @@ pub(crate) struct BenchArguments {
     /// Steps before the measured ones
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) warmup: u32,
+
+    /// Memory format of activations; auto is bf16 where the processor multiplies it
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    #[arg(value_parser = PossibleValuesParser::new(PRECISIONS))]
+    pub(crate) precision: String,
 
     /// Threads that compute; 0 takes every core
     #[arg(long, value_name = "N", default_value_t = 0)]

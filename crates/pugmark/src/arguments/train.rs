@@ -5,7 +5,7 @@ use clap::builder::{BoolishValueParser, PossibleValuesParser, RangedU64ValuePars
 use pugmark_graph::Architecture;
 use serde::Serialize;
 
-use super::{ConfigFlags, DataFlags};
+use super::{ConfigFlags, DataFlags, PRECISIONS};
 
 /// Train a classifier on labelled photos
 ///
@@ -142,6 +142,11 @@ pub(crate) struct TrainFlags {
     /// Share of the photos in the test part
     #[arg(long, value_name = "X", help_heading = "Split")]
     test: Option<f64>,
+
+    /// Memory format of activations: bf16 is faster where the processor multiplies it (auto: there alone)
+    #[arg(long, value_name = "FORMAT", help_heading = "Machine")]
+    #[arg(value_parser = PossibleValuesParser::new(PRECISIONS))]
+    precision: Option<String>,
 
     /// Threads that compute; 0 takes every core
     #[arg(long, value_name = "N", help_heading = "Machine")]

@@ -4,15 +4,15 @@ use std::time::Instant;
 
 use pugmark_data::{Random, Recipe};
 use pugmark_engine::{
-    Cpu, Engine, Freeze, Inference, InputSpec, Loss, OperatorTime, Optimiser, TrainBatch, Training,
-    TrainingSpec,
+    Cpu, Engine, Freeze, Inference, InputSpec, Loss, OperatorTime, Optimiser, PrecisionChoice, TrainBatch,
+    Training, TrainingSpec,
 };
 use pugmark_graph::Architecture;
 use serde::Serialize;
 
 use super::bench_operators::Operators;
 use crate::arguments::BenchArguments;
-use crate::error::ExitStatus;
+use crate::error::{ExitStatus, WrongCall};
 use crate::memory;
 use crate::printer::Printer;
 
@@ -38,7 +38,8 @@ struct Figures {
 
 pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let model: Architecture = arguments.model.parse()?;
-    let engine = Cpu::new(arguments.threads as usize)?;
+    let precision: PrecisionChoice = arguments.precision.parse().map_err(WrongCall::new)?;
+    let engine = Cpu::new(arguments.threads as usize)?.with_precision(precision.precision());
     let (step_seconds, times) = measure(arguments, model, &engine, printer)?;
     let step_seconds_median = median(&step_seconds);
     // Before the peak is measured, which has arrays of its own.

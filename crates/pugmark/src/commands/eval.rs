@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use pugmark_data::{Dataset, Item, Part, ReadOptions, Split};
-use pugmark_engine::Cpu;
 use pugmark_eval::{Evaluation, evaluate};
 use pugmark_model::{Classifier, ModelCard, RunFolder};
 use pugmark_train::TrainSettings;
@@ -57,7 +56,7 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     // The values of --part are those that a part is read from.
     let part = arguments.part.as_deref().and_then(|part| part.parse().ok());
     data::exists(&arguments.run, "run or model")?;
-    let engine = Cpu::new(inference.threads)?;
+    let engine = inference.engine()?;
     let mut classifier = Classifier::open(&arguments.run, &engine, inference.batch_size)?;
     let card = classifier.card().clone();
     let subject = match &arguments.dataset {

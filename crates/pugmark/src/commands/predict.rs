@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pugmark_data::{Item, photos_below};
-use pugmark_engine::Cpu;
 use pugmark_model::{Classifier, write_atomic_with};
 
 use super::data;
@@ -41,7 +40,7 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
     }
     let items = items(&arguments.sources)?;
     let photos = items.len();
-    let engine = Cpu::new(inference.threads)?;
+    let engine = inference.engine()?;
     let mut classifier = Classifier::open(&arguments.run, &engine, inference.batch_size.min(photos.max(1)))?;
     let classes = classifier.card().classes.clone();
     let stop = interrupt::stop_flag()?;

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         (None, Some(out)) => (out.clone(), if arguments.overwrite { Mode::Overwrite } else { Mode::New }),
         (None, None) => (free_run(&data), Mode::New),
     };
-    let engine = Cpu::new(settings.threads)?;
+    let engine = Cpu::new(settings.threads)?.with_precision(settings.precision.precision());
     let stop = interrupt::stop_flag()?;
     let mut observer = Progressing::new(printer, &stop);
     let outcome = train(&dataset, &settings, &out, mode, &engine, &stop, &mut observer)?;
@@ -98,6 +98,8 @@ fn settings(arguments: &TrainArguments, resumed: Option<&RunFolder>) -> anyhow::
         let origin = origins.get(error.name).map_or_else(|| error.name.to_owned(), ToString::to_string);
         WrongCall::new(format!("{origin} is {}: {}", error.value, error.why))
     })?;
+    // The run keeps what was chosen here, wherever it goes on.
+    settings.precision = settings.precision.precision().into();
     settings.data = arguments.dataset.clone().or(settings.data);
     // A resumed run has its weights in its checkpoint; the file they came from may be gone.
     let started_from = resumed.map(|run| TrainSettings::read(&run.config())).transpose()?;
