@@ -1,15 +1,16 @@
 //! Speed of convolution and its two gradients at ResNet's shapes, as a share of the machine's measured peak.
 //!
-//! `cargo run --release -p pugmark-kernels --example conv_speed [batch [isa]]`; `RAYON_NUM_THREADS` sets the
-//! threads.
+//! `cargo run --release -p pugmark-kernels --example conv_speed [batch [isa [f32|bf16]]]`; `RAYON_NUM_THREADS` sets
+//! the threads. The peak is that of f32 vectors for both elements.
 
 use std::time::Instant;
 
 use pugmark_kernels::{
-    ConvShape, Epilogue, Isa, Plane, conv2d_backward_data, conv2d_backward_weight, conv2d_forward,
-    pack_backward, pack_forward, packed_len_backward, packed_len_forward, peak_flops, winograd_backward_data,
-    winograd_backward_weight, winograd_forward, winograd_pack_backward, winograd_pack_forward,
-    winograd_packed_len, winograd_weight_workspace_len, winograd_workspace_len, with_isa,
+    Bf16, ConvElement, ConvShape, Epilogue, Isa, Plane, conv2d_backward_data, conv2d_backward_weight,
+    conv2d_backward_weight_scratch_len, conv2d_forward, pack_backward, pack_forward, packed_len_backward,
+    packed_len_forward, peak_flops, winograd_backward_data, winograd_backward_weight, winograd_forward,
+    winograd_pack_backward, winograd_pack_forward, winograd_packed_len, winograd_weight_workspace_len,
+    winograd_workspace_len, with_isa,
 };
 
 /// Name, kernel, stride, padding, input and output channels, input height and width.
@@ -35,46 +36,59 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let batch = arguments.next().map_or(32, |n| n.parse().expect("batch: a number"));
     let isa = arguments.next().map_or(Isa::detected(), |name| name.parse().expect("an instruction set"));
+    let bf16 = arguments.next().is_some_and(|element| element == "bf16");
     // Inside the pool, as the engine runs: no call pays for waking it.
-    rayon::scope(|_| with_isa(isa, || run(batch)));
+    rayon::scope(|_| {
+        with_isa(isa, || {
+            if bf16 {
+                run::<Bf16>(batch);
+            } else {
+                run::<f32>(batch);
+                run_winograd(batch);
+            }
+        });
+    });
 }
 
-fn run(batch: usize) {
+fn run<E: ConvElement>(batch: usize) {
     let peak = peak_flops() / 1e9;
     let threads = rayon::current_num_threads();
     println!("{} threads, {}, batch {batch}: peak {peak:.0} GFLOP/s", threads, Isa::active());
     println!("{:<34}{:>18}{:>18}{:>18}", "", "forward", "backward data", "backward weight");
-    for (name, kernel, stride, padding, in_channels, out_channels, size) in SHAPES {
-        let s = ConvShape { kernel: (kernel, kernel), stride, padding, in_channels, out_channels };
-        let (out_size, _) = s.output_size(size, size);
-        let xp = Plane { height: size, width: size, channels: in_channels, border: s.input_border() };
-        let yp =
-            Plane { height: out_size, width: out_size, channels: out_channels, border: s.gradient_border() };
-        let values = |n: usize| (0..n).map(|i| (i % 17) as f32 / 17.0 - 0.5).collect::<Vec<f32>>();
-        let weights = values(kernel * kernel * in_channels * out_channels);
-        let (x, mut y) = (values(batch * xp.len()), values(batch * yp.len()));
+    for shape in SHAPES {
+        let Problem { s, xp, yp, weights } = problem(shape);
+        let (x, mut y) = (values::<E>(batch * xp.len()), values::<E>(batch * yp.len()));
         let (mut dx, mut dw) = (x.clone(), weights.clone());
-        let mut forward = vec![0.0; packed_len_forward::<f32>(&s)];
-        let mut backward = vec![0.0; packed_len_backward::<f32>(&s)];
+        let mut forward = vec![E::default(); packed_len_forward::<E>(&s)];
+        let mut backward = vec![E::default(); packed_len_backward::<E>(&s)];
         pack_forward(&s, &weights, &mut forward);
         pack_backward(&s, &weights, &mut backward);
+        let mut scratch = vec![0.0; conv2d_backward_weight_scratch_len::<E>(&s, batch, xp, yp)];
 
-        let flops = 2.0 * (batch * yp.pixels() * weights.len()) as f64;
-        let speed = |f: &mut dyn FnMut()| {
-            let speed = flops / best(f) / 1e9;
-            format!("{speed:8.0} {:5.1} %", 100.0 * speed / peak)
-        };
+        let speed = |f: &mut dyn FnMut()| speed(batch * yp.pixels() * weights.len(), peak, f);
         let ep = Epilogue::default();
         let f = speed(&mut || conv2d_forward(&s, batch, &x, xp, &forward, &mut y, yp, &ep, None));
         let d = speed(&mut || conv2d_backward_data(&s, batch, &y, yp, &backward, &mut dx, xp, false));
-        let w = speed(&mut || conv2d_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw, &mut []));
-        println!("{name:<12}{in_channels:>5} -> {out_channels:<4} at {size:>3} {f:>22}{d:>18}{w:>18}");
-        if !s.suits_winograd(batch, out_size, out_size) {
+        let w = speed(&mut || conv2d_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw, &mut scratch));
+        println!("{}{f:>22}{d:>18}{w:>18}", title(shape));
+    }
+}
+
+fn run_winograd(batch: usize) {
+    let peak = peak_flops() / 1e9;
+    println!("Winograd:");
+    for shape in SHAPES {
+        let Problem { s, xp, yp, weights } = problem(shape);
+        if !s.suits_winograd(batch, yp.height, yp.width) {
             continue;
         }
+        let (x, mut y) = (values::<f32>(batch * xp.len()), values::<f32>(batch * yp.len()));
+        let (mut dx, mut dw) = (x.clone(), weights.clone());
         let mut packed = vec![0.0; winograd_packed_len(&s)];
-        let mut workspace = vec![0.0; winograd_workspace_len(&s, batch, out_size, out_size)];
-        let mut sums = vec![0.0; winograd_weight_workspace_len(&s, batch, out_size, out_size)];
+        let mut workspace = vec![0.0; winograd_workspace_len(&s, batch, yp.height, yp.width)];
+        let mut sums = vec![0.0; winograd_weight_workspace_len(&s, batch, yp.height, yp.width)];
+        let speed = |f: &mut dyn FnMut()| speed(batch * yp.pixels() * weights.len(), peak, f);
+        let ep = Epilogue::default();
         // Packing is part of a training step.
         let f = speed(&mut || {
             winograd_pack_forward(&s, &weights, &mut packed);
@@ -85,8 +99,36 @@ fn run(batch: usize) {
             winograd_backward_data(&s, batch, &y, yp, &packed, &mut dx, xp, false, &mut workspace);
         });
         let w = speed(&mut || winograd_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw, &mut sums));
-        println!("{:<27}{f:>22}{d:>18}{w:>18}", "  Winograd");
+        println!("{}{f:>22}{d:>18}{w:>18}", title(shape));
     }
+}
+
+struct Problem {
+    s: ConvShape,
+    xp: Plane,
+    yp: Plane,
+    weights: Vec<f32>,
+}
+
+fn problem((_, kernel, stride, padding, in_channels, out_channels, size): Shape) -> Problem {
+    let s = ConvShape { kernel: (kernel, kernel), stride, padding, in_channels, out_channels };
+    let (out_size, _) = s.output_size(size, size);
+    let xp = Plane { height: size, width: size, channels: in_channels, border: s.input_border() };
+    let yp = Plane { height: out_size, width: out_size, channels: out_channels, border: s.gradient_border() };
+    Problem { s, xp, yp, weights: values(kernel * kernel * in_channels * out_channels) }
+}
+
+fn values<E: ConvElement>(n: usize) -> Vec<E> {
+    (0..n).map(|i| E::from_f32((i % 17) as f32 / 17.0 - 0.5)).collect()
+}
+
+fn title((name, _, _, _, in_channels, out_channels, size): Shape) -> String {
+    format!("{name:<12}{in_channels:>5} -> {out_channels:<4} at {size:>3} ")
+}
+
+fn speed(products: usize, peak: f64, f: &mut dyn FnMut()) -> String {
+    let speed = 2.0 * products as f64 / best(f) / 1e9;
+    format!("{speed:8.0} {:5.1} %", 100.0 * speed / peak)
 }
 
 /// Seconds of the fastest of some runs: others may use the machine.

@@ -44,10 +44,10 @@ pub(crate) trait Simd {
     /// Stores the bf16 values nearest to the first `n` lanes, as [`Element::from_f32`](crate::Element::from_f32)
     /// does; returns what is stored now.
     unsafe fn store_bf16(at: *mut Bf16, v: Self::V, n: usize) -> Self::V;
-    /// The even and the odd ones of `2 * LANES` values.
-    unsafe fn load_pairs(at: *const Bf16) -> [Self::V; 2];
-    /// Each of two values in all lanes.
-    unsafe fn splat_pair(at: *const Bf16) -> [Self::V; 2];
+    /// The odd or the even ones of `2 * LANES` values.
+    unsafe fn load_half<const ODD: bool>(at: *const Bf16) -> Self::V;
+    /// The second or the first of two values in all lanes.
+    unsafe fn splat_half<const ODD: bool>(at: *const Bf16) -> Self::V;
     /// Starts to bring the value's cache line near, where the machine can be told.
     #[inline(always)]
     unsafe fn prefetch(_at: *const f32) {}

@@ -141,25 +141,32 @@ fn dimensions(shape: &[usize]) -> (usize, usize, usize) {
     }
 }
 
-fn to_engine(tensor: &Tensor) -> Vec<f32> {
-    let (out, inputs, taps) = dimensions(&tensor.shape);
-    let mut values = Vec::with_capacity(tensor.values.len());
-    for tap in 0..taps {
-        for i in 0..inputs {
-            values.extend((0..out).map(|o| tensor.values[(o * inputs + i) * taps + tap]));
+/// Calls `f(ours, pytorchs)` for each value's index, block by block so that both sides stay in the cache.
+fn for_each_index(shape: &[usize], mut f: impl FnMut(usize, usize)) {
+    const BLOCK: usize = 16;
+    let (out, inputs, taps) = dimensions(shape);
+    for first_output in (0..out).step_by(BLOCK) {
+        for first_input in (0..inputs).step_by(BLOCK) {
+            for tap in 0..taps {
+                for i in first_input..inputs.min(first_input + BLOCK) {
+                    for o in first_output..out.min(first_output + BLOCK) {
+                        f((tap * inputs + i) * out + o, (o * inputs + i) * taps + tap);
+                    }
+                }
+            }
         }
     }
+}
+
+fn to_engine(tensor: &Tensor) -> Vec<f32> {
+    let mut values = vec![0.0; tensor.values.len()];
+    for_each_index(&tensor.shape, |ours, pytorchs| values[ours] = tensor.values[pytorchs]);
     values
 }
 
 fn to_pytorch(shape: &[usize], engine: &[f32]) -> Tensor {
-    let (out, inputs, taps) = dimensions(shape);
-    let mut values = Vec::with_capacity(engine.len());
-    for o in 0..out {
-        for i in 0..inputs {
-            values.extend((0..taps).map(|tap| engine[(tap * inputs + i) * out + o]));
-        }
-    }
+    let mut values = vec![0.0; engine.len()];
+    for_each_index(shape, |ours, pytorchs| values[pytorchs] = engine[ours]);
     Tensor { shape: shape.to_vec(), values }
 }
 
@@ -169,7 +176,7 @@ mod tests {
 
     #[test]
     fn layouts_turn_back() {
-        for shape in [vec![5], vec![4, 3], vec![2, 3, 5, 7]] {
+        for shape in [vec![5], vec![4, 3], vec![2, 3, 5, 7], vec![33, 17, 3, 3]] {
             let values = (0..shape.iter().product::<usize>()).map(|v| v as f32).collect();
             let tensor = Tensor { shape: shape.clone(), values };
             assert_eq!(to_pytorch(&shape, &to_engine(&tensor)), tensor);

@@ -17,13 +17,16 @@ unsafe fn mask(n: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - n).cast()) }
 }
 
-/// The lower and the upper bf16 of each lane.
+/// The upper or the lower bf16 of each lane.
 #[inline(always)]
-unsafe fn halves(pairs: __m256i) -> [__m256; 2] {
+unsafe fn half<const ODD: bool>(pairs: __m256i) -> __m256 {
     // SAFETY: the caller's machine has AVX2.
     unsafe {
-        let upper = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff_0000_u32.cast_signed()));
-        [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs)), _mm256_castsi256_ps(upper)]
+        _mm256_castsi256_ps(if ODD {
+            _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff_0000_u32.cast_signed()))
+        } else {
+            _mm256_slli_epi32::<16>(pairs)
+        })
     }
 }
 
@@ -113,13 +116,13 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn load_pairs(at: *const Bf16) -> [__m256; 2] {
-        unsafe { halves(_mm256_loadu_si256(at.cast())) }
+    unsafe fn load_half<const ODD: bool>(at: *const Bf16) -> __m256 {
+        unsafe { half::<ODD>(_mm256_loadu_si256(at.cast())) }
     }
 
     #[inline(always)]
-    unsafe fn splat_pair(at: *const Bf16) -> [__m256; 2] {
-        unsafe { halves(_mm256_set1_epi32(at.cast::<i32>().read_unaligned())) }
+    unsafe fn splat_half<const ODD: bool>(at: *const Bf16) -> __m256 {
+        unsafe { half::<ODD>(_mm256_set1_epi32(at.cast::<i32>().read_unaligned())) }
     }
 
     #[inline(always)]

@@ -15,13 +15,16 @@ fn mask(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
 
-/// The lower and the upper bf16 of each lane.
+/// The upper or the lower bf16 of each lane.
 #[inline(always)]
-unsafe fn halves(pairs: __m512i) -> [__m512; 2] {
+unsafe fn half<const ODD: bool>(pairs: __m512i) -> __m512 {
     // SAFETY: the caller's machine has AVX-512.
     unsafe {
-        let upper = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32.cast_signed()));
-        [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(upper)]
+        _mm512_castsi512_ps(if ODD {
+            _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32.cast_signed()))
+        } else {
+            _mm512_slli_epi32::<16>(pairs)
+        })
     }
 }
 
@@ -96,13 +99,13 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn load_pairs(at: *const Bf16) -> [__m512; 2] {
-        unsafe { halves(_mm512_loadu_si512(at.cast())) }
+    unsafe fn load_half<const ODD: bool>(at: *const Bf16) -> __m512 {
+        unsafe { half::<ODD>(_mm512_loadu_si512(at.cast())) }
     }
 
     #[inline(always)]
-    unsafe fn splat_pair(at: *const Bf16) -> [__m512; 2] {
-        unsafe { halves(_mm512_set1_epi32(at.cast::<i32>().read_unaligned())) }
+    unsafe fn splat_half<const ODD: bool>(at: *const Bf16) -> __m512 {
+        unsafe { half::<ODD>(_mm512_set1_epi32(at.cast::<i32>().read_unaligned())) }
     }
 
     #[inline(always)]

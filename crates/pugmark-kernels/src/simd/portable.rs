@@ -104,21 +104,19 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn load_pairs(at: *const Bf16) -> [Self::V; 2] {
+    unsafe fn load_half<const ODD: bool>(at: *const Bf16) -> Self::V {
         // SAFETY: the caller's pointer is valid for 2 * LANES values.
         let pairs = unsafe { at.cast::<[[Bf16; 2]; LANES]>().read_unaligned() };
-        let mut v = [[0.0; LANES]; 2];
+        let mut v = [0.0; LANES];
         for i in 0..LANES {
-            v[0][i] = pairs[i][0].to_f32();
-            v[1][i] = pairs[i][1].to_f32();
+            v[i] = pairs[i][usize::from(ODD)].to_f32();
         }
         v
     }
 
     #[inline(always)]
-    unsafe fn splat_pair(at: *const Bf16) -> [Self::V; 2] {
+    unsafe fn splat_half<const ODD: bool>(at: *const Bf16) -> Self::V {
         // SAFETY: the caller's pointer is valid for two values.
-        let [even, odd] = unsafe { at.cast::<[Bf16; 2]>().read_unaligned() };
-        [[even.to_f32(); LANES], [odd.to_f32(); LANES]]
+        [unsafe { *at.add(usize::from(ODD)) }.to_f32(); LANES]
     }
 }

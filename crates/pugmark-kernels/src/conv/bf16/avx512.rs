@@ -15,16 +15,17 @@ pub(super) struct Dot;
 impl Pairs for Dot {
     type S = Avx512;
     type P = __m512i;
+    const APART: bool = false;
     const RUN: usize = <Avx512 as Tile>::RUN;
     const BLOCK: usize = <Avx512 as Tile>::BLOCK;
 
     #[inline(always)]
-    unsafe fn weights(at: *const Bf16) -> __m512i {
+    unsafe fn weights<const ODD: bool>(at: *const Bf16) -> __m512i {
         unsafe { _mm512_loadu_si512(at.cast()) }
     }
 
     #[inline(always)]
-    unsafe fn splat(at: *const Bf16) -> __m512i {
+    unsafe fn splat<const ODD: bool>(at: *const Bf16) -> __m512i {
         unsafe { _mm512_set1_epi32(at.cast::<i32>().read_unaligned()) }
     }
 
