@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A value of an activation or its gradient: f32, or bf16 where memory and multipliers count for more than the last
-/// digits. Arithmetic is in f32 whatever lies in memory.
+/// digits. Arithmetic is in f32 whatever lies in memory. The default is zero.
 pub trait Element: Copy + PartialEq + Default + fmt::Debug + Send + Sync + 'static {
     /// The value nearest to `value`; of two equally near ones the even one.
     fn from_f32(value: f32) -> Self;
@@ -80,8 +80,10 @@ mod tests {
 
     #[test]
     fn from_f32_gives_the_nearest_value_and_ties_go_to_even() {
-        let ties = [1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, -1.0 - 1.0 / 256.0, -1.0 - 3.0 / 256.0];
-        let others = [0.1, -3.3, 1e-40, 65_535.0, 3.0e38, f32::MIN_POSITIVE, 1.003_906_4, 1.003_906_1];
+        const HALF_PLACE: f32 = 1.0 / 256.0;
+        let ties = [1.0 + HALF_PLACE, 1.0 + 3.0 * HALF_PLACE, -1.0 - HALF_PLACE, -1.0 - 3.0 * HALF_PLACE];
+        let near_tie = [(1.0 + HALF_PLACE).next_up(), (1.0 + HALF_PLACE).next_down()];
+        let others = [0.1, -3.3, 1e-40, 65_535.0, 3.0e38, f32::MIN_POSITIVE, near_tie[0], near_tie[1]];
         for value in ties.into_iter().chain(others) {
             assert_eq!(Bf16::from_f32(value), nearest(value), "{value}");
         }

@@ -1,5 +1,7 @@
 //! Kernels that treat every value by itself.
 
+use std::hint::select_unpredictable;
+
 use rayon::prelude::*;
 
 use crate::Isa;
@@ -86,8 +88,8 @@ multiversion! {
             let z = seed.wrapping_add((first + i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            let kept = if (z ^ (z >> 31)) >> 32 >= threshold { x.to_f32() * scale } else { 0.0 };
-            *y = E::from_f32(kept);
+            let kept = (z ^ (z >> 31)) >> 32 >= threshold;
+            *y = E::from_f32(select_unpredictable(kept, x.to_f32() * scale, 0.0));
         }
     }
 }

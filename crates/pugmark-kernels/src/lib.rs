@@ -2,7 +2,8 @@
 //! the sums behind resizing 8-bit pixels, which run on the caller's thread alone.
 //!
 //! The only home of unsafe arithmetic. Activations are padded NHWC ([`Plane`]): a zero border makes the
-//! padding of a convolution disappear. Every kernel gives the same bits whatever the number of rayon threads:
+//! padding of a convolution disappear. The kernels that memory bounds take f32 or bf16 ([`Element`]), calculate in
+//! f32 and round once; statistics and parameters are f32. Every kernel gives the same bits whatever the number of rayon threads:
 //! tasks are cut by the size of the problem alone and reductions run in a fixed order. Call them from inside
 //! the pool (`ThreadPool::install`): a call from outside pays for waking it.
 //!

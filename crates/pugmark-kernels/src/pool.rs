@@ -1,5 +1,6 @@
 //! Pooling.
 
+use std::hint::select_unpredictable;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -58,99 +59,150 @@ impl PoolShape {
     }
 }
 
-/// The larger of two; the first of two equals, and NaN if either is.
-#[inline(always)]
-fn maximum<E: Element>(first: E, second: E) -> E {
-    let larger = if second.to_f32() > first.to_f32() { second } else { first };
-    if second.to_f32().is_nan() { second } else { larger }
-}
+/// Channels whose maxima and winners are kept at a time: of 32, LLVM keeps only some in registers.
+const FORWARD_BLOCK: usize = 16;
 
-multiversion! {
-    /// Row `oy` of the output; `x` is an image.
-    fn max_pool_row<E: Element>(s: &PoolShape, x: &[E], xp: &Plane, oy: usize, y: &mut [E]) {
-        let rows = s.taps(oy, xp.height);
-        for (ox, y) in y.chunks_exact_mut(xp.channels).enumerate() {
-            y.fill(E::from_f32(f32::NEG_INFINITY));
-            for ky in rows.clone() {
-                for kx in s.taps(ox, xp.width) {
-                    let (iy, ix) = (oy * s.stride + ky - s.padding, ox * s.stride + kx - s.padding);
-                    for (y, &x) in y.iter_mut().zip(&x[xp.offset(iy, ix)..]) {
-                        *y = maximum(*y, x);
-                    }
+/// The maxima `y`, and where asked for the winners' taps, of `n` channels from `first` on of one output; `x` is an
+/// image, the taps are those inside it.
+///
+/// The accumulators are arrays of their own because LLVM makes a choice between a value and what its place in memory
+/// holds a masked store: six times slower on a Zen 3.
+#[expect(clippy::too_many_arguments, reason = "part of a pixel with what surrounds it")]
+#[inline(always)]
+fn max_pool_block<E: Element, const TRACK: bool>(
+    s: &PoolShape,
+    x: &[E],
+    xp: &Plane,
+    (oy, rows): (usize, Range<usize>),
+    (ox, columns): (usize, Range<usize>),
+    first: usize,
+    n: usize,
+    y: &mut [E],
+    argmax: &mut [u8],
+) {
+    let (mut best, mut winners) =
+        ([f32::NEG_INFINITY; FORWARD_BLOCK], [(rows.start * s.kernel + columns.start) as u32; FORWARD_BLOCK]);
+    let (best, winners) = (&mut best[..n], &mut winners[..n]);
+    for ky in rows {
+        for kx in columns.clone() {
+            let (iy, ix) = (oy * s.stride + ky - s.padding, ox * s.stride + kx - s.padding);
+            let tap = (ky * s.kernel + kx) as u32;
+            let x = &x[xp.offset(iy, ix) + first..][..n];
+            for ((best, winner), &x) in best.iter_mut().zip(&mut *winners).zip(x) {
+                let x = x.to_f32();
+                let wins = (x > *best) | x.is_nan();
+                *best = select_unpredictable(wins, x, *best);
+                if TRACK {
+                    *winner = select_unpredictable(wins, tap, *winner);
                 }
             }
+        }
+    }
+    for (y, &best) in y[..n].iter_mut().zip(&*best) {
+        *y = E::from_f32(best);
+    }
+    if TRACK {
+        for (argmax, &winner) in argmax[..n].iter_mut().zip(&*winners) {
+            *argmax = winner as u8;
         }
     }
 }
 
 multiversion! {
-    /// As [`max_pool_row`], and writes the winners' taps; `winners` is room for a pixel's.
-    #[expect(clippy::too_many_arguments, reason = "a row with what surrounds it")]
-    fn max_pool_row_with_winners<E: Element>(
+    /// Row `oy` of the output; `x` is an image, `argmax` the row's or empty.
+    fn max_pool_row<E: Element>(
         s: &PoolShape,
         x: &[E],
         xp: &Plane,
         oy: usize,
         y: &mut [E],
         argmax: &mut [u8],
-        winners: &mut [u32],
     ) {
-        let rows = s.taps(oy, xp.height);
-        let pixels = y.chunks_exact_mut(xp.channels).zip(argmax.chunks_exact_mut(xp.channels));
-        for (ox, (y, argmax)) in pixels.enumerate() {
-            let columns = s.taps(ox, xp.width);
-            y.fill(E::from_f32(f32::NEG_INFINITY));
-            winners.fill((rows.start * s.kernel + columns.start) as u32);
-            for ky in rows.clone() {
-                for kx in columns.clone() {
-                    let (iy, ix) = (oy * s.stride + ky - s.padding, ox * s.stride + kx - s.padding);
-                    let tap = (ky * s.kernel + kx) as u32;
-                    let x = &x[xp.offset(iy, ix)..];
-                    for ((y, winner), &x) in y.iter_mut().zip(&mut *winners).zip(x) {
-                        let wins = (x.to_f32() > y.to_f32()) | x.to_f32().is_nan();
-                        *winner = if wins { tap } else { *winner };
-                        *y = maximum(*y, x);
+        let rows = (oy, s.taps(oy, xp.height));
+        for (ox, y) in y.chunks_exact_mut(xp.channels).enumerate() {
+            let columns = (ox, s.taps(ox, xp.width));
+            for (block, y) in y.chunks_mut(FORWARD_BLOCK).enumerate() {
+                let (rows, columns, first) = (rows.clone(), columns.clone(), block * FORWARD_BLOCK);
+                let n = y.len();
+                // A number of channels that the compiler knows keeps the accumulators in registers.
+                if argmax.is_empty() {
+                    if n == FORWARD_BLOCK {
+                        max_pool_block::<E, false>(s, x, xp, rows, columns, first, FORWARD_BLOCK, y, &mut []);
+                    } else {
+                        max_pool_block::<E, false>(s, x, xp, rows, columns, first, n, y, &mut []);
+                    }
+                } else {
+                    let argmax = &mut argmax[ox * xp.channels + first..][..n];
+                    if n == FORWARD_BLOCK {
+                        max_pool_block::<E, true>(s, x, xp, rows, columns, first, FORWARD_BLOCK, y, argmax);
+                    } else {
+                        max_pool_block::<E, true>(s, x, xp, rows, columns, first, n, y, argmax);
                     }
                 }
-            }
-            for (argmax, &winner) in argmax.iter_mut().zip(&*winners) {
-                *argmax = winner as u8;
             }
         }
     }
 }
 
-/// Channels whose sums are kept in f32 at a time.
-const BLOCK: usize = 64;
+/// Channels whose gradients are kept at a time.
+const BACKWARD_BLOCK: usize = 64;
+
+/// The gradient `dx` of `n` channels from `first` on of pixel (`iy`, `ix`), from the outputs whose windows hold it;
+/// `dy` and `argmax` are an image's.
+#[expect(clippy::too_many_arguments, reason = "part of a pixel with what surrounds it")]
+#[inline(always)]
+fn max_pool_backward_block<E: Element>(
+    s: &PoolShape,
+    dy: &[E],
+    dyp: &Plane,
+    argmax: &[u8],
+    (iy, oys): (usize, Range<usize>),
+    (ix, oxs): (usize, Range<usize>),
+    first: usize,
+    n: usize,
+    dx: &mut [E],
+) {
+    let mut sums = [0f32; BACKWARD_BLOCK];
+    let sums = &mut sums[..n];
+    for oy in oys {
+        for ox in oxs.clone() {
+            let (ky, kx) = (iy + s.padding - oy * s.stride, ix + s.padding - ox * s.stride);
+            let tap = (ky * s.kernel + kx) as u8;
+            let dy = &dy[dyp.offset(oy, ox) + first..][..n];
+            let argmax = &argmax[(oy * dyp.width + ox) * dyp.channels + first..][..n];
+            for ((sum, &dy), &argmax) in sums.iter_mut().zip(dy).zip(argmax) {
+                *sum += select_unpredictable(argmax == tap, dy.to_f32(), 0.0);
+            }
+        }
+    }
+    for (dx, &sum) in dx[..n].iter_mut().zip(&*sums) {
+        *dx = E::from_f32(sum);
+    }
+}
 
 multiversion! {
-    /// Row `iy` of the input's gradient; `dy` and `argmax` are an image's.
+    /// Row `iy` of the input's gradient; `dy` and `argmax` are an image's, `windows` those that hold each column.
+    #[expect(clippy::too_many_arguments, reason = "a row with what surrounds it")]
     fn max_pool_backward_row<E: Element>(
         s: &PoolShape,
         dy: &[E],
         dyp: &Plane,
         argmax: &[u8],
         iy: usize,
+        windows: &[Range<usize>],
         dx: &mut [E],
     ) {
-        let channels = dyp.channels;
-        for (ix, dx) in dx.chunks_exact_mut(channels).enumerate() {
-            for (block, dx) in dx.chunks_mut(BLOCK).enumerate() {
-                let (first, n) = (block * BLOCK, dx.len());
-                let mut sums = [0f32; BLOCK];
-                for oy in s.windows(iy, dyp.height) {
-                    for ox in s.windows(ix, dyp.width) {
-                        let (ky, kx) = (iy + s.padding - oy * s.stride, ix + s.padding - ox * s.stride);
-                        let tap = (ky * s.kernel + kx) as u8;
-                        let dy = &dy[dyp.offset(oy, ox) + first..][..n];
-                        let argmax = &argmax[(oy * dyp.width + ox) * channels + first..][..n];
-                        for ((sum, &dy), &argmax) in sums.iter_mut().zip(dy).zip(argmax) {
-                            *sum += if argmax == tap { dy.to_f32() } else { 0.0 };
-                        }
-                    }
-                }
-                for (dx, &sum) in dx.iter_mut().zip(&sums) {
-                    *dx = E::from_f32(sum);
+        let rows = (iy, s.windows(iy, dyp.height));
+        for (ix, (dx, windows)) in dx.chunks_exact_mut(dyp.channels).zip(windows).enumerate() {
+            let columns = (ix, windows.clone());
+            for (block, dx) in dx.chunks_mut(BACKWARD_BLOCK).enumerate() {
+                let (rows, columns, first) = (rows.clone(), columns.clone(), block * BACKWARD_BLOCK);
+                // As above.
+                if dx.len() == BACKWARD_BLOCK {
+                    max_pool_backward_block(s, dy, dyp, argmax, rows, columns, first, BACKWARD_BLOCK, dx);
+                } else {
+                    let n = dx.len();
+                    max_pool_backward_block(s, dy, dyp, argmax, rows, columns, first, n, dx);
                 }
             }
         }
@@ -169,6 +221,17 @@ multiversion! {
         }
         for (y, &sum) in y.iter_mut().zip(&*sums) {
             *y = E::from_f32(sum / xp.pixels() as f32);
+        }
+    }
+}
+
+multiversion! {
+    /// A row of the gradient of an image's means.
+    fn mean_backward_row<E: Element>(dy: &[E], pixels: f32, dx: &mut [E]) {
+        for dx in dx.chunks_exact_mut(dy.len()) {
+            for (dx, &dy) in dx.iter_mut().zip(dy) {
+                *dx = E::from_f32(dy.to_f32() / pixels);
+            }
         }
     }
 }
@@ -192,7 +255,7 @@ pub fn max_pool_forward<E: Element>(
     s.check(&xp, &yp);
     let isa = Isa::active();
     let Some(argmax) = argmax else {
-        write_rows(y, yp, |image, oy, y| max_pool_row(isa, s, &x[image * xp.len()..], &xp, oy, y));
+        write_rows(y, yp, |image, oy, y| max_pool_row(isa, s, &x[image * xp.len()..], &xp, oy, y, &mut []));
         return;
     };
     check_len("argmax", argmax.len(), images * yp.pixels() * yp.channels);
@@ -203,12 +266,10 @@ pub fn max_pool_forward<E: Element>(
     zero_border(y, yp);
     let pairs = y.par_chunks_mut(yp.len()).zip(argmax.par_chunks_mut(yp.pixels() * yp.channels));
     pairs.enumerate().for_each(|(image, (y, argmax))| {
-        // As wide as the values, so that the loop over both becomes vectors.
-        let mut winners = vec![0u32; xp.channels];
         for (oy, argmax) in argmax.chunks_exact_mut(yp.row_len()).enumerate() {
             let at = yp.offset(oy, 0);
             let y = &mut y[at..at + yp.row_len()];
-            max_pool_row_with_winners(isa, s, &x[image * xp.len()..], &xp, oy, y, argmax, &mut winners);
+            max_pool_row(isa, s, &x[image * xp.len()..], &xp, oy, y, argmax);
         }
     });
 }
@@ -229,9 +290,11 @@ pub fn max_pool_backward<E: Element>(
     let image_argmax = dyp.pixels() * dyp.channels;
     check_len("argmax", argmax.len(), images * image_argmax);
     let isa = Isa::active();
+    // Two divisions each, which cost as much as a pixel's sums.
+    let windows: Vec<Range<usize>> = (0..dxp.width).map(|ix| s.windows(ix, dyp.width)).collect();
     write_rows(dx, dxp, |image, iy, dx| {
         let (dy, argmax) = (&dy[image * dyp.len()..], &argmax[image * image_argmax..]);
-        max_pool_backward_row(isa, s, dy, &dyp, argmax, iy, dx);
+        max_pool_backward_row(isa, s, dy, &dyp, argmax, iy, &windows, dx);
     });
 }
 
@@ -249,13 +312,8 @@ pub fn global_avg_pool_forward<E: Element>(images: usize, x: &[E], xp: Plane, y:
 pub fn global_avg_pool_backward<E: Element>(images: usize, dy: &[E], dx: &mut [E], dxp: Plane) {
     check("dx", dx.len(), images, &dxp);
     check_len("dy", dy.len(), images * dxp.channels);
-    let pixels = dxp.pixels() as f32;
+    let (isa, pixels) = (Isa::active(), dxp.pixels() as f32);
     write_rows(dx, dxp, |image, _, dx| {
-        let dy = &dy[image * dxp.channels..][..dxp.channels];
-        for dx in dx.chunks_exact_mut(dxp.channels) {
-            for (dx, &dy) in dx.iter_mut().zip(dy) {
-                *dx = E::from_f32(dy.to_f32() / pixels);
-            }
-        }
+        mean_backward_row(isa, &dy[image * dxp.channels..][..dxp.channels], pixels, dx);
     });
 }

@@ -1,4 +1,4 @@
-//! The same bits whatever the number of threads.
+//! The same bits whatever the number of threads; and, but for convolutions, whatever the instruction set.
 
 mod common;
 
@@ -68,17 +68,118 @@ fn bits() -> Vec<u32> {
     out
 }
 
+/// All bits that the memory-bound kernels produce, at sizes that are cut into many tasks.
+fn memory_bound_bits<E: Element>() -> Vec<u32> {
+    fn keep<E: Element>(out: &mut Vec<u32>, values: &[E]) {
+        out.extend(values.iter().map(|v| v.to_f32().to_bits()));
+    }
+    let (images, channels) = (3, 72);
+    let mut random = Random(2);
+    let (xp, yp) = (plane(28, 29, channels, 1), plane(28, 29, channels, 0));
+    let (x, dy): (Vec<E>, Vec<E>) = (random.tensor(images, xp), random.tensor(images, yp));
+    let (scale, shift) = (random.values(channels), random.values(channels));
+    let mut out = Vec::new();
+
+    let mut y: Vec<E> = poisoned(images, yp);
+    relu_forward(images, &x, xp, &mut y, yp);
+    keep(&mut out, &y);
+    accumulate(images, &x, xp, &mut y, yp);
+    keep(&mut out, &y);
+    add_forward(images, &x, xp, &dy, yp, true, &mut y, yp);
+    keep(&mut out, &y);
+    let mut dx: Vec<E> = poisoned(images, xp);
+    relu_backward(images, &dy, yp, &y, yp, &mut dx, xp, false);
+    keep(&mut out, &dx);
+    dropout(5, 0.4, &x, &mut dx);
+    keep(&mut out, &dx);
+    let mut copy: Vec<f32> = poisoned(images, yp);
+    copy_plane(images, &x, xp, &mut copy, yp);
+    keep(&mut out, &copy);
+    let pixels: Vec<u8> = (0..images * yp.len()).map(|i| (i % 251) as u8).collect();
+    input_from_u8(images, &pixels, &shift, &scale, &mut dx, xp);
+    keep(&mut out, &dx);
+
+    let mut stats = ChannelStats::new(channels);
+    channel_stats(images, &x, xp, &mut stats);
+    let (mut mean, mut var) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
+    stats.finish(images * xp.pixels(), &mut mean, &mut var);
+    keep(&mut out, &mean);
+    keep(&mut out, &var);
+    scale_shift(images, &x, xp, &scale, &shift, Some((&dy, yp)), true, &mut y, yp);
+    keep(&mut out, &y);
+    let (mut sum_g, mut sum_gx) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
+    let masking = Some((&y[..], yp));
+    batch_norm_backward_reduce(images, &dy, yp, masking, &x, xp, &mean, &var, &mut sum_g, &mut sum_gx);
+    keep(&mut out, &sum_g);
+    keep(&mut out, &sum_gx);
+    let mut residual: Vec<E> = poisoned(images, yp);
+    let residual_gradient = ResidualGradient { gradient: &mut residual, plane: yp, accumulate: false };
+    batch_norm_backward_apply(
+        images,
+        &dy,
+        yp,
+        masking,
+        &x,
+        xp,
+        &mean,
+        &var,
+        &scale,
+        &sum_g,
+        &sum_gx,
+        false,
+        &mut dx,
+        xp,
+        Some(residual_gradient),
+    );
+    keep(&mut out, &dx);
+    keep(&mut out, &residual);
+    channel_sum(images, &dy, yp, &mut sum_g);
+    keep(&mut out, &sum_g);
+
+    let pool = PoolShape { kernel: 3, stride: 2, padding: 1 };
+    let (height, width) = pool.output_size(xp.height, xp.width);
+    let pp = plane(height, width, channels, 1);
+    let (mut pooled, mut argmax) = (poisoned::<E>(images, pp), vec![0; images * pp.pixels() * channels]);
+    max_pool_forward(&pool, images, &x, xp, &mut pooled, pp, None);
+    keep(&mut out, &pooled);
+    max_pool_forward(&pool, images, &x, xp, &mut pooled, pp, Some(&mut argmax));
+    keep(&mut out, &pooled);
+    out.extend(argmax.iter().map(|&tap| u32::from(tap)));
+    max_pool_backward(&pool, images, &pooled, pp, &argmax, &mut dx, xp);
+    keep(&mut out, &dx);
+    let mut average = vec![E::default(); images * channels];
+    global_avg_pool_forward(images, &x, xp, &mut average);
+    keep(&mut out, &average);
+    global_avg_pool_backward(images, &average, &mut dx, xp);
+    keep(&mut out, &dx);
+    out
+}
+
+/// What `f` gives on that instruction set with so many threads.
+fn run(isa: Isa, threads: usize, f: fn() -> Vec<u32>) -> Vec<u32> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool");
+    pool.install(|| with_isa(isa, f))
+}
+
 #[test]
 fn threads_change_no_bit() {
-    for isa in Isa::available() {
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool");
-            pool.install(|| with_isa(isa, bits))
-        };
-        let one = run(1);
-        assert!(one.len() > 100_000);
-        for threads in [2, 3] {
-            assert!(run(threads) == one, "{threads} threads on {isa}");
+    for f in [bits, memory_bound_bits::<f32>, memory_bound_bits::<Bf16>] {
+        for isa in Isa::available() {
+            let one = run(isa, 1, f);
+            assert!(one.len() > 100_000);
+            for threads in [2, 3] {
+                assert!(run(isa, threads, f) == one, "{threads} threads on {isa}");
+            }
+        }
+    }
+}
+
+#[test]
+fn instruction_sets_change_no_bit_of_memory_bound_kernels() {
+    for f in [memory_bound_bits::<f32>, memory_bound_bits::<Bf16>] {
+        let portable = run(Isa::Portable, 1, f);
+        for isa in Isa::available() {
+            assert!(run(isa, 1, f) == portable, "{isa}");
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Elementwise kernels against plain loops, on every path this machine has.
+//! Elementwise kernels against plain loops, on every path this machine has. Each rounds to f32 as the loop does and
+//! then once to the element, so that the bits are those of the loop.
 
 mod common;
 
-use common::{Random, assert_zero_border, interior, plane, poisoned};
+use common::{Random, assert_zero_border, interior, plane, poisoned, test_elements};
 use pugmark_kernels::*;
 
 /// Images, height, width and channels: odd sizes, none, and enough values for several tasks.
@@ -27,30 +28,32 @@ fn each_size(f: impl Fn(&str, usize, [Plane; 3])) {
     }
 }
 
-/// Panics unless `y` is `expected(i)` for the i-th value that is not border, and its border is zero.
-fn assert_values(what: &str, y: &[f32], images: usize, p: Plane, expected: impl Fn(usize) -> f32) {
+/// Panics unless `y` is `expected(i)`, rounded, for the i-th value that is not border, and its border is zero.
+fn assert_values<E: Element>(what: &str, y: &[E], images: usize, p: Plane, expected: impl Fn(usize) -> f32) {
     for (i, at) in interior(images, p).into_iter().enumerate() {
-        assert_eq!(
-            y[at].to_bits(),
-            expected(i).to_bits(),
-            "{what}: value {i}: {} for {}",
-            y[at],
-            expected(i)
-        );
+        let (y, expected) = (y[at].to_f32(), E::from_f32(expected(i)).to_f32());
+        assert_eq!(y.to_bits(), expected.to_bits(), "{what}: value {i}: {y} for {expected}");
     }
     assert_zero_border(what, y, images, p);
 }
 
 /// The values that are not border.
-fn inside(values: &[f32], images: usize, p: Plane) -> Vec<f32> {
-    interior(images, p).into_iter().map(|at| values[at]).collect()
+fn inside<E: Element>(values: &[E], images: usize, p: Plane) -> Vec<f32> {
+    interior(images, p).into_iter().map(|at| values[at].to_f32()).collect()
 }
 
-#[test]
-fn relu_and_its_gradient() {
+test_elements!(
+    relu_and_its_gradient,
+    relu_keeps_nan,
+    sums_and_copies,
+    input_is_normalised_per_channel,
+    dropout_keeps_its_share_and_is_its_own_gradient,
+);
+
+fn relu_and_its_gradient<E: Element>() {
     each_size(|what, images, [xp, yp, gp]| {
         let mut random = Random(1);
-        let x = random.tensor(images, xp);
+        let x: Vec<E> = random.tensor(images, xp);
         let xs = inside(&x, images, xp);
         let mut y = poisoned(images, yp);
         relu_forward(images, &x, xp, &mut y, yp);
@@ -68,21 +71,19 @@ fn relu_and_its_gradient() {
     });
 }
 
-#[test]
-fn relu_keeps_nan() {
+fn relu_keeps_nan<E: Element>() {
     for isa in Isa::available() {
         let p = plane(1, 37, 1, 0);
-        let mut y = vec![0.0; 37];
-        with_isa(isa, || relu_forward(1, &[f32::NAN; 37], p, &mut y, p));
-        assert!(y.iter().all(|y| y.is_nan()), "{isa}");
+        let mut y = vec![E::default(); 37];
+        with_isa(isa, || relu_forward(1, &[E::from_f32(f32::NAN); 37], p, &mut y, p));
+        assert!(y.iter().all(|y| y.to_f32().is_nan()), "{isa}");
     }
 }
 
-#[test]
-fn sums_and_copies() {
+fn sums_and_copies<E: Element>() {
     each_size(|what, images, [ap, bp, yp]| {
         let mut random = Random(2);
-        let (a, b) = (random.tensor(images, ap), random.tensor(images, bp));
+        let (a, b): (Vec<E>, Vec<E>) = (random.tensor(images, ap), random.tensor(images, bp));
         let (a_values, b_values) = (inside(&a, images, ap), inside(&b, images, bp));
         let mut y = poisoned(images, yp);
         add_forward(images, &a, ap, &b, bp, false, &mut y, yp);
@@ -95,41 +96,49 @@ fn sums_and_copies() {
         assert_values(what, &y, images, bp, |i| b_values[i] + a_values[i]);
         let mut y = poisoned(images, yp);
         copy_plane(images, &a, ap, &mut y, yp);
-        assert_values(what, &y, images, yp, |i| a_values[i]);
+        assert_values::<E>(what, &y, images, yp, |i| a_values[i]);
+        let mut y = poisoned(images, yp);
+        copy_plane(images, &a, ap, &mut y, yp);
+        assert_values::<f32>(what, &y, images, yp, |i| a_values[i]);
+        let fine: Vec<f32> = random.tensor(images, ap);
+        let fine_values = inside(&fine, images, ap);
+        let mut y = poisoned(images, yp);
+        copy_plane(images, &fine, ap, &mut y, yp);
+        assert_values::<E>(what, &y, images, yp, |i| fine_values[i]);
     });
 }
 
-#[test]
-fn input_is_normalised_per_channel() {
+fn input_is_normalised_per_channel<E: Element>() {
     each_size(|what, images, [yp, ..]| {
         let mut random = Random(3);
         let pixels: Vec<u8> = (0..images * yp.pixels() * yp.channels).map(|_| random.next() as u8).collect();
         let (mean, std) = (random.values(yp.channels), random.values(yp.channels));
         let mut y = poisoned(images, yp);
         input_from_u8(images, &pixels, &mean, &std, &mut y, yp);
-        assert_values(what, &y, images, yp, |i| {
+        assert_values::<E>(what, &y, images, yp, |i| {
             (f32::from(pixels[i]) / 255.0 - mean[i % yp.channels]) / std[i % yp.channels]
         });
     });
 }
 
-#[test]
-fn dropout_keeps_its_share_and_is_its_own_gradient() {
+fn dropout_keeps_its_share_and_is_its_own_gradient<E: Element>() {
     const N: usize = 100_003;
-    let x = Random(4).values(N);
+    let (nan, one) = (E::from_f32(f32::NAN), E::from_f32(1.0));
+    let x: Vec<E> = Random(4).values(N).into_iter().map(E::from_f32).collect();
     let mut first = None;
     for isa in Isa::available() {
         with_isa(isa, || {
-            let (mut y, mut dx, mut other) = (vec![f32::NAN; N], vec![f32::NAN; N], vec![f32::NAN; N]);
+            let (mut y, mut dx, mut other) = (vec![nan; N], vec![nan; N], vec![nan; N]);
             dropout(11, 0.3, &x, &mut y);
-            dropout(11, 0.3, &[1.0; N], &mut dx);
-            dropout(12, 0.3, &[1.0; N], &mut other);
+            dropout(11, 0.3, &[one; N], &mut dx);
+            dropout(12, 0.3, &[one; N], &mut other);
             let scale = 1.0f32 / (1.0 - 0.3);
-            let kept = dx.iter().filter(|&&d| d == scale).count();
+            let kept = dx.iter().filter(|&&d| d == E::from_f32(scale)).count();
             // 5 standard deviations of a binomial count.
             assert!((kept as f64 - 0.7 * N as f64).abs() < 5.0 * (N as f64 * 0.21).sqrt(), "{isa}: {kept}");
-            assert!(dx.iter().all(|&d| d == scale || d == 0.0), "{isa}");
-            assert!(y.iter().zip(&x).zip(&dx).all(|((&y, &x), &d)| y == x * d), "{isa}");
+            assert!(dx.iter().all(|&d| d == E::from_f32(scale) || d == E::default()), "{isa}");
+            let scaled = |x: E, d: E| E::from_f32(if d == E::default() { 0.0 } else { x.to_f32() * scale });
+            assert!(y.iter().zip(&x).zip(&dx).all(|((&y, &x), &d)| y == scaled(x, d)), "{isa}");
             // Another seed is independent: 0.7 * 0.7 + 0.3 * 0.3 of the values agree.
             let same = dx.iter().zip(&other).filter(|(a, b)| a == b).count();
             assert!(
@@ -139,7 +148,7 @@ fn dropout_keeps_its_share_and_is_its_own_gradient() {
             assert_eq!(*first.get_or_insert_with(|| y.clone()), y, "{isa}: the same on every path");
         });
     }
-    let mut y = vec![f32::NAN; N];
+    let mut y = vec![nan; N];
     dropout(11, 0.0, &x, &mut y);
     assert_eq!(x, y);
 }

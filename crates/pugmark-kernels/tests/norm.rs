@@ -4,6 +4,7 @@ mod common;
 
 use common::{
     Expected, Random, Sum, UNIT, assert_close, assert_stats, assert_zero_border, interior, plane, poisoned,
+    test_elements,
 };
 use pugmark_kernels::*;
 
@@ -20,13 +21,13 @@ const CASES: [(usize, usize, usize, usize, bool); 7] = [
 ];
 
 /// One batch normalisation with everything its two passes need, each tensor with a border of its own.
-struct Problem {
+struct Problem<E> {
     images: usize,
     planes: [Plane; 5],
-    x: Vec<f32>,
-    y: Vec<f32>,
-    dy: Vec<f32>,
-    residual: Vec<f32>,
+    x: Vec<E>,
+    y: Vec<E>,
+    dy: Vec<E>,
+    residual: Vec<E>,
     mean: Vec<f32>,
     invstd: Vec<f32>,
     gamma: Vec<f32>,
@@ -34,15 +35,12 @@ struct Problem {
     relu: bool,
 }
 
-impl Problem {
-    fn new(
-        (images, height, width, channels, relu): (usize, usize, usize, usize, bool),
-        seed: u64,
-    ) -> Problem {
+impl<E: Element> Problem<E> {
+    fn new((images, height, width, channels, relu): (usize, usize, usize, usize, bool), seed: u64) -> Self {
         let planes = [0, 1, 2, 1, 0].map(|border| plane(height, width, channels, border));
         let [xp, yp, dyp, rp, _] = planes;
         let mut random = Random(seed);
-        let (x, residual) = (random.tensor(images, xp), random.tensor(images, rp));
+        let (x, residual): (Vec<E>, Vec<E>) = (random.tensor(images, xp), random.tensor(images, rp));
         let (mut mean, mut var) = (vec![0.0; channels], vec![0.0; channels]);
         let mut stats = ChannelStats::new(channels);
         channel_stats(images, &x, xp, &mut stats);
@@ -57,12 +55,12 @@ impl Problem {
         Problem { images, planes, x, y, dy, residual, mean, invstd, gamma, beta, relu }
     }
 
-    fn masking_output(&self) -> Option<(&[f32], Plane)> {
+    fn masking_output(&self) -> Option<(&[E], Plane)> {
         self.relu.then_some((&self.y, self.planes[1]))
     }
 
-    fn inside(&self, values: &[f32], p: Plane) -> Vec<f64> {
-        interior(self.images, p).into_iter().map(|at| f64::from(values[at])).collect()
+    fn inside(&self, values: &[E], p: Plane) -> Vec<f64> {
+        interior(self.images, p).into_iter().map(|at| f64::from(values[at].to_f32())).collect()
     }
 
     /// The gradient behind the ReLU.
@@ -89,7 +87,7 @@ impl Problem {
         (sum_g, sum_gx)
     }
 
-    fn apply(&self, frozen: bool, residual: Option<ResidualGradient<'_>>) -> Vec<f32> {
+    fn apply(&self, frozen: bool, residual: Option<ResidualGradient<'_, E>>) -> Vec<E> {
         let [xp, _, dyp, _, dxp] = self.planes;
         let (sum_g, sum_gx) = self.reduce();
         let mut dx = poisoned(self.images, dxp);
@@ -114,7 +112,7 @@ impl Problem {
     }
 }
 
-fn each_problem(f: impl Fn(&str, &Problem)) {
+fn each_problem<E: Element>(f: impl Fn(&str, &Problem<E>)) {
     for (i, case) in CASES.into_iter().enumerate() {
         for isa in Isa::available() {
             with_isa(isa, || f(&format!("{case:?} on {isa}"), &Problem::new(case, i as u64)));
@@ -122,9 +120,15 @@ fn each_problem(f: impl Fn(&str, &Problem)) {
     }
 }
 
-#[test]
-fn scale_shift_with_and_without_residual() {
-    each_problem(|what, p| {
+test_elements!(
+    scale_shift_with_and_without_residual,
+    channel_statistics,
+    backward_sums,
+    backward_input_and_residual
+);
+
+fn scale_shift_with_and_without_residual<E: Element>() {
+    each_problem::<E>(|what, p| {
         let [xp, yp, _, rp, _] = p.planes;
         let channels = xp.channels;
         let scale: Vec<f32> = (0..channels).map(|c| p.gamma[c] * p.invstd[c]).collect();
@@ -153,9 +157,8 @@ fn scale_shift_with_and_without_residual() {
     });
 }
 
-#[test]
-fn channel_statistics() {
-    each_problem(|what, p| {
+fn channel_statistics<E: Element>() {
+    each_problem::<E>(|what, p| {
         let xp = p.planes[0];
         let mut stats = ChannelStats::new(xp.channels);
         channel_stats(p.images, &p.residual, p.planes[3], &mut stats);
@@ -186,9 +189,8 @@ fn variance_of_a_constant_is_zero() {
     assert!(var.iter().all(|&v| (0.0..1.0).contains(&v)), "{var:?}");
 }
 
-#[test]
-fn backward_sums() {
-    each_problem(|what, p| {
+fn backward_sums<E: Element>() {
+    each_problem::<E>(|what, p| {
         let (xp, channels) = (p.planes[0], p.planes[0].channels);
         let mut sums = vec![(Sum::default(), Sum::default()); channels];
         for (i, (g, x)) in p.g().into_iter().zip(p.inside(&p.x, xp)).enumerate() {
@@ -203,9 +205,8 @@ fn backward_sums() {
     });
 }
 
-#[test]
-fn backward_input_and_residual() {
-    each_problem(|what, p| {
+fn backward_input_and_residual<E: Element>() {
+    each_problem::<E>(|what, p| {
         let [xp, _, _, rp, dxp] = p.planes;
         let channels = xp.channels;
         let (sum_g, sum_gx) = p.reduce();
@@ -231,7 +232,7 @@ fn backward_input_and_residual() {
                 })
                 .collect()
         };
-        let before = Random(8).tensor(p.images, rp);
+        let before: Vec<E> = Random(8).tensor(p.images, rp);
         for frozen in [false, true] {
             let dx = p.apply(frozen, None);
             assert_close(what, &dx, &interior(p.images, dxp), &expected(frozen));
@@ -241,8 +242,8 @@ fn backward_input_and_residual() {
                 let residual = ResidualGradient { gradient: &mut gradient, plane: rp, accumulate };
                 assert_eq!(p.apply(frozen, Some(residual)), dx, "{what}");
                 for (i, at) in interior(p.images, rp).into_iter().enumerate() {
-                    let expected = if accumulate { before[at] + g[i] as f32 } else { g[i] as f32 };
-                    assert_eq!(gradient[at], expected, "{what}: residual gradient {i}");
+                    let expected = if accumulate { before[at].to_f32() + g[i] as f32 } else { g[i] as f32 };
+                    assert_eq!(gradient[at], E::from_f32(expected), "{what}: residual gradient {i}");
                 }
                 assert_zero_border(what, &gradient, p.images, rp);
             }
@@ -251,7 +252,7 @@ fn backward_input_and_residual() {
 }
 
 /// The loss `sum(dy * relu(batch_norm(x) + residual))` in f64.
-fn loss(p: &Problem, x: &[f64]) -> f64 {
+fn loss(p: &Problem<f32>, x: &[f64]) -> f64 {
     let channels = p.planes[0].channels;
     let count = (x.len() / channels) as f64;
     let (r, dy) = (p.inside(&p.residual, p.planes[3]), p.inside(&p.dy, p.planes[2]));

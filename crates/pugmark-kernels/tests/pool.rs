@@ -2,11 +2,13 @@
 
 mod common;
 
-use common::{Expected, Random, Sum, assert_close, assert_zero_border, at, interior, plane, poisoned};
+use common::{
+    Expected, Random, Sum, assert_close, assert_zero_border, at, interior, plane, poisoned, test_elements,
+};
 use pugmark_kernels::*;
 
-/// Kernel, stride, padding; images, height, width, channels.
-const CASES: [(PoolShape, [usize; 4]); 8] = [
+/// Kernel, stride, padding; images, height, width, channels: fewer than are worked on at a time, as many, and some more.
+const CASES: [(PoolShape, [usize; 4]); 9] = [
     (pool(1, 1, 0), [1, 1, 1, 1]),
     (pool(2, 2, 0), [2, 5, 7, 3]),
     (pool(2, 1, 1), [1, 4, 5, 16]),
@@ -15,27 +17,29 @@ const CASES: [(PoolShape, [usize; 4]); 8] = [
     (pool(3, 3, 0), [1, 10, 11, 5]),
     (pool(2, 3, 0), [2, 11, 10, 10]),
     (pool(5, 2, 2), [1, 7, 9, 17]),
+    (pool(3, 1, 1), [1, 6, 5, 75]),
 ];
 
 const fn pool(kernel: usize, stride: usize, padding: usize) -> PoolShape {
     PoolShape { kernel, stride, padding }
 }
 
-struct Problem {
+struct Problem<E> {
     shape: PoolShape,
     images: usize,
     xp: Plane,
     yp: Plane,
-    x: Vec<f32>,
+    x: Vec<E>,
 }
 
-impl Problem {
-    fn new((shape, [images, height, width, channels]): (PoolShape, [usize; 4])) -> Problem {
+impl<E: Element> Problem<E> {
+    fn new((shape, [images, height, width, channels]): (PoolShape, [usize; 4])) -> Self {
         let (out_height, out_width) = shape.output_size(height, width);
         let (xp, yp) = (plane(height, width, channels, 1), plane(out_height, out_width, channels, 2));
         // All negative, so that a border taken for part of the image would win; quarters, so that there are
         // ties.
-        let x = Random(6).tensor(images, xp).iter().map(|x| (x * 4.0).floor() / 4.0 - 1.25).collect();
+        let x: Vec<f32> = Random(6).tensor(images, xp);
+        let x = x.iter().map(|x| E::from_f32((x * 4.0).floor() / 4.0 - 1.25)).collect();
         Problem { shape, images, xp, yp, x }
     }
 
@@ -54,7 +58,9 @@ impl Problem {
                                 let ix = (ox * s.stride + kx).wrapping_sub(s.padding);
                                 if iy < self.xp.height && ix < self.xp.width {
                                     let from = at(self.xp, image, iy, ix, c);
-                                    if best.is_none_or(|(winner, _)| self.x[from] > self.x[winner]) {
+                                    if best.is_none_or(|(winner, _)| {
+                                        self.x[from].to_f32() > self.x[winner].to_f32()
+                                    }) {
                                         best = Some((from, (ky * s.kernel + kx) as u8));
                                     }
                                 }
@@ -70,7 +76,7 @@ impl Problem {
     }
 }
 
-fn each_problem(f: impl Fn(&str, &Problem)) {
+fn each_problem<E: Element>(f: impl Fn(&str, &Problem<E>)) {
     for case in CASES {
         for isa in Isa::available() {
             with_isa(isa, || f(&format!("{case:?} on {isa}"), &Problem::new(case)));
@@ -78,9 +84,14 @@ fn each_problem(f: impl Fn(&str, &Problem)) {
     }
 }
 
-#[test]
-fn max_pool_takes_the_first_maximum_and_gives_it_the_gradient() {
-    each_problem(|what, p| {
+test_elements!(
+    max_pool_takes_the_first_maximum_and_gives_it_the_gradient,
+    max_pool_keeps_nan,
+    global_average
+);
+
+fn max_pool_takes_the_first_maximum_and_gives_it_the_gradient<E: Element>() {
+    each_problem::<E>(|what, p| {
         let winners = p.winners();
         let mut argmax = vec![u8::MAX; winners.len()];
         let (mut y, mut plain) = (poisoned(p.images, p.yp), poisoned(p.images, p.yp));
@@ -92,10 +103,10 @@ fn max_pool_takes_the_first_maximum_and_gives_it_the_gradient() {
         }
         assert_zero_border(what, &y, p.images, p.yp);
 
-        let dy = Random(7).tensor(p.images, p.yp);
+        let dy: Vec<E> = Random(7).tensor(p.images, p.yp);
         let mut sums = vec![Sum::default(); p.x.len()];
         for &(from, to, _) in &winners {
-            sums[to].add(f64::from(dy[from]));
+            sums[to].add(f64::from(dy[from].to_f32()));
         }
         let mut dx = poisoned(p.images, p.xp);
         max_pool_backward(&p.shape, p.images, &dy, p.yp, &argmax, &mut dx, p.xp);
@@ -106,30 +117,39 @@ fn max_pool_takes_the_first_maximum_and_gives_it_the_gradient() {
     });
 }
 
-#[test]
-fn max_pool_keeps_nan() {
+fn max_pool_keeps_nan<E: Element>() {
     for isa in Isa::available() {
         let (xp, yp) = (plane(4, 4, 19, 0), plane(2, 2, 19, 0));
-        let mut x = vec![1.0; xp.len()];
-        x[xp.offset(1, 0) + 18] = f32::NAN;
-        let (mut y, mut argmax) = (vec![0.0; yp.len()], vec![0; yp.len()]);
-        with_isa(isa, || max_pool_forward(&pool(2, 2, 0), 1, &x, xp, &mut y, yp, Some(&mut argmax)));
-        assert!(y[18].is_nan() && argmax[18] == 2, "{isa}: {} {}", y[18], argmax[18]);
-        assert_eq!(y.iter().filter(|y| y.is_nan()).count(), 1, "{isa}");
+        // In the channels that are worked on at a time, and in the rest.
+        for channel in [3, 18] {
+            let mut x = vec![E::from_f32(1.0); xp.len()];
+            x[xp.offset(1, 0) + channel] = E::from_f32(f32::NAN);
+            let (mut y, mut plain) = (poisoned::<E>(1, yp), poisoned::<E>(1, yp));
+            let mut argmax = vec![0xff; yp.len()];
+            with_isa(isa, || {
+                max_pool_forward(&pool(2, 2, 0), 1, &x, xp, &mut y, yp, Some(&mut argmax));
+                max_pool_forward(&pool(2, 2, 0), 1, &x, xp, &mut plain, yp, None);
+            });
+            assert_eq!(argmax[channel], 2, "{isa}");
+            for y in [y, plain] {
+                let nan: Vec<usize> = (0..y.len()).filter(|&at| y[at].to_f32().is_nan()).collect();
+                assert_eq!(nan, [channel], "{isa}");
+            }
+        }
     }
 }
 
-#[test]
-fn global_average() {
-    each_problem(|what, p| {
+fn global_average<E: Element>() {
+    each_problem::<E>(|what, p| {
         let channels = p.xp.channels;
         let count = p.xp.pixels() as f64;
         let offsets = interior(p.images, p.xp);
         let mut sums = vec![Sum::default(); p.images * channels];
         for (i, &at) in offsets.iter().enumerate() {
-            sums[i / (p.xp.pixels() * channels) * channels + i % channels].add(f64::from(p.x[at]) / count);
+            sums[i / (p.xp.pixels() * channels) * channels + i % channels]
+                .add(f64::from(p.x[at].to_f32()) / count);
         }
-        let mut y = vec![f32::NAN; sums.len()];
+        let mut y = vec![E::from_f32(f32::NAN); sums.len()];
         global_avg_pool_forward(p.images, &p.x, p.xp, &mut y);
         let expected: Vec<Expected> = sums.into_iter().map(Sum::expected).collect();
         assert_close(what, &y, &(0..y.len()).collect::<Vec<_>>(), &expected);
@@ -138,7 +158,7 @@ fn global_average() {
         global_avg_pool_backward(p.images, &y, &mut dx, p.xp);
         for (i, &at) in offsets.iter().enumerate() {
             let dy = y[i / (p.xp.pixels() * channels) * channels + i % channels];
-            assert_eq!(dx[at], dy / count as f32, "{what}");
+            assert_eq!(dx[at], E::from_f32(dy.to_f32() / count as f32), "{what}");
         }
         assert_zero_border(what, &dx, p.images, p.xp);
     });

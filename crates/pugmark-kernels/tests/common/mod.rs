@@ -1,7 +1,7 @@
 //! What the tests of the kernels share: random tensors, borders, and comparison with a stated tolerance.
-#![allow(dead_code, reason = "not every test uses all of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "not every test uses all of it")]
 
-use pugmark_kernels::{ChannelStats, Plane};
+use pugmark_kernels::{ChannelStats, Element, Plane};
 
 /// Unit roundoff of f32.
 pub const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
@@ -27,19 +27,32 @@ impl Random {
     }
 
     /// Images with a zero border.
-    pub fn tensor(&mut self, images: usize, p: Plane) -> Vec<f32> {
-        let mut values = vec![0.0; images * p.len()];
+    pub fn tensor<E: Element>(&mut self, images: usize, p: Plane) -> Vec<E> {
+        let mut values = vec![E::default(); images * p.len()];
         for at in interior(images, p) {
-            values[at] = self.value();
+            values[at] = E::from_f32(self.value());
         }
         values
     }
 }
 
 /// A tensor to be written: NaN everywhere, border too.
-pub fn poisoned(images: usize, p: Plane) -> Vec<f32> {
-    vec![f32::NAN; images * p.len()]
+pub fn poisoned<E: Element>(images: usize, p: Plane) -> Vec<E> {
+    vec![E::from_f32(f32::NAN); images * p.len()]
 }
+
+/// Makes tests of functions that are generic over the element: `in_f32::name` and `in_bf16::name`.
+macro_rules! test_elements {
+    ($($name:ident),* $(,)?) => {
+        mod in_f32 {
+            $(#[test] fn $name() { super::$name::<f32>(); })*
+        }
+        mod in_bf16 {
+            $(#[test] fn $name() { super::$name::<pugmark_kernels::Bf16>(); })*
+        }
+    };
+}
+pub(crate) use test_elements;
 
 pub fn plane(height: usize, width: usize, channels: usize, border: usize) -> Plane {
     Plane { height, width, channels, border }
@@ -64,8 +77,8 @@ pub fn interior(images: usize, p: Plane) -> Vec<usize> {
 }
 
 /// Panics unless everything outside the images is zero.
-pub fn assert_zero_border(what: &str, values: &[f32], images: usize, p: Plane) {
-    let mut values = values.to_vec();
+pub fn assert_zero_border<E: Element>(what: &str, values: &[E], images: usize, p: Plane) {
+    let mut values: Vec<f32> = values.iter().map(|v| v.to_f32()).collect();
     for at in interior(images, p) {
         values[at] = 0.0;
     }
@@ -73,7 +86,8 @@ pub fn assert_zero_border(what: &str, values: &[f32], images: usize, p: Plane) {
     assert!(bad.is_none(), "{what}: border value {:?} at {bad:?} of {p:?}", bad.map(|i| values[i]));
 }
 
-/// A value computed in f64, and how far an f32 kernel may be from it.
+/// A value computed in f64, and how far an f32 kernel may be from it. What a kernel then rounds to another element
+/// may be half a place of that element further away: [`assert_close`] knows.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected {
     pub value: f64,
@@ -103,18 +117,28 @@ impl Sum {
     }
 }
 
+/// Half of the last place of an element of that magnitude, which is what rounding an f32 to it may change; the
+/// rounding of f32 itself is part of [`Expected::tolerance`].
+fn half_place<E: Element>(magnitude: f64) -> f64 {
+    match size_of::<E>() {
+        4 => 0.0,
+        // 7 bits behind the binary point; below 2^-126 places are as wide as there.
+        2 => 2f64.powi(magnitude.log2().floor().max(-126.0) as i32 - 8),
+        size => panic!("an element of {size} bytes"),
+    }
+}
+
 /// Panics unless the values at `offsets` are the expected ones.
-pub fn assert_close(what: &str, values: &[f32], offsets: &[usize], expected: &[Expected]) {
+pub fn assert_close<E: Element>(what: &str, values: &[E], offsets: &[usize], expected: &[Expected]) {
     assert_eq!(offsets.len(), expected.len(), "{what}");
     for (i, (&at, e)) in offsets.iter().zip(expected).enumerate() {
-        let error = (f64::from(values[at]) - e.value).abs();
+        let value = values[at].to_f32();
+        let tolerance = e.tolerance + half_place::<E>(e.value.abs() + e.tolerance);
         // Written so that a NaN fails.
         assert!(
-            error <= e.tolerance,
-            "{what}: value {i} is {} instead of {} +- {:e}",
-            values[at],
-            e.value,
-            e.tolerance
+            (f64::from(value) - e.value).abs() <= tolerance,
+            "{what}: value {i} is {value} instead of {} +- {tolerance:e}",
+            e.value
         );
     }
 }
@@ -123,12 +147,12 @@ pub fn assert_close(what: &str, values: &[f32], offsets: &[usize], expected: &[E
 ///
 /// Blocks of some hundreds of values are added up in f32 before f64 takes over; the variance is a difference
 /// of mean squares, so that its error is relative to those.
-pub fn assert_stats(what: &str, stats: &ChannelStats, values: &[f32], images: usize, p: Plane) {
+pub fn assert_stats<E: Element>(what: &str, stats: &ChannelStats, values: &[E], images: usize, p: Plane) {
     let (mut mean, mut var) = (vec![f32::NAN; p.channels], vec![f32::NAN; p.channels]);
     stats.finish(images * p.pixels(), &mut mean, &mut var);
     let offsets = interior(images, p);
     for c in 0..p.channels {
-        let values = offsets.iter().skip(c).step_by(p.channels).map(|&at| f64::from(values[at]));
+        let values = offsets.iter().skip(c).step_by(p.channels).map(|&at| f64::from(values[at].to_f32()));
         let count = values.len() as f64;
         let expected_mean = values.clone().sum::<f64>() / count;
         let expected_var = values.clone().map(|v| (v - expected_mean).powi(2)).sum::<f64>() / count;

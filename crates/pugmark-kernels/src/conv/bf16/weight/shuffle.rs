@@ -68,8 +68,8 @@ pub(super) unsafe fn interleaved(even: &[Bf16], odd: &[Bf16], first: usize, to: 
         _mm_storeu_si128(to.cast(), _mm_unpacklo_epi16(e, o));
         _mm_storeu_si128(to.add(SIDE).cast(), _mm_unpackhi_epi16(e, o));
         let (e, o) = (_mm_loadu_si128(even.add(SIDE).cast()), _mm_loadu_si128(odd.add(SIDE).cast()));
-        _mm_storeu_si128(to.add(2 * SIDE).cast(), _mm_unpacklo_epi16(e, o));
-        _mm_storeu_si128(to.add(3 * SIDE).cast(), _mm_unpackhi_epi16(e, o));
+        _mm_storeu_si128(to.add(PANEL).cast(), _mm_unpacklo_epi16(e, o));
+        _mm_storeu_si128(to.add(PANEL + SIDE).cast(), _mm_unpackhi_epi16(e, o));
     }
 }
 
