@@ -9,6 +9,7 @@
 
 mod fill;
 mod plan;
+mod shuffle;
 #[cfg(test)]
 mod tests;
 

@@ -4,11 +4,9 @@ use super::super::super::ConvShape;
 use super::super::super::pack::PANEL;
 use super::super::pack::TAP_BLOCK;
 use super::plan::Plan;
+use super::shuffle::{SIDE, interleaved, transposed};
 use crate::Bf16;
 use crate::plane::Plane;
-
-/// Pixels and channels that are transposed at a time.
-const BLOCK: usize = 8;
 
 /// The tensors that bands are copied from.
 pub(super) struct Source<'a> {
@@ -106,27 +104,33 @@ impl<'a> Pixels<'a> {
 
 /// `out[row][pixel]`, a row of zeros behind the last where that makes them even.
 fn transpose(grid: Grid<'_>, plan: &Plan, out: &mut [Bf16]) {
-    let depth = grid.zeros.len();
+    let (depth, row_len) = (grid.zeros.len(), plan.row_len);
+    assert!(out.len() == plan.rows * row_len && row_len.is_multiple_of(TAP_BLOCK), "inputs: wrong length");
+    out[depth * row_len..].fill(Bf16::default());
     let mut pixels = grid.pixels();
-    for at in (0..plan.row_len).step_by(BLOCK) {
-        let mut block = [pixels.grid.zeros; BLOCK];
+    // A cache line of each row at a time.
+    for at in (0..row_len).step_by(TAP_BLOCK) {
+        let mut block = [pixels.grid.zeros; TAP_BLOCK];
         for pixel in &mut block {
             *pixel = pixels.next();
         }
-        for row in (0..depth).step_by(BLOCK) {
-            let mut values = [[Bf16::default(); BLOCK]; BLOCK];
-            if depth - row >= BLOCK {
-                for (values, pixel) in values.iter_mut().zip(&block) {
-                    values.copy_from_slice(&pixel[row..row + BLOCK]);
-                }
-            } else {
-                for (values, pixel) in values.iter_mut().zip(&block) {
-                    values[..depth - row].copy_from_slice(&pixel[row..]);
+        if depth < SIDE {
+            for (i, pixel) in block.iter().enumerate() {
+                for (row, &value) in pixel.iter().enumerate() {
+                    out[row * row_len + at + i] = value;
                 }
             }
-            let values = transposed(&values);
-            for (row, values) in (row..plan.rows).zip(&values) {
-                out[row * plan.row_len + at..][..BLOCK].copy_from_slice(values);
+            continue;
+        }
+        for row in (0..depth).step_by(SIDE) {
+            // The last rows may have been written already.
+            let row = row.min(depth - SIDE);
+            for (i, pixels) in block.as_chunks::<SIDE>().0.iter().enumerate() {
+                // SAFETY: each pixel has `depth` values, and each row of `out` a whole block from `at` on.
+                unsafe {
+                    let to = out.as_mut_ptr().add(row * row_len + at + i * SIDE);
+                    transposed(pixels, row, to, row_len);
+                }
             }
         }
     }
@@ -134,39 +138,27 @@ fn transpose(grid: Grid<'_>, plan: &Plan, out: &mut [Bf16]) {
 
 /// `out[panel][pixel / 2][16 channels][2]`.
 fn pair(grid: Grid<'_>, plan: &Plan, out: &mut [Bf16]) {
-    let channels = grid.zeros.len();
-    let panel_len = plan.panel_len();
+    let (channels, panel_len) = (grid.zeros.len(), plan.panel_len());
+    assert!(out.len() == channels.div_ceil(PANEL) * panel_len, "gradients: wrong length");
     let mut pixels = grid.pixels();
     for pair in 0..plan.blocks * TAP_BLOCK / 2 {
         let (even, odd) = (pixels.next(), pixels.next());
-        for (panel, first) in (0..channels).step_by(PANEL).enumerate() {
-            let out = &mut out[panel * panel_len + pair * 2 * PANEL..][..2 * PANEL];
-            let (pairs, _) = out.as_chunks_mut::<2>();
-            match (even[first..].first_chunk::<PANEL>(), odd[first..].first_chunk::<PANEL>()) {
-                (Some(even), Some(odd)) => {
-                    for ((out, &even), &odd) in pairs.iter_mut().zip(even).zip(odd) {
-                        *out = [even, odd];
-                    }
-                }
-                _ => {
-                    pairs.fill([Bf16::default(); 2]);
-                    for ((out, &even), &odd) in pairs.iter_mut().zip(&even[first..]).zip(&odd[first..]) {
-                        *out = [even, odd];
-                    }
-                }
+        let at = pair * 2 * PANEL;
+        for panel in 0..channels / PANEL {
+            // SAFETY: each pixel has the panel's channels, and each panel of `out` this pair.
+            unsafe {
+                let to = out.as_mut_ptr().add(panel * panel_len + at);
+                interleaved(even, odd, panel * PANEL, to);
+            }
+        }
+        if !channels.is_multiple_of(PANEL) {
+            let first = channels / PANEL * PANEL;
+            let last = &mut out[channels / PANEL * panel_len + at..][..2 * PANEL];
+            last.fill(Bf16::default());
+            let (pairs, _) = last.as_chunks_mut::<2>();
+            for ((pair, &even), &odd) in pairs.iter_mut().zip(&even[first..]).zip(&odd[first..]) {
+                *pair = [even, odd];
             }
         }
     }
-}
-
-/// Rows and columns exchanged.
-#[inline(always)]
-fn transposed(rows: &[[Bf16; BLOCK]; BLOCK]) -> [[Bf16; BLOCK]; BLOCK] {
-    let mut columns = [[Bf16::default(); BLOCK]; BLOCK];
-    for (i, row) in rows.iter().enumerate() {
-        for (column, &value) in columns.iter_mut().zip(row) {
-            column[i] = value;
-        }
-    }
-    columns
 }
