@@ -23,7 +23,7 @@ def main() -> None:
     peer = [sys.executable, str(PEER), str(arguments.data), *shape, *batch, "--workers", str(arguments.workers)]
     # The resident batch has as many classes, for the same work.
     classes = sum(entry.is_dir() for entry in (arguments.data / "train").iterdir())
-    resident = [str(arguments.pugmark), "bench", "--train", "--json", *shape, *batch, "--classes", str(classes)]
+    resident = [str(arguments.pugmark), "bench", "--precision", "f32", "--train", "--json", *shape, *batch, "--classes", str(classes)]
 
     rounds = []
     for number in range(1, arguments.rounds + 1):

@@ -50,7 +50,7 @@ def measure(arguments: argparse.Namespace, name: str, batch: int) -> tuple[float
     shape = ["--model", arguments.model, "--batch", str(batch), "--steps", str(steps)]
     shape += ["--warmup", str(arguments.warmup), "--threads", str(arguments.threads)]
     if name == "pugmark":
-        result, _ = run([str(arguments.pugmark), "bench", "--infer", "--json", *shape])
+        result, _ = run([str(arguments.pugmark), "bench", "--precision", "f32", "--infer", "--json", *shape])
         return result["images_per_sec"], result["step_seconds_median"] * 1e3
     result, _ = run([sys.executable, "-W", "ignore", str(STEPS), "--peer", name, *shape])
     return result["images_per_sec"], result["latency_ms"]

@@ -19,7 +19,7 @@ def main() -> None:
             for size in sizes:
                 shape = ["--batch", batch, "--image-size", size, "--threads", threads, "--steps", arguments.steps]
                 flags = [f"--{mode}", "--json", "--model", arguments.model, "--warmup", "1", *map(str, shape)]
-                result, _ = run([str(arguments.pugmark), "bench", *flags])
+                result, _ = run([str(arguments.pugmark), "bench", "--precision", "f32", *flags])
                 print(f"{result['images_per_sec']:10.2f}", end="", flush=True)
             print()
 

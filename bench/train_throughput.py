@@ -32,7 +32,7 @@ def main() -> None:
         return
     best = max(first, key=lambda layout: first[layout][0])
     print(f"rounds with PyTorch, {best}, then pugmark:")
-    pugmark = [str(arguments.pugmark), "bench", "--train", "--json", *flags]
+    pugmark = [str(arguments.pugmark), "bench", "--precision", "f32", "--train", "--json", *flags]
     rounds = []
     for number in range(1, arguments.rounds + 1):
         theirs, ours = measure(pytorch[best], limit), measure(pugmark, limit)
