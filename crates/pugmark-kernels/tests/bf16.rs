@@ -373,9 +373,10 @@ fn no_images_and_no_pixels_are_no_sum() {
     }
 }
 
-/// All bits of the three passes, at sizes that are cut into many tasks: by rows, by pixels, by channels.
-fn bits() -> Vec<u32> {
-    let mut out: Vec<u32> = Vec::new();
+/// All bits of the three passes and of the statistics, at sizes that are cut into many tasks: by rows, by pixels, by
+/// channels.
+fn bits() -> [Vec<u32>; 2] {
+    let (mut passes, mut statistics) = (Vec::new(), Vec::new());
     let mut random = Random(1);
     let images = 3;
     for (kernel, stride, padding, inputs, outputs, size) in
@@ -410,17 +411,18 @@ fn bits() -> Vec<u32> {
         let len = conv2d_backward_weight_scratch_len::<Bf16>(&s, images, xp, yp);
         let (mut dw, mut scratch) = (vec![0.0; w.len()], vec![f32::NAN; len]);
         conv2d_backward_weight(&s, images, &x, xp, &dy, yp, &mut dw, &mut scratch);
-        out.extend([&y, &dx].into_iter().flatten().map(|v| u32::from(v.to_bits())));
-        out.extend([&mean, &var, &dw].into_iter().flatten().map(|v| v.to_bits()));
+        passes.extend([&y, &dx].into_iter().flatten().map(|v| u32::from(v.to_bits())));
+        passes.extend(dw.iter().map(|v| v.to_bits()));
+        statistics.extend([&mean, &var].into_iter().flatten().map(|v| v.to_bits()));
     }
-    out
+    [passes, statistics]
 }
 
 #[test]
 fn threads_change_no_bit() {
     each_path_in_pools(|path, run| {
         let one = run(1);
-        assert!(one.len() > 100_000);
+        assert!(one[0].len() > 100_000);
         for threads in [2, 3] {
             assert!(run(threads) == one, "{threads} threads on {path}");
         }
@@ -428,10 +430,19 @@ fn threads_change_no_bit() {
 }
 
 /// As [`each_path`]; `run(threads)` gives [`bits`] with that many threads.
-fn each_path_in_pools(mut check: impl FnMut(&str, &dyn Fn(usize) -> Vec<u32>)) {
+fn each_path_in_pools(mut check: impl FnMut(&str, &dyn Fn(usize) -> [Vec<u32>; 2])) {
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool");
     for isa in Isa::available() {
         check(&isa.to_string(), &|threads| pool(threads).install(|| with_isa(isa, bits)));
     }
     check("modelled tiles", &|threads| pool(threads).install(|| with_modelled_tiles(bits)));
+}
+
+/// The model adds up in the order that Intel's manual gives; statistics are fused where the machine can.
+#[test]
+fn amx_gives_the_bits_of_its_model() {
+    if Isa::detected() == Isa::Amx {
+        let ([amx, _], [model, _]) = (with_isa(Isa::Amx, bits), with_modelled_tiles(bits));
+        assert!(amx == model);
+    }
 }

@@ -36,7 +36,8 @@ pub(super) fn scratch_len(s: &ConvShape, images: usize, dyp: &Plane) -> usize {
     if images * dyp.pixels() * s.weights() == 0 {
         return 0;
     }
-    Plan::new(s, images, dyp).scratch_len()
+    // The work of fewer images may be cut in another way, which may take more.
+    (1..=images).map(|images| Plan::new(s, images, dyp).scratch_len()).max().unwrap_or(0)
 }
 
 /// See [`conv2d_backward_weight`](crate::conv2d_backward_weight); planes, lengths and that there is something to add
@@ -59,7 +60,9 @@ pub(super) fn backward_weight(
 }
 
 fn run(path: Path, plan: &Plan, source: &Source<'_>, dw_hwio: &mut [f32], scratch: &mut [f32]) {
-    let scratch = &mut scratch[..plan.scratch_len()];
+    let needed = plan.scratch_len();
+    assert!(scratch.len() >= needed, "scratch: {} values instead of {needed}", scratch.len());
+    let scratch = &mut scratch[..needed];
     let (_, scratch) =
         scratch.split_at_mut(scratch.as_ptr().align_offset(ALIGN * size_of::<f32>()).min(ALIGN));
     let (partial, scratch) = scratch.split_at_mut(plan.partial_len());
