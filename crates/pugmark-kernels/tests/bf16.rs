@@ -3,31 +3,10 @@
 
 mod common;
 
-use common::{Expected, Random, Sum, assert_close, assert_stats, assert_zero_border, at, interior, plane};
+use common::{
+    Case, Expected, Random, Sum, assert_close, assert_stats, assert_zero_border, at, case, interior, plane,
+};
 use pugmark_kernels::*;
-
-#[derive(Clone, Copy, Debug)]
-struct Case {
-    kernel: (usize, usize),
-    stride: usize,
-    padding: usize,
-    channels: (usize, usize),
-    images: usize,
-    size: (usize, usize),
-    /// Border pixels beyond what is needed.
-    spare: usize,
-}
-
-const fn case(
-    kernel: (usize, usize),
-    stride: usize,
-    padding: usize,
-    channels: (usize, usize),
-    images: usize,
-    size: (usize, usize),
-) -> Case {
-    Case { kernel, stride, padding, channels, images, size, spare: 0 }
-}
 
 const CASES: [Case; 40] = [
     // What ResNet18 and ResNet50 are made of, on fewer pixels and channels.

@@ -3,37 +3,14 @@
 mod common;
 
 use common::{
-    Expected, Random, Sum, assert_close, assert_stats, assert_zero_border, at, interior, linear_packed,
-    plane, poisoned,
+    Case, Expected, Random, Sum, assert_close, assert_stats, assert_zero_border, at, case, interior,
+    linear_packed, plane, poisoned,
 };
 use pugmark_kernels::{
     ChannelStats, ConvShape, Epilogue, Isa, Plane, conv2d_backward_data, conv2d_backward_weight,
     conv2d_forward, linear_backward_data, linear_backward_weight, linear_forward, pack_backward,
     pack_forward, packed_len_backward, packed_len_forward, with_isa,
 };
-
-#[derive(Clone, Copy, Debug)]
-struct Case {
-    kernel: (usize, usize),
-    stride: usize,
-    padding: usize,
-    channels: (usize, usize),
-    images: usize,
-    size: (usize, usize),
-    /// Border pixels beyond what is needed.
-    spare: usize,
-}
-
-const fn case(
-    kernel: (usize, usize),
-    stride: usize,
-    padding: usize,
-    channels: (usize, usize),
-    images: usize,
-    size: (usize, usize),
-) -> Case {
-    Case { kernel, stride, padding, channels, images, size, spare: 0 }
-}
 
 /// Odd widths for every length of run, channels on both sides of every vector's width, and what networks use.
 const CASES: [Case; 29] = [

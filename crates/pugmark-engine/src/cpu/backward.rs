@@ -68,31 +68,25 @@ impl<E: Activation> Machine<E> {
         let value = |id: ValueId| &self.program.values[id.0];
         let Some(dyp) = value(step.output).gradient else { return };
         let (xp, yp) = (value(step.input).plane, value(step.output).plane);
-        let gradient = |id: ValueId| Some((self.memory.gradient(id)?, value(id).gradient?));
         let saved = |id: ValueId| {
             let needed = saved_for_backward(step, id);
             if needed { first_images(self.memory.saved(id), images, value(id).plane) } else { 0..0 }
         };
-        let place = |gradient: &Option<(Range<usize>, Plane)>| match gradient {
-            Some((place, plane)) => first_images(place.clone(), images, *plane),
-            None => 0..0,
+        let target = |id: ValueId| value(id).gradient.map(|plane| (id, plane));
+        let (dxp, drp) = (target(step.input), step.residual.and_then(target));
+        let place = |id: ValueId, plane| {
+            self.memory.gradient(id).map_or(0..0, |place| first_images(place, images, plane))
         };
-        let (dy, dx, dr) = (gradient(step.output), gradient(step.input), step.residual.and_then(gradient));
-        let places = [place(&dy), saved(step.input), saved(step.output), place(&dx), place(&dr)];
-        let (dxp, drp) = (dx.map(|(_, plane)| plane), dr.map(|(_, plane)| plane));
-        let residual = step.residual.unwrap_or(step.input);
+        let place_of = |target: Option<(ValueId, Plane)>| target.map_or(0..0, |(id, plane)| place(id, plane));
+        let places =
+            [place(step.output, dyp), saved(step.input), saved(step.output), place_of(dxp), place_of(drp)];
         let [dy, x, y, dx, dr] = self.memory.parts(places);
         let (dy, x, y) = (&*dy, &*x, &*y);
-        let dx = dxp.map(|plane| Target {
-            gradient: dx,
-            plane,
-            accumulate: std::mem::replace(&mut written[step.input.0], true),
-        });
-        let dr = drp.map(|plane| Target {
-            gradient: dr,
-            plane,
-            accumulate: std::mem::replace(&mut written[residual.0], true),
-        });
+        let mut into = |gradient, target: Option<(ValueId, Plane)>| {
+            let (id, plane) = target?;
+            Some(Target { gradient, plane, accumulate: std::mem::replace(&mut written[id.0], true) })
+        };
+        let (dx, dr) = (into(dx, dxp), into(dr, drp));
         let Workspaces { of, packed, scratch, .. } = &mut self.workspaces;
         let workspace = &mut of[index];
         match &step.kind {

@@ -1,6 +1,6 @@
 //! How many images go through which steps together.
 
-use super::program::Program;
+use super::program::{Program, Step};
 
 /// Images that go through the early steps together: few, so that large pictures stay in the cache.
 const EARLY_IMAGES: usize = 4;
@@ -30,7 +30,7 @@ impl Stages {
 
     /// Two stages for a plan of at most `batch` images in a call.
     pub fn inference(program: &Program, batch: usize) -> Self {
-        let small = |step: &super::program::Step| program.values[step.output.0].plane.pixels() <= LATE_PIXELS;
+        let small = |step: &Step| program.values[step.output.0].plane.pixels() <= LATE_PIXELS;
         let late = program.steps.iter().rposition(|step| !small(step)).map_or(0, |last| last + 1);
         let mut whole = vec![false; program.values.len()];
         for step in &program.steps[late..] {

@@ -15,9 +15,7 @@ use super::tile::{MAX_BLOCK, MAX_TILE, Outer, Tile};
 use crate::Isa;
 use crate::parallel::{GRAIN, Shared, for_each_chunk};
 use crate::plane::{Plane, check, check_len};
-use crate::simd::Portable;
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512};
+use crate::simd::per_isa;
 
 /// Pixels that a tile's sums run over before they are added to the gradient: enough to make the adding cheap.
 const BLOCK_PIXELS: usize = 160;
@@ -143,118 +141,99 @@ impl Job<'_> {
 
     fn run(&self, isa: Isa, cut: &Cut, dw: Shared<'_>) {
         assert!(dw.len() == cut.splits * self.s.weights(), "dw: wrong length");
-        (0..cut.splits * cut.chunks * cut.parts).into_par_iter().for_each(|task| match isa.vectors() {
+        (0..cut.splits * cut.chunks * cut.parts).into_par_iter().for_each(|task| {
             // SAFETY: the machine has what `isa` says, planes and lengths are checked, tasks write disjoint
             // gradients.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { task_avx512(self, cut, task, dw) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { task_avx2(self, cut, task, dw) },
-            // SAFETY: as above.
-            _ => unsafe { run_task::<Portable>(self, cut, task, dw) },
+            unsafe { run_task(isa, self, cut, task, dw) };
         });
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
-unsafe fn task_avx512(job: &Job<'_>, cut: &Cut, task: usize, dw: Shared<'_>) {
-    // SAFETY: the caller's promise is the same.
-    unsafe { run_task::<Avx512>(job, cut, task, dw) }
-}
+per_isa! {
+    /// One split of the pixels, one chunk of the output channels, one part of the kernel's rows.
+    ///
+    /// # Safety
+    /// The machine has the instruction set, slices and planes fit, and no other task has the same index.
+    unsafe fn run_task<S: Tile>(job: &Job<'_>, cut: &Cut, task: usize, dw: Shared<'_>) {
+        let Job { s, images, x, xp, dy, dyp } = *job;
+        let part = task % cut.parts;
+        let chunk = task / cut.parts % cut.chunks;
+        let split = task / cut.parts / cut.chunks;
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn task_avx2(job: &Job<'_>, cut: &Cut, task: usize, dw: Shared<'_>) {
-    // SAFETY: the caller's promise is the same.
-    unsafe { run_task::<Avx2>(job, cut, task, dw) }
-}
+        let part_rows = s.kernel.0 / cut.parts;
+        let kernel_rows = part * part_rows..(part + 1) * part_rows;
+        let first_channel = chunk * cut.chunk_channels;
+        let end_channel = s.out_channels.min(first_channel + cut.chunk_channels);
+        let first_row = split * cut.split_rows;
+        let end_row = (images * dyp.height).min(first_row + cut.split_rows);
 
-/// One split of the pixels, one chunk of the output channels, one part of the kernel's rows.
-///
-/// # Safety
-/// The machine has the instruction set, slices and planes fit, and no other task has the same index.
-#[inline(always)]
-unsafe fn run_task<S: Tile>(job: &Job<'_>, cut: &Cut, task: usize, dw: Shared<'_>) {
-    let Job { s, images, x, xp, dy, dyp } = *job;
-    let part = task % cut.parts;
-    let chunk = task / cut.parts % cut.chunks;
-    let split = task / cut.parts / cut.chunks;
+        // Inputs under a row of the kernel, cut into tiles of nearly equal depth.
+        let depth = s.kernel.1 * s.in_channels;
+        let tiles = depth.div_ceil(S::DEPTH);
+        let (short, long) = (depth / tiles, depth % tiles);
 
-    let part_rows = s.kernel.0 / cut.parts;
-    let kernel_rows = part * part_rows..(part + 1) * part_rows;
-    let first_channel = chunk * cut.chunk_channels;
-    let end_channel = s.out_channels.min(first_channel + cut.chunk_channels);
-    let first_row = split * cut.split_rows;
-    let end_row = (images * dyp.height).min(first_row + cut.split_rows);
-
-    // Inputs under a row of the kernel, cut into tiles of nearly equal depth.
-    let depth = s.kernel.1 * s.in_channels;
-    let tiles = depth.div_ceil(S::DEPTH);
-    let (short, long) = (depth / tiles, depth % tiles);
-
-    let channel_blocks = (end_channel - first_channel).div_ceil(S::BLOCK);
-    let block_len = cut.block_rows * dyp.width * S::BLOCK;
-    let mut gradient = vec![0f32; channel_blocks * block_len];
-    let mut inputs = Vec::with_capacity(cut.block_rows);
-    for block in (first_row..end_row).step_by(cut.block_rows) {
-        let rows = block..end_row.min(block + cut.block_rows);
-        inputs.clear();
-        inputs.extend(rows.clone().map(|row| {
-            let y = row % dyp.height * s.stride + xp.border - s.padding;
-            row / dyp.height * xp.len() + y * xp.row_pitch() + (xp.border - s.padding) * xp.channels
-        }));
-        let pixels = rows.flat_map(|row| {
-            let at = row / dyp.height * dyp.len() + dyp.offset(row % dyp.height, 0);
-            dy[at..at + dyp.row_len()].chunks_exact(dyp.channels)
-        });
-        // Tiles of gradients: `[channel block][pixel][channel]`, zero behind the last channel.
-        for (i, pixel) in pixels.enumerate() {
-            for (b, channels) in pixel[first_channel..end_channel].chunks(S::BLOCK).enumerate() {
-                gradient[b * block_len + i * S::BLOCK..][..channels.len()].copy_from_slice(channels);
+        let channel_blocks = (end_channel - first_channel).div_ceil(S::BLOCK);
+        let block_len = cut.block_rows * dyp.width * S::BLOCK;
+        let mut gradient = vec![0f32; channel_blocks * block_len];
+        let mut inputs = Vec::with_capacity(cut.block_rows);
+        for block in (first_row..end_row).step_by(cut.block_rows) {
+            let rows = block..end_row.min(block + cut.block_rows);
+            inputs.clear();
+            inputs.extend(rows.clone().map(|row| {
+                let y = row % dyp.height * s.stride + xp.border - s.padding;
+                row / dyp.height * xp.len() + y * xp.row_pitch() + (xp.border - s.padding) * xp.channels
+            }));
+            let pixels = rows.flat_map(|row| {
+                let at = row / dyp.height * dyp.len() + dyp.offset(row % dyp.height, 0);
+                dy[at..at + dyp.row_len()].chunks_exact(dyp.channels)
+            });
+            // Tiles of gradients: `[channel block][pixel][channel]`, zero behind the last channel.
+            for (i, pixel) in pixels.enumerate() {
+                for (b, channels) in pixel[first_channel..end_channel].chunks(S::BLOCK).enumerate() {
+                    gradient[b * block_len + i * S::BLOCK..][..channels.len()].copy_from_slice(channels);
+                }
             }
-        }
-        for ky in kernel_rows.clone() {
-            let mut first = 0;
-            for tile in 0..tiles {
-                let len = short + usize::from(tile < long);
-                for (b, channel) in (first_channel..end_channel).step_by(S::BLOCK).enumerate() {
-                    let n = S::BLOCK.min(end_channel - channel);
-                    let accumulate = block != first_row;
-                    // Whole vectors would run over into the next input's weights where channels end within
-                    // one.
-                    let whole = n.is_multiple_of(S::LANES);
-                    let mut tail = [const { MaybeUninit::<f32>::uninit() }; MAX_TILE];
-                    // SAFETY: the inputs of every pixel of the block under kernel row `ky` are inside `x`,
-                    // for the planes were checked; `gradient` holds a tile's channels for each of those
-                    // pixels; the rows of `dw` are this task's; `tail` holds the largest tile, and what is
-                    // read of it was written.
-                    unsafe {
-                        let dw = dw.at(split * s.weights() + (ky * depth + first) * s.out_channels + channel);
-                        let outer = Outer {
-                            input: x.as_ptr().add(ky * xp.row_pitch() + first),
-                            rows: &inputs,
-                            width: dyp.width,
-                            pixel_step: s.stride * s.in_channels,
-                            gradient: gradient[b * block_len..].as_ptr(),
-                            sums: if whole { dw } else { tail.as_mut_ptr().cast() },
-                            pitch: if whole { s.out_channels } else { S::BLOCK },
-                            accumulate: whole && accumulate,
-                        };
-                        S::outer(len, n.div_ceil(S::LANES), &outer);
-                        if !whole {
-                            for i in 0..len {
-                                let sums = tail.as_ptr().add(i * S::BLOCK).cast::<f32>();
-                                let dw = dw.add(i * s.out_channels);
-                                for k in 0..n {
-                                    *dw.add(k) = *sums.add(k) + if accumulate { *dw.add(k) } else { 0.0 };
+            for ky in kernel_rows.clone() {
+                let mut first = 0;
+                for tile in 0..tiles {
+                    let len = short + usize::from(tile < long);
+                    for (b, channel) in (first_channel..end_channel).step_by(S::BLOCK).enumerate() {
+                        let n = S::BLOCK.min(end_channel - channel);
+                        let accumulate = block != first_row;
+                        // Whole vectors would run over into the next input's weights where channels end within
+                        // one.
+                        let whole = n.is_multiple_of(S::LANES);
+                        let mut tail = [const { MaybeUninit::<f32>::uninit() }; MAX_TILE];
+                        // SAFETY: the inputs of every pixel of the block under kernel row `ky` are inside `x`,
+                        // for the planes were checked; `gradient` holds a tile's channels for each of those
+                        // pixels; the rows of `dw` are this task's; `tail` holds the largest tile, and what is
+                        // read of it was written.
+                        unsafe {
+                            let dw = dw.at(split * s.weights() + (ky * depth + first) * s.out_channels + channel);
+                            let outer = Outer {
+                                input: x.as_ptr().add(ky * xp.row_pitch() + first),
+                                rows: &inputs,
+                                width: dyp.width,
+                                pixel_step: s.stride * s.in_channels,
+                                gradient: gradient[b * block_len..].as_ptr(),
+                                sums: if whole { dw } else { tail.as_mut_ptr().cast() },
+                                pitch: if whole { s.out_channels } else { S::BLOCK },
+                                accumulate: whole && accumulate,
+                            };
+                            S::outer(len, n.div_ceil(S::LANES), &outer);
+                            if !whole {
+                                for i in 0..len {
+                                    let sums = tail.as_ptr().add(i * S::BLOCK).cast::<f32>();
+                                    let dw = dw.add(i * s.out_channels);
+                                    for k in 0..n {
+                                        *dw.add(k) = *sums.add(k) + if accumulate { *dw.add(k) } else { 0.0 };
+                                    }
                                 }
                             }
                         }
                     }
+                    first += len;
                 }
-                first += len;
             }
         }
     }

@@ -2,12 +2,11 @@
 
 use super::row_taps::{self, Cut, RowTaps};
 use super::shape::ConvShape;
+use super::tile::Tile;
 use super::{backward_weight, pack};
 use crate::element::Element;
 use crate::plane::Plane;
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512};
-use crate::simd::{Portable, Simd};
+use crate::simd::{Simd, per_isa};
 use crate::{Bf16, Isa};
 
 /// An element that convolution has kernels for.
@@ -73,6 +72,20 @@ pub(super) trait ConvKernels: Sized {
     fn pack_backward(s: &ConvShape, w_hwio: &[f32], packed: &mut [Self]);
 }
 
+per_isa! {
+    /// # Safety
+    /// As for [`row_taps::run_task`]; the machine has the instruction set.
+    unsafe fn row_task<S: Tile>(
+        taps: &RowTaps<'_, f32>,
+        cut: &Cut,
+        task: usize,
+        partial: Option<&mut [f64]>,
+    ) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { row_taps::run_task::<f32, S>(taps, cut, task, partial) }
+    }
+}
+
 impl ConvKernels for f32 {
     type Path = Isa;
     const TAP_BLOCK: usize = 1;
@@ -96,28 +109,8 @@ impl ConvKernels for f32 {
         task: usize,
         partial: Option<&mut [f64]>,
     ) {
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
-        unsafe fn avx512(taps: &RowTaps<'_, f32>, cut: &Cut, task: usize, partial: Option<&mut [f64]>) {
-            // SAFETY: the caller's promise is the same.
-            unsafe { row_taps::run_task::<f32, Avx512>(taps, cut, task, partial) }
-        }
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2,fma")]
-        unsafe fn avx2(taps: &RowTaps<'_, f32>, cut: &Cut, task: usize, partial: Option<&mut [f64]>) {
-            // SAFETY: the caller's promise is the same.
-            unsafe { row_taps::run_task::<f32, Avx2>(taps, cut, task, partial) }
-        }
-        // SAFETY: the machine has what `isa` says, and the caller's promise is the same.
-        unsafe {
-            match isa.vectors() {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => avx512(taps, cut, task, partial),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => avx2(taps, cut, task, partial),
-                _ => row_taps::run_task::<f32, Portable>(taps, cut, task, partial),
-            }
-        }
+        // SAFETY: the caller's promise is the same.
+        unsafe { row_task(isa, taps, cut, task, partial) }
     }
 
     fn weight_scratch_len(_: &ConvShape, _: usize, _: &Plane) -> usize {

@@ -174,3 +174,27 @@ pub fn linear_packed(inputs: usize, outputs: usize, w: &[f32]) -> (Vec<f32>, Vec
     linear_pack_backward(inputs, outputs, w, &mut backward);
     (forward, backward)
 }
+
+/// A convolution and what it is run on.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    pub kernel: (usize, usize),
+    pub stride: usize,
+    pub padding: usize,
+    pub channels: (usize, usize),
+    pub images: usize,
+    pub size: (usize, usize),
+    /// Border pixels beyond what is needed.
+    pub spare: usize,
+}
+
+pub const fn case(
+    kernel: (usize, usize),
+    stride: usize,
+    padding: usize,
+    channels: (usize, usize),
+    images: usize,
+    size: (usize, usize),
+) -> Case {
+    Case { kernel, stride, padding, channels, images, size, spare: 0 }
+}

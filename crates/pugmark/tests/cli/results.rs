@@ -244,6 +244,41 @@ fn bench() {
 }
 
 #[test]
+fn precision() {
+    let place = Place::new();
+    place.photos(4);
+    let train = ["train", "photos", "--model", "simple_cnn", "--image-size", "32", "--epochs", "1"];
+    let run = |name: &str, precision: &[&str]| {
+        place.done(&[&train[..], &["--out", name], precision].concat());
+        std::fs::read_to_string(place.path(name).join("config.toml")).unwrap()
+    };
+    let bf16 = run("bf16", &["--precision", "bf16"]);
+    assert!(bf16.contains("precision = \"bf16\"\n"), "{bf16}");
+    // What `auto` chose is kept, so that the run goes on as it began wherever that is.
+    let chosen = run("auto", &[]);
+    assert!(
+        ["f32", "bf16"].iter().any(|name| chosen.contains(&format!("precision = \"{name}\"\n"))),
+        "{chosen}"
+    );
+    place.done(&["train", "--resume", "bf16", "--epochs", "2"]);
+
+    let probabilities = |precision: &str| {
+        let call = ["predict", "bf16", "photos", "--json", "--precision", precision];
+        place.done(&call).stdout
+    };
+    assert_eq!(probabilities("f32"), place.done(&["predict", "bf16", "photos", "--json"]).stdout);
+    assert_ne!(probabilities("f32"), probabilities("bf16"));
+
+    let bench =
+        ["bench", "--model", "simple_cnn", "--batch", "1", "--image-size", "32", "--steps", "1", "--json"];
+    for (precision, named) in [("f32", false), ("bf16", true)] {
+        let ended = place.done(&[&bench[..], &["--precision", precision]].concat());
+        let figures: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!(figures["engine"].as_str().unwrap().contains("bf16"), named);
+    }
+}
+
+#[test]
 fn bench_lists_operators() {
     let place = Place::new();
     let call = ["bench", "--model", "simple_cnn", "--batch", "2", "--image-size", "32", "--steps", "2"];
