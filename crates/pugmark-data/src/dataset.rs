@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::time::CaptureTime;
+
 /// What a sample is used for.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[serde(rename_all = "lowercase")]
@@ -64,8 +66,20 @@ pub struct Sample {
     pub class: Option<usize>,
     /// The camera or place, where the data set names it.
     pub site: Option<String>,
+    /// The sequence or burst that the photo belongs to, where the data set names it; unique in the data set.
+    pub sequence: Option<String>,
+    /// When the photo was taken, where the data set says it. What the photo itself says is in its EXIF.
+    pub time: Option<CaptureTime>,
     /// The part that a folder or a column fixes.
     pub part: Option<Part>,
+}
+
+impl Sample {
+    /// A photo of which nothing else is known.
+    pub fn new(id: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        let (id, path) = (id.into(), path.into());
+        Self { id, path, class: None, site: None, sequence: None, time: None, part: None }
+    }
 }
 
 /// Something a person should know about a data set that was read all the same.

@@ -10,6 +10,7 @@ mod read;
 pub mod recipe;
 pub mod resize;
 pub mod split;
+pub mod time;
 
 pub use augment::Augment;
 pub use dataset::{Dataset, Note, Part, ReadOptions, Sample};
@@ -21,3 +22,4 @@ pub use read::{photos_below, read, read_labels};
 pub use recipe::{Colour, Recipe, Resize};
 pub use resize::resize_bilinear;
 pub use split::{Split, SplitBy, SplitSettings, split};
+pub use time::{CaptureTime, TimeError};

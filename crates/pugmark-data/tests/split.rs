@@ -16,11 +16,10 @@ fn settings(by: SplitBy, val: f64, test: f64) -> SplitSettings {
 /// A data set of samples given as class, site and part.
 fn dataset(samples: impl IntoIterator<Item = (usize, Option<String>, Option<Part>)>) -> Dataset {
     let sample = |(index, (class, site, part))| Sample {
-        id: format!("photo {index}"),
-        path: PathBuf::from(format!("{index}.jpg")),
         class: Some(class),
         site,
         part,
+        ..Sample::new(format!("photo {index}"), format!("{index}.jpg"))
     };
     let samples: Vec<Sample> = samples.into_iter().enumerate().map(sample).collect();
     let classes = samples.iter().filter_map(|sample| sample.class).max().map_or(0, |last| last + 1);

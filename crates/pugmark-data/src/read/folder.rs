@@ -32,7 +32,7 @@ pub(super) fn read(root: &Path, options: &ReadOptions) -> Result<Dataset, DataEr
         });
         match place {
             Some((part, class)) if is_photo(&file) => {
-                samples.push(Sample { id, path: file, class: Some(class), site: None, part });
+                samples.push(Sample { class: Some(class), part, ..Sample::new(id, file) });
             }
             _ => stray.push(id),
         }

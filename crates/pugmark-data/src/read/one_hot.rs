@@ -66,7 +66,7 @@ pub(super) fn read(mut rows: Rows, search: &Search<'_>) -> Result<Dataset, DataE
             (Some(search.folder.join(&id)), None)
         };
         match path {
-            Some(path) => samples.push(Sample { id, path, class: Some(class), site, part: None }),
+            Some(path) => samples.push(Sample { class: Some(class), site, ..Sample::new(id, path) }),
             None => missing.push(RowName { row: row.line, name: id }),
         }
     }

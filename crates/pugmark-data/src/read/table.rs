@@ -63,7 +63,7 @@ pub(super) fn read(mut rows: Rows, columns: &Columns, search: &Search<'_>) -> Re
             continue;
         }
         labels.push(label.to_owned());
-        samples.push(Sample { id, path, class: None, site: site.map(str::to_owned), part });
+        samples.push(Sample { site: site.map(str::to_owned), part, ..Sample::new(id, path) });
     }
     if samples.is_empty() && missing.is_empty() {
         return Err(DataError::NoRows { file: rows.file });
