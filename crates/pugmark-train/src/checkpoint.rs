@@ -56,6 +56,9 @@ pub(crate) struct Sums {
     pub(crate) images: u64,
     /// Time spent.
     pub(crate) seconds: f64,
+    /// Of that, time spent waiting for photos.
+    #[serde(default)]
+    pub(crate) waiting: f64,
 }
 
 /// What is wrong with a photo.

@@ -41,6 +41,8 @@ pub enum Event<'a> {
         loss: f64,
         /// Mean over this epoch so far, without time spent saving.
         images_per_sec: f64,
+        /// Share of this epoch's time that went into waiting for photos, in [0, 1].
+        waiting: f64,
         /// Time until the last epoch is done; none before anything was measured.
         left: Option<Duration>,
     },

@@ -1,7 +1,6 @@
 //! One function a verb: arguments in, exit status out.
 
 mod bench;
-mod bench_operators;
 mod data;
 mod doctor;
 mod eval;

@@ -100,6 +100,7 @@ impl<'a, 'o> Session<'a, 'o> {
         if self.state.step < steps {
             let mut clock = Instant::now();
             for batch in self.photos.0.loader.epoch(self.number().into(), self.state.step) {
+                self.state.sums.waiting += clock.elapsed().as_secs_f64();
                 if self.stopped() {
                     return Ok(ControlFlow::Break(()));
                 }
@@ -167,7 +168,7 @@ impl<'a, 'o> Session<'a, 'o> {
     }
 
     fn tell_step(&mut self, steps: usize, images: usize, loss: f64) -> Result<(), TrainError> {
-        let Sums { images: done, seconds, .. } = self.state.sums;
+        let Sums { images: done, seconds, waiting, .. } = self.state.sums;
         let images_per_sec = done as f64 / seconds;
         let epoch = self.number();
         let epochs_after = f64::from(self.settings.epochs - epoch);
@@ -184,6 +185,7 @@ impl<'a, 'o> Session<'a, 'o> {
             images,
             loss,
             images_per_sec,
+            waiting: waiting / seconds,
             left,
         })
     }
@@ -244,7 +246,7 @@ impl<'a, 'o> Session<'a, 'o> {
     /// Closes the epoch: metrics, models, checkpoint.
     fn finish(&mut self, tensors: Tensors, validation: &Validation) -> Result<(), TrainError> {
         let state = &mut self.state;
-        let Sums { loss, correct, images, seconds } = state.sums;
+        let Sums { loss, correct, images, seconds, .. } = state.sums;
         let row = EpochMetrics {
             epoch: state.epochs_done + 1,
             train_loss: loss / images as f64,

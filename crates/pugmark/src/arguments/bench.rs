@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use clap::builder::PossibleValuesParser;
 use clap::{Args, value_parser};
 use pugmark_graph::Architecture;
@@ -6,7 +8,8 @@ use super::PRECISIONS;
 
 /// Measure the speed of a training or inference step
 ///
-/// The batch is random and stays in memory: reading and decoding photos is not part of the figure.
+/// The batch is random and stays in memory: reading and decoding photos is no part of the figure, unless `--photos` asks
+/// what they cost.
 #[derive(Args, Debug)]
 pub(crate) struct BenchArguments {
     /// Architecture
@@ -50,6 +53,19 @@ pub(crate) struct BenchArguments {
     /// Threads that compute; 0 takes every core
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) threads: u32,
+
+    /// Train on the photos below this folder as well, in turn with the batch in memory, and say which share of the speed
+    /// is left
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["infer", "operators"])]
+    pub(crate) photos: Option<PathBuf>,
+
+    /// Turns of `--photos`; the figure is their median
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+
+    /// Threads that read and decode photos; 0 takes every core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) loader_threads: u32,
 
     /// List what each operator took, beside the machine's measured peak
     #[arg(long)]

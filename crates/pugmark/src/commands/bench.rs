@@ -1,5 +1,8 @@
 //! The speed of one step on a batch that stays in memory.
 
+mod operators;
+mod photos;
+
 use std::time::Instant;
 
 use pugmark_data::{Random, Recipe};
@@ -10,11 +13,11 @@ use pugmark_engine::{
 use pugmark_graph::Architecture;
 use serde::Serialize;
 
-use super::bench_operators::Operators;
 use crate::arguments::BenchArguments;
 use crate::error::{ExitStatus, WrongCall};
 use crate::memory;
 use crate::printer::Printer;
+use operators::Operators;
 
 #[derive(Serialize)]
 struct Figures {
@@ -40,6 +43,9 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
     let model: Architecture = arguments.model.parse()?;
     let precision: PrecisionChoice = arguments.precision.parse().map_err(WrongCall::new)?;
     let engine = Cpu::new(arguments.threads as usize)?.with_precision(precision.precision());
+    if let Some(folder) = &arguments.photos {
+        return photos::run(arguments, model, &engine, folder, printer);
+    }
     let (step_seconds, times) = measure(arguments, model, &engine, printer)?;
     let step_seconds_median = median(&step_seconds);
     // Before the peak is measured, which has arrays of its own.
@@ -83,26 +89,8 @@ fn measure(
     engine: &dyn Engine,
     printer: &Printer,
 ) -> anyhow::Result<(Vec<f64>, Vec<OperatorTime>)> {
-    let (batch, size) = (arguments.batch as usize, arguments.image_size as usize);
-    let graph = model.graph(arguments.classes as usize);
-    let tensors = graph.initialise(0);
-    let Recipe { width, height, mean, std, .. } = Recipe::imagenet(size);
-    let input = InputSpec { batch, height, width, mean, std };
-    let mut random = Random::new(0, 0, "bench");
-    let pixels: Vec<u8> = (0..batch * height * width * 3).map(|_| random.below(256) as u8).collect();
-    let labels: Vec<u32> = (0..batch).map(|_| random.below(arguments.classes as usize) as u32).collect();
-
-    let mut plan = if arguments.infer {
-        Plan::Inference(engine.inference(&graph, &tensors, &input, &[])?)
-    } else {
-        let spec = TrainingSpec {
-            freeze: Freeze::None,
-            loss: Loss::default(),
-            optimiser: Optimiser::AdamW,
-            taps: Vec::new(),
-        };
-        Plan::Training(engine.training(&graph, &tensors, &input, &spec)?)
-    };
+    let Resident { pixels, labels } = Resident::new(arguments);
+    let mut plan = Plan::new(arguments, model, engine)?;
     plan.time_operators(arguments.operators);
 
     let all = arguments.warmup + arguments.steps;
@@ -110,13 +98,7 @@ fn measure(
     let (mut seconds, mut operators) = (Vec::new(), Vec::new());
     for number in 0..all {
         let start = Instant::now();
-        match &mut plan {
-            Plan::Inference(plan) => drop(plan.logits(batch, &pixels)?),
-            Plan::Training(plan) => {
-                let batch = TrainBatch { pixels: &pixels, labels: &labels, seed: number.into() };
-                drop(plan.step(&batch, 1e-4, 0.01)?);
-            }
-        }
+        plan.step(&pixels, &labels, number.into())?;
         if number >= arguments.warmup {
             seconds.push(start.elapsed().as_secs_f64());
             operators.extend(plan.operator_times());
@@ -126,6 +108,23 @@ fn measure(
     Ok((seconds, operators))
 }
 
+/// A random batch that stays in memory.
+struct Resident {
+    /// `batch * size * size * 3` bytes.
+    pixels: Vec<u8>,
+    labels: Vec<u32>,
+}
+
+impl Resident {
+    fn new(arguments: &BenchArguments) -> Self {
+        let (batch, size) = (arguments.batch as usize, arguments.image_size as usize);
+        let mut random = Random::new(0, 0, "bench");
+        let pixels = (0..batch * size * size * 3).map(|_| random.below(256) as u8).collect();
+        let labels = (0..batch).map(|_| random.below(arguments.classes as usize) as u32).collect();
+        Self { pixels, labels }
+    }
+}
+
 /// What is measured.
 enum Plan {
     Inference(Box<dyn Inference>),
@@ -133,6 +132,32 @@ enum Plan {
 }
 
 impl Plan {
+    fn new(arguments: &BenchArguments, model: Architecture, engine: &dyn Engine) -> anyhow::Result<Self> {
+        let graph = model.graph(arguments.classes as usize);
+        let tensors = graph.initialise(0);
+        let Recipe { width, height, mean, std, .. } = Recipe::imagenet(arguments.image_size as usize);
+        let input = InputSpec { batch: arguments.batch as usize, height, width, mean, std };
+        if arguments.infer {
+            return Ok(Self::Inference(engine.inference(&graph, &tensors, &input, &[])?));
+        }
+        let spec = TrainingSpec {
+            freeze: Freeze::None,
+            loss: Loss::default(),
+            optimiser: Optimiser::AdamW,
+            taps: Vec::new(),
+        };
+        Ok(Self::Training(engine.training(&graph, &tensors, &input, &spec)?))
+    }
+
+    /// One step on a batch.
+    fn step(&mut self, pixels: &[u8], labels: &[u32], seed: u64) -> anyhow::Result<()> {
+        match self {
+            Self::Inference(plan) => drop(plan.logits(labels.len(), pixels)?),
+            Self::Training(plan) => drop(plan.step(&TrainBatch { pixels, labels, seed }, 1e-4, 0.01)?),
+        }
+        Ok(())
+    }
+
     fn time_operators(&mut self, on: bool) {
         match self {
             Self::Inference(plan) => plan.time_operators(on),

@@ -47,6 +47,15 @@ impl<'a> Progressing<'a> {
     }
 }
 
+/// What reading and decoding photos costs, where it is worth a remedy; `waiting` is a share of the time.
+fn decoding_limits(waiting: f64) -> String {
+    match (waiting * 100.0).round() as u32 {
+        ..10 => String::new(),
+        percent @ 10..50 => format!(", {percent} % of it waiting for photos to be decoded"),
+        percent => format!(", decoding photos is the limit ({percent} % of the time)"),
+    }
+}
+
 impl Observer for Progressing<'_> {
     fn event(&mut self, event: Event<'_>) {
         let printer = self.printer;
@@ -64,9 +73,10 @@ impl Observer for Progressing<'_> {
                     parameters as f64 / 1e6
                 ));
             }
-            Event::Step { epoch, step, steps, loss, images_per_sec, left, .. } => {
+            Event::Step { epoch, step, steps, loss, images_per_sec, waiting, left, .. } => {
                 let left = left.map_or_else(String::new, |left| format!(", {} left", duration(left)));
-                let message = format!("loss {loss:.4}, {images_per_sec:.1} images/s{left}");
+                let limit = decoding_limits(waiting);
+                let message = format!("loss {loss:.4}, {images_per_sec:.1} images/s{left}{limit}");
                 self.progress(Stage::Training(epoch), step, steps, &message);
             }
             Event::Validating { epoch, done, total } => {
@@ -89,5 +99,17 @@ impl Observer for Progressing<'_> {
             }
             Event::Saved(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decoding_limits;
+
+    #[test]
+    fn decoding_is_named_where_it_costs() {
+        assert_eq!(decoding_limits(0.094), "");
+        assert_eq!(decoding_limits(0.25), ", 25 % of it waiting for photos to be decoded");
+        assert_eq!(decoding_limits(0.62), ", decoding photos is the limit (62 % of the time)");
     }
 }
