@@ -16,6 +16,9 @@ const PART_TOLERANCE: f64 = 0.012;
 /// A smaller gain is only rounding, and would move groups in circles.
 const LEAST_GAIN: f64 = 1e-9;
 
+/// What the tolerances are multiplied by, in turn, until everything is within them.
+const SCALES: [f64; 4] = [1.0, 0.5, 0.75, 0.25];
+
 /// Groups up to which pairs are tried; with more, moving single ones is fine enough.
 const MAX_TO_SWAP: usize = 500;
 
@@ -39,6 +42,8 @@ pub(super) struct Balance<'a> {
     /// [`Balance::misfit`] without a change.
     misfits: Vec<Vec<f64>>,
     groups_in: Vec<usize>,
+    /// What the tolerances are multiplied by.
+    scale: f64,
 }
 
 /// One step.
@@ -95,7 +100,7 @@ impl<'a> Balance<'a> {
         let groups_in = vec![0; shares.len()];
         let drawn = bins.clone();
         let mut balance =
-            Self { groups, bins, drawn, locked, tolerances, counts, wanted, misfits, groups_in };
+            Self { groups, bins, drawn, locked, tolerances, counts, wanted, misfits, groups_in, scale: 1.0 };
         for (group, &bin) in groups.iter().zip(&balance.drawn) {
             balance.groups_in[bin] += 1;
             columns(group, classes).for_each(|(class, count)| balance.counts[bin][class] += count);
@@ -106,9 +111,41 @@ impl<'a> Balance<'a> {
         balance
     }
 
-    /// Takes the step that gains most for each photo it moves, until none gains.
+    /// Takes the step that gains most for each photo it moves, until none gains. Where that ends before all is within
+    /// the tolerance, it is tried again from the start with narrower ones, which leads elsewhere; the best end counts.
     pub(super) fn even_out(&mut self) {
         self.fill_empty_parts();
+        let start = self.bins.clone();
+        let mut best: Option<(f64, Vec<usize>)> = None;
+        for scale in SCALES {
+            for (group, &bin) in start.iter().enumerate() {
+                self.shift(group, bin);
+            }
+            self.rescale(scale);
+            self.descend();
+            self.rescale(1.0);
+            let misfit = self.misfits.iter().flatten().sum::<f64>();
+            if best.as_ref().is_none_or(|(least, _)| misfit < *least) {
+                best = Some((misfit, self.bins.clone()));
+            }
+            if misfit == 0.0 {
+                break;
+            }
+        }
+        for (group, bin) in best.into_iter().flat_map(|(_, bins)| bins).enumerate() {
+            self.shift(group, bin);
+        }
+    }
+
+    /// Makes all tolerances narrower, as a share of what they are.
+    fn rescale(&mut self, scale: f64) {
+        self.scale = scale;
+        for bin in 0..self.groups_in.len() {
+            self.look_again(bin);
+        }
+    }
+
+    fn descend(&mut self) {
         for _ in 0..MAX_STEPS {
             if self.misfits.iter().flatten().all(|&misfit| misfit == 0.0) {
                 break;
@@ -138,7 +175,8 @@ impl<'a> Balance<'a> {
     /// Photos beyond the tolerance, squared, by wanted photos: Pearson's chi-squared with a dead zone.
     fn misfit(&self, bin: usize, class: usize, change: f64) -> f64 {
         let wanted = self.wanted[bin][class];
-        let off = (self.counts[bin][class] + change - wanted).abs() - self.tolerances[class] * wanted;
+        let off =
+            (self.counts[bin][class] + change - wanted).abs() - self.scale * self.tolerances[class] * wanted;
         // A part that wants none of a class, since a group too large has them all, takes one photo for what it wants.
         if off > 0.0 { off * off / wanted.max(1.0) } else { 0.0 }
     }
@@ -210,6 +248,9 @@ impl<'a> Balance<'a> {
 
     fn shift(&mut self, group: usize, to: usize) {
         let from = self.bins[group];
+        if from == to {
+            return;
+        }
         for (class, moved) in columns(&self.groups[group], self.classes()) {
             self.counts[from][class] -= moved;
             self.counts[to][class] += moved;

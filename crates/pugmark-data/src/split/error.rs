@@ -159,13 +159,14 @@ fn folds(count: u32) -> String {
 }
 
 fn differences(unknown: &[String], missing: &[String]) -> String {
-    let sides = [
-        (unknown, "of its photos", "not in the data set"),
-        (missing, "labelled photos of the data set", "not in it"),
-    ];
-    let told = sides.iter().filter(|(ids, ..)| !ids.is_empty()).map(|(ids, which, what)| {
+    let told = |ids: &[String], which: String, what: &str| {
         let verb = if ids.len() == 1 { "is" } else { "are" };
-        format!("{} {which} {verb} {what}: {}", ids.len(), first_few(ids))
-    });
+        (!ids.is_empty()).then(|| format!("{which} {verb} {what}: {}", first_few(ids)))
+    };
+    let photos = format!("{} of its photos", unknown.len());
+    let labelled = counted(missing.len(), "labelled photo") + " of the data set";
+    let told = [told(unknown, photos, "not in the data set"), told(missing, labelled, "not in it")]
+        .into_iter()
+        .flatten();
     told.collect::<Vec<_>>().join("; ")
 }

@@ -94,10 +94,9 @@ impl Split {
                 overall: all.class_share(class),
             })
         });
-        let largest = match parts.len() {
-            0 | 1 => None,
-            _ => deviations.max_by(|a, b| a.size().abs().total_cmp(&b.size().abs())),
-        };
+        // Rounding may tell apart what is equal; the first of equals is meant.
+        let larger = |a: Deviation, b: Deviation| if b.size().abs() > a.size().abs() + 1e-12 { b } else { a };
+        let largest = if parts.len() > 1 { deviations.reduce(larger) } else { None };
         Evenness { classes: dataset.classes.clone(), all, parts, largest }
     }
 
