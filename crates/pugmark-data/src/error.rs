@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::dataset::counted;
+use crate::split::SplitError;
 
 /// A row of a CSV and what it names, for errors that list several.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -208,16 +209,6 @@ pub enum DataError {
         /// The data set.
         data: PathBuf,
     },
-    /// Not enough sites for the parts that are wanted.
-    #[error("{data}: {sites} cannot be split into {parts} parts", sites = site_count(*sites))]
-    TooFewSites {
-        /// The data set.
-        data: PathBuf,
-        /// Sites it names.
-        sites: usize,
-        /// Parts that are wanted.
-        parts: usize,
-    },
     /// Shares outside [0, 1) or too large together.
     #[error("val = {val} and test = {test} leave nothing to train on")]
     Shares {
@@ -226,6 +217,9 @@ pub enum DataError {
         /// The share of the test part.
         test: f64,
     },
+    /// The data set cannot be split that way, or a file of a split not be used.
+    #[error(transparent)]
+    Split(#[from] SplitError),
 }
 
 impl DataError {
@@ -270,10 +264,8 @@ impl DataError {
             Self::NoSites { .. } => {
                 "add a column `site` that names the camera of each photo, or pass --split random"
             }
-            Self::TooFewSites { .. } => {
-                "pass --split random, and remember that its numbers say nothing about new sites"
-            }
             Self::Shares { .. } => "val and test are shares of all photos, such as 0.25 and 0.1",
+            Self::Split(error) => return error.hint(),
         };
         Some(hint.to_owned())
     }
@@ -282,7 +274,7 @@ impl DataError {
 /// How many of a long list an error spells out.
 const SPELLED_OUT: usize = 5;
 
-fn first_few(names: &[String]) -> String {
+pub(crate) fn first_few(names: &[String]) -> String {
     let mut text =
         names.iter().take(SPELLED_OUT).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     if names.len() > SPELLED_OUT {
@@ -302,8 +294,4 @@ fn first_few_rows(rows: &[RowName]) -> String {
 
 fn class_count(count: usize) -> String {
     if count == 1 { "a class has".to_owned() } else { format!("{count} classes have") }
-}
-
-fn site_count(count: usize) -> String {
-    if count == 1 { "a single site".to_owned() } else { format!("{count} sites") }
 }

@@ -18,8 +18,10 @@ pub use error::DataError;
 pub use loader::{Batch, Epoch, Item, Loader, LoaderSettings};
 pub use photo::{Limits, Photo, PhotoError, decode, decode_file};
 pub use random::Random;
-pub use read::{photos_below, read, read_labels};
+pub use read::{photos_below, read, read_column, read_labels};
 pub use recipe::{Colour, Recipe, Resize};
 pub use resize::resize_bilinear;
-pub use split::{Split, SplitBy, SplitSettings, split};
+pub use split::{
+    Deviation, Evenness, PartRow, Split, SplitBy, SplitError, SplitOptions, SplitSettings, split, split_with,
+};
 pub use time::{CaptureTime, TimeError};

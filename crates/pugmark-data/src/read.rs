@@ -1,5 +1,6 @@
 //! Readers: a folder or a CSV becomes a [`Dataset`].
 
+mod column;
 mod files;
 mod folder;
 mod one_hot;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::dataset::{Dataset, Note, ReadOptions, counted};
 use crate::error::{DataError, RowName};
 
+pub use column::read_column;
 pub use files::photos_below;
 use files::{metadata, photo_id};
 pub(crate) use rows::Rows;
@@ -54,13 +56,21 @@ fn read_with(data: &Path, options: &ReadOptions, photos: Photos) -> Result<Datas
     {
         return Err(DataError::NotAFolder { path: folder.clone() });
     }
+    match labels_csv(data)? {
+        Some(file) => read_csv(&file, data, options, photos),
+        None => folder::read(data, options),
+    }
+}
+
+/// The CSV of labels that `data` is or holds; none where the folders are the labels.
+fn labels_csv(data: &Path) -> Result<Option<PathBuf>, DataError> {
     if !metadata(data)?.is_dir() {
-        return read_csv(data, data, options, photos);
+        return Ok(Some(data.to_owned()));
     }
     for name in ["train_labels.csv", "labels.csv"] {
         let file = data.join(name);
         if file.is_file() {
-            return read_csv(&file, data, options, photos);
+            return Ok(Some(file));
         }
     }
     let mut tables = table::tables_in(data)?;
@@ -68,10 +78,7 @@ fn read_with(data: &Path, options: &ReadOptions, photos: Photos) -> Result<Datas
         let files = tables.iter().map(|file| photo_id(data, file)).collect();
         return Err(DataError::SeveralTables { folder: data.to_owned(), files });
     }
-    match tables.pop() {
-        Some(file) => read_csv(&file, data, options, photos),
-        None => folder::read(data, options),
-    }
+    Ok(tables.pop())
 }
 
 fn read_csv(file: &Path, root: &Path, options: &ReadOptions, photos: Photos) -> Result<Dataset, DataError> {

@@ -1,41 +1,75 @@
-//! Splitting a data set into train, val and test.
+//! Splitting a data set into train, val and test, or into folds.
+//!
+//! A split is made of groups of photos that stay together. A group starts in the part that a hash of (seed, name) draws;
+//! then as few groups as it takes are moved until the classes are even. `docs/decisions/0006-splits-that-stay.md` says
+//! what is promised when photos are added, and what was measured.
 
-mod site;
+mod balance;
+mod error;
+mod evenness;
+mod file;
+mod folder;
+mod groups;
+mod rank;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Dataset, Part, counted, hash_pairs};
 use crate::error::DataError;
-use crate::random::Random;
-use crate::read::Rows;
+use balance::Balance;
+use groups::Groups;
+
+pub use error::SplitError;
+pub use evenness::{Deviation, Evenness, PartRow};
 
 /// What must stay together in one part.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum SplitBy {
-    /// By site where the data set names sites, else random with a warning.
+    /// By site where the data set names sites, else by sequence where it names those, else by folder where the photos
+    /// lie in a folder for each camera, else by burst where times are known, else random with a warning.
     #[default]
     Auto,
     /// All photos of a site in one part.
     Site,
+    /// All photos of a sequence, or of a burst where no sequences are named.
+    Sequence,
+    /// All photos of the folder below the class folder, or below the folder that all photos share.
+    Folder,
+    /// All photos with the same value in [`SplitOptions::column`].
+    Column,
     /// Each photo by itself, stratified by class.
     Random,
+}
+
+impl SplitBy {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Auto, Self::Site, Self::Sequence, Self::Folder, Self::Column, Self::Random];
+
+    /// "auto", "site" and so on.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Site => "site",
+            Self::Sequence => "sequence",
+            Self::Folder => "folder",
+            Self::Column => "column",
+            Self::Random => "random",
+        }
+    }
 }
 
 impl FromStr for SplitBy {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        match word {
-            "auto" => Ok(Self::Auto),
-            "site" => Ok(Self::Site),
-            "random" => Ok(Self::Random),
-            _ => Err(format!("`{word}` is none of auto, site, random")),
-        }
+        let known = Self::ALL.into_iter().find(|by| by.name() == word);
+        known.ok_or_else(|| format!("`{word}` is none of {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 
@@ -58,13 +92,43 @@ impl Default for SplitSettings {
     }
 }
 
+/// What else a split may be told.
+#[derive(Clone, Copy, Debug)]
+pub struct SplitOptions<'a> {
+    /// Split what is not test into so many folds, instead of into train and val; 0 for none.
+    pub folds: u32,
+    /// Photos of one site (or folder, where no site is known) that were taken at most so far apart are one burst.
+    pub burst_gap: Duration,
+    /// One value a sample, for [`SplitBy::Column`].
+    pub column: Option<&'a [Option<String>]>,
+    /// Photos that stay together whatever the split goes by, such as duplicates: indices of samples.
+    pub keep_together: &'a [Vec<usize>],
+    /// An earlier split of the same samples. Every photo that it has stays in its part; a group with such photos
+    /// follows them, and only other groups are placed.
+    pub earlier: Option<&'a Split>,
+}
+
+impl Default for SplitOptions<'_> {
+    fn default() -> Self {
+        let burst_gap = Duration::from_secs(60);
+        Self { folds: 0, burst_gap, column: None, keep_together: &[], earlier: None }
+    }
+}
+
 /// Which part every sample is in.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Split {
     /// One entry a sample; none where the sample has no label and is not used.
     pub parts: Vec<Option<Part>>,
-    /// "given", "site" or "random"; "given, val by site" or "given, val random" where val was cut from a
-    /// given train part; "file" where the split was read.
+    /// One entry a sample: its fold, from 1; none in the test part. Empty where there are no folds. Photos in a fold
+    /// are in the part train; [`Split::fold`] makes one of the folds val.
+    pub folds: Vec<Option<u32>>,
+    /// One entry a sample: the group it stays with, where groups were made. Empty for a split that was read.
+    pub groups: Vec<Option<u32>>,
+    /// Groups that are not where their hash alone puts them, to even out the classes.
+    pub moved: usize,
+    /// "given", or what it was split by: "site", "sequence", "burst", "folder", "column" or "random"; "given, val by
+    /// site" or "given, val random" where val was cut from a given train part; "file" where the split was read.
     pub how: String,
     /// What a person must know before they believe a number from this split.
     pub warning: Option<String>,
@@ -75,34 +139,72 @@ const RANDOM_WARNING: &str = "Random split: frames of one camera and one burst a
      can recognise the place instead of the animal. The validation number is then optimistic and says little \
      about new cameras. Name the sites of the photos to split by site.";
 
-/// Splits the labelled samples of a data set.
-///
-/// Parts that the data set gives are kept; val is cut out of train where none is given. Everything else is
-/// decided by hashes of (seed, id) or (seed, site), so that the order in which files are listed does not
-/// matter.
+/// What a split by sequence or burst means.
+const SEQUENCE_WARNING: &str = "no burst is in two parts, but photos of one camera are, so the model can recognise \
+     the place. The validation number says little about new cameras. Name the sites of the photos to split by site.";
+
+/// One of the things that photos are dealt to.
+#[derive(Clone, Copy, PartialEq)]
+struct Bin {
+    part: Part,
+    fold: Option<u32>,
+    share: f64,
+}
+
+impl Bin {
+    fn name(self) -> String {
+        self.fold.map_or_else(|| self.part.to_string(), |fold| format!("fold {fold}"))
+    }
+}
+
+/// Splits the labelled samples of a data set by [`split_with`], without options.
 ///
 /// # Errors
-/// Shares that leave nothing to train on; a split by site of a data set with no or too few sites.
+/// As [`split_with`].
 pub fn split(dataset: &Dataset, settings: &SplitSettings) -> Result<Split, DataError> {
+    split_with(dataset, settings, &SplitOptions::default())
+}
+
+/// Splits the labelled samples of a data set.
+///
+/// Parts that the data set gives are kept; val (or folds) are cut out of train where no val is given. Everything else
+/// is decided by hashes of (seed, id) or (seed, site), so that the order in which files are listed does not matter.
+///
+/// # Errors
+/// Shares that leave nothing to train on; a split by something that the data set does not have, or that has too
+/// few groups; folds of a data set that gives a val part; an earlier split that does not go with the folds.
+pub fn split_with(
+    dataset: &Dataset,
+    settings: &SplitSettings,
+    options: &SplitOptions<'_>,
+) -> Result<Split, DataError> {
     let SplitSettings { val, test, .. } = *settings;
+    let val = if options.folds > 0 { 0.0 } else { val };
     if !((0.0..1.0).contains(&val) && (0.0..1.0).contains(&test) && val + test < 1.0) {
         return Err(DataError::Shares { val, test });
+    }
+    if options.folds == 1 {
+        return Err(SplitError::OneFold.into());
     }
     let labelled: Vec<usize> =
         (0..dataset.samples.len()).filter(|&index| dataset.samples[index].class.is_some()).collect();
     if labelled.iter().all(|&index| dataset.samples[index].part.is_none()) {
-        let shares = [(Part::Train, 1.0 - val - test), (Part::Val, val), (Part::Test, test)];
-        return cut(dataset, &labelled, &shares, settings);
+        return Cut::new(dataset, labelled, test, settings, options)?.split(dataset);
     }
-    given(dataset, &labelled, settings)
+    given(dataset, &labelled, settings, options)
 }
 
 /// Keeps the parts that the data set gives.
-fn given(dataset: &Dataset, labelled: &[usize], settings: &SplitSettings) -> Result<Split, DataError> {
-    let mut parts = vec![None; dataset.samples.len()];
+fn given(
+    dataset: &Dataset,
+    labelled: &[usize],
+    settings: &SplitSettings,
+    options: &SplitOptions<'_>,
+) -> Result<Split, DataError> {
+    let mut split = Split::of_parts(vec![None; dataset.samples.len()], "given");
     let mut warnings = Vec::new();
     for &index in labelled {
-        parts[index] = dataset.samples[index].part.or(Some(Part::Train));
+        split.parts[index] = dataset.samples[index].part.or(Some(Part::Train));
     }
     let undecided = labelled.iter().filter(|&&index| dataset.samples[index].part.is_none()).count();
     if undecided > 0 {
@@ -111,114 +213,265 @@ fn given(dataset: &Dataset, labelled: &[usize], settings: &SplitSettings) -> Res
             counted(undecided, "photo")
         ));
     }
-    let mut how = "given".to_owned();
-    if settings.val > 0.0 && !parts.contains(&Some(Part::Val)) {
+    let has_val = split.parts.contains(&Some(Part::Val));
+    if options.folds > 0 && has_val {
+        return Err(SplitError::ValGiven { data: dataset.root.clone() }.into());
+    }
+    if !has_val && (settings.val > 0.0 || options.folds > 0) {
         let train: Vec<usize> =
-            labelled.iter().copied().filter(|&index| parts[index] == Some(Part::Train)).collect();
-        let shares = [(Part::Train, 1.0 - settings.val), (Part::Val, settings.val)];
-        let inner = cut(dataset, &train, &shares, settings)?;
+            labelled.iter().copied().filter(|&index| split.parts[index] == Some(Part::Train)).collect();
+        let inner = Cut::new(dataset, train.clone(), 0.0, settings, options)?.split(dataset)?;
+        let what = if options.folds > 0 { "folds" } else { "val" };
+        let by = if inner.how == "random" { "random".to_owned() } else { format!("by {}", inner.how) };
         for &index in &train {
-            parts[index] = inner.parts[index];
+            split.parts[index] = inner.parts[index];
         }
-        how = if inner.how == "site" { "given, val by site" } else { "given, val random" }.to_owned();
+        split.how = format!("given, {what} {by}");
+        (split.folds, split.groups, split.moved) = (inner.folds, inner.groups, inner.moved);
         warnings.extend(inner.warning);
     }
-    let shared = shared_sites(dataset, &parts);
+    let shared = split.shared_sites(dataset);
     if shared > 0 {
         warnings.push(format!("In more than one of the given parts: {}.", counted(shared, "site")));
     }
-    Ok(Split { parts, how, warning: joined(warnings) })
+    let divided = |together: &&Vec<usize>| {
+        let mut parts = together.iter().filter_map(|&index| split.parts[index]);
+        parts.next().is_some_and(|first| parts.any(|part| part != first))
+    };
+    let divided = options.keep_together.iter().filter(divided).count();
+    if divided > 0 {
+        let groups = counted(divided, "group");
+        warnings
+            .push(format!("In more than one of the given parts: {groups} of photos that belong together."));
+    }
+    split.warning = joined(warnings);
+    Ok(split)
 }
 
-/// Distributes samples over parts with the wanted shares.
-fn cut(
+/// Samples that are dealt to parts or folds.
+struct Cut<'a> {
+    chosen: Vec<usize>,
+    bins: Vec<Bin>,
+    by: SplitBy,
+    how: &'static str,
+    groups: Groups,
+    earlier: Option<&'a Split>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Cut<'a> {
+    fn new(
+        dataset: &Dataset,
+        chosen: Vec<usize>,
+        test: f64,
+        settings: &SplitSettings,
+        options: &SplitOptions<'a>,
+    ) -> Result<Self, DataError> {
+        let (by, how, warnings) = decide(dataset, &chosen, settings.by, options)?;
+        let bins = bins(settings.val, test, options.folds);
+        let groups = Groups::new(dataset, &chosen, by, settings.seed, options);
+        if by != SplitBy::Random && groups.groups.len() < bins.len() {
+            let (data, groups, parts) = (dataset.root.clone(), groups.groups.len(), bins.len());
+            return Err(SplitError::TooFewGroups { data, what: how, groups, parts }.into());
+        }
+        let earlier = options.earlier;
+        if let Some(earlier) = earlier {
+            let folds = earlier.folds.iter().flatten().max().copied().unwrap_or(0);
+            if folds != options.folds {
+                return Err(SplitError::OtherFolds { earlier: folds, asked: options.folds }.into());
+            }
+        }
+        Ok(Self { chosen, bins, by, how, groups, earlier, warnings })
+    }
+
+    fn split(mut self, dataset: &Dataset) -> Result<Split, DataError> {
+        let fixed = self.fixed_bins();
+        let (places, moved) = match self.by {
+            SplitBy::Random => (rank::deal(&self.groups.groups, &self.bins, &fixed), 0),
+            _ => self.balanced(&fixed, dataset.classes.len()),
+        };
+        let mut split = Split::of_parts(vec![None; dataset.samples.len()], self.how);
+        split.groups = vec![None; dataset.samples.len()];
+        split.moved = moved;
+        if self.bins.iter().any(|bin| bin.fold.is_some()) {
+            split.folds = vec![None; dataset.samples.len()];
+        }
+        for &index in &self.chosen {
+            let Some(group) = self.groups.of(index) else { continue };
+            split.groups[index] = Some(group as u32);
+            let bin = self.earlier_bin(index).unwrap_or(places[group]);
+            split.parts[index] = Some(bin.part);
+            if let Some(fold) = split.folds.get_mut(index) {
+                *fold = bin.fold;
+            }
+        }
+        self.warn_of_divided_groups(&split);
+        self.warn_of_absent_classes(dataset, &split);
+        split.warning = joined(self.warnings);
+        Ok(split)
+    }
+
+    /// Where the earlier split has a sample.
+    fn earlier_bin(&self, index: usize) -> Option<Bin> {
+        let earlier = self.earlier?;
+        let part = (*earlier.parts.get(index)?)?;
+        let fold = earlier.folds.get(index).copied().flatten();
+        let known = self.bins.iter().find(|bin| bin.part == part && bin.fold == fold);
+        Some(known.copied().unwrap_or(Bin { part, fold, share: 0.0 }))
+    }
+
+    /// Where the earlier split has most of each group's photos; among equals test before val before train.
+    fn fixed_bins(&self) -> Vec<Option<Bin>> {
+        let mut fixed = vec![None; self.groups.groups.len()];
+        if self.earlier.is_none() {
+            return fixed;
+        }
+        let mut counts: HashMap<usize, Vec<(Bin, u32)>> = HashMap::new();
+        for &index in &self.chosen {
+            if let (Some(group), Some(bin)) = (self.groups.of(index), self.earlier_bin(index)) {
+                let counts = counts.entry(group).or_default();
+                match counts.iter_mut().find(|(known, _)| *known == bin) {
+                    Some((_, count)) => *count += 1,
+                    None => counts.push((bin, 1)),
+                }
+            }
+        }
+        for (group, counts) in counts {
+            let order = |bin: &Bin| (bin.part, bin.fold);
+            let most = counts.iter().max_by(|(a, m), (b, n)| m.cmp(n).then(order(a).cmp(&order(b))));
+            fixed[group] = most.map(|&(bin, _)| bin);
+        }
+        fixed
+    }
+
+    /// Each free group where its hash draws it, then moved where that evens out the classes; and how many were moved.
+    fn balanced(&self, fixed: &[Option<Bin>], classes: usize) -> (Vec<Bin>, usize) {
+        let shares: Vec<f64> = self.bins.iter().map(|bin| bin.share).collect();
+        // Photos in a part that is not asked for any more count as train: they are not in the way there.
+        let place = |bin: &Bin| self.bins.iter().position(|b| b == bin).unwrap_or(self.bins.len() - 1);
+        let known: Vec<Option<usize>> = fixed.iter().map(|bin| bin.as_ref().map(place)).collect();
+        let mut balance = Balance::new(&self.groups.groups, &known, &shares, classes);
+        balance.even_out();
+        let places = balance.bins.iter().zip(fixed).map(|(&bin, fixed)| fixed.unwrap_or(self.bins[bin]));
+        (places.collect(), balance.moved())
+    }
+
+    fn warn_of_divided_groups(&mut self, split: &Split) {
+        if self.earlier.is_none() {
+            return;
+        }
+        let mut places = HashMap::new();
+        let mut divided = vec![false; self.groups.groups.len()];
+        for &index in &self.chosen {
+            let Some(group) = self.groups.of(index) else { continue };
+            let place = (split.parts[index], split.folds.get(index).copied().flatten());
+            divided[group] |= *places.entry(group).or_insert(place) != place;
+        }
+        let divided = divided.iter().filter(|&&divided| divided).count();
+        if divided > 0 {
+            self.warnings.push(format!(
+                "The earlier split has photos that belong together in more than one part, and they stay there: {}.",
+                counted(divided, "group")
+            ));
+        }
+    }
+
+    fn warn_of_absent_classes(&mut self, dataset: &Dataset, split: &Split) {
+        let total = dataset.class_counts(&self.chosen);
+        for &bin in bins_in_order(&self.bins).iter() {
+            let inside = |&index: &usize| {
+                split.parts[index] == Some(bin.part) && split.folds.get(index).copied().flatten() == bin.fold
+            };
+            let members: Vec<usize> = self.chosen.iter().copied().filter(inside).collect();
+            let counts = dataset.class_counts(&members);
+            let lacking: Vec<&str> = (0..total.len())
+                .filter(|&class| total[class] > 0 && counts[class] == 0)
+                .map(|class| dataset.classes[class].as_str())
+                .collect();
+            if !lacking.is_empty() {
+                self.warnings.push(format!("{} has no photo of {}.", bin.name(), lacking.join(", ")));
+            }
+        }
+    }
+}
+
+/// What photos are dealt to; the last one takes what rounding leaves. Test comes first, so that it stays where it is when
+/// another share of val is asked for.
+fn bins(val: f64, test: f64, folds: u32) -> Vec<Bin> {
+    let mut bins = vec![Bin { part: Part::Test, fold: None, share: test }];
+    if folds > 0 {
+        let share = (1.0 - test) / f64::from(folds);
+        bins.extend((1..=folds).map(|fold| Bin { part: Part::Train, fold: Some(fold), share }));
+    } else {
+        bins.push(Bin { part: Part::Val, fold: None, share: val });
+        bins.push(Bin { part: Part::Train, fold: None, share: 1.0 - val - test });
+    }
+    bins.retain(|bin| bin.share > 0.0);
+    bins
+}
+
+/// Train before val before test, as people name them.
+fn bins_in_order(bins: &[Bin]) -> Vec<Bin> {
+    let mut bins = bins.to_vec();
+    bins.sort_by_key(|bin| (bin.part, bin.fold));
+    bins
+}
+
+/// What it is split by in the end, how that is called, and what to say about it.
+fn decide(
     dataset: &Dataset,
     chosen: &[usize],
-    shares: &[(Part, f64)],
-    settings: &SplitSettings,
-) -> Result<Split, DataError> {
-    let shares: Vec<(Part, f64)> = shares.iter().copied().filter(|&(_, share)| share > 0.0).collect();
-    let sited = chosen.iter().filter(|&&index| dataset.samples[index].site.is_some()).count();
-    let by_site = match settings.by {
-        SplitBy::Random => false,
-        SplitBy::Auto => sited > 0,
-        SplitBy::Site if sited == 0 => return Err(DataError::NoSites { data: dataset.root.clone() }),
-        SplitBy::Site => true,
+    by: SplitBy,
+    options: &SplitOptions<'_>,
+) -> Result<(SplitBy, &'static str, Vec<String>), DataError> {
+    let samples = || chosen.iter().map(|&index| &dataset.samples[index]);
+    let data = || dataset.root.clone();
+    let without_site = samples().filter(|sample| sample.site.is_none()).count();
+    let sites = without_site < chosen.len();
+    let sequences = samples().any(|sample| sample.sequence.is_some());
+    let times = samples().any(|sample| sample.time.is_some());
+    let auto = by == SplitBy::Auto;
+    let by = match by {
+        SplitBy::Auto if sites => SplitBy::Site,
+        SplitBy::Auto if sequences => SplitBy::Sequence,
+        SplitBy::Auto if folder::tell_cameras(dataset, chosen) => SplitBy::Folder,
+        SplitBy::Auto if times => SplitBy::Sequence,
+        SplitBy::Auto => SplitBy::Random,
+        by => by,
     };
-    let mut warnings = Vec::new();
-    let parts = if by_site {
-        if sited < chosen.len() {
-            let without = counted(chosen.len() - sited, "photo");
-            warnings.push(format!("No site is known of {without}: each counts as a site of its own."));
-        }
-        site::split(dataset, chosen, &shares, settings.seed)?
-    } else {
-        warnings.push(RANDOM_WARNING.to_owned());
-        random(dataset, chosen, &shares, settings.seed)
+    let alone = |without: usize, what: &str, thing: &str| {
+        let photos = counted(without, "photo");
+        (without > 0).then(|| format!("No {what} is known of {photos}: each counts as a {thing} of its own."))
     };
-    for &(part, _) in &shares {
-        let counts = counts_in(dataset, &parts, part);
-        let total = dataset.class_counts(chosen);
-        let lacking: Vec<&str> = (0..total.len())
-            .filter(|&class| total[class] > 0 && counts[class] == 0)
-            .map(|class| dataset.classes[class].as_str())
-            .collect();
-        if !lacking.is_empty() {
-            warnings.push(format!("{part} has no photo of {}.", lacking.join(", ")));
+    let (how, warning) = match by {
+        SplitBy::Site if !sites => return Err(DataError::NoSites { data: data() }),
+        SplitBy::Site => ("site", alone(without_site, "site", "site")),
+        SplitBy::Sequence if sequences => {
+            ("sequence", Some(format!("Split by sequence: {SEQUENCE_WARNING}")))
         }
-    }
-    let how = if by_site { "site" } else { "random" };
-    Ok(Split { parts, how: how.to_owned(), warning: joined(warnings) })
-}
-
-/// Stratified by class: of each class, the samples with the smallest hashes go to test, the next to val.
-fn random(dataset: &Dataset, chosen: &[usize], shares: &[(Part, f64)], seed: u64) -> Vec<Option<Part>> {
-    let mut parts = vec![None; dataset.samples.len()];
-    for class in 0..dataset.classes.len() {
-        let mut members: Vec<usize> =
-            chosen.iter().copied().filter(|&index| dataset.samples[index].class == Some(class)).collect();
-        members.sort_by_cached_key(|&index| {
-            let id = &dataset.samples[index].id;
-            (hash(seed, id), id)
-        });
-        let mut rest = members.as_slice();
-        for &(part, share) in shares.iter().rev() {
-            let wanted = (members.len() as f64 * share).round() as usize;
-            // The last of a class stays for train, which comes last here.
-            let take =
-                if part == Part::Train { rest.len() } else { wanted.min(rest.len().saturating_sub(1)) };
-            let (taken, others) = rest.split_at(take);
-            for &index in taken {
-                parts[index] = Some(part);
+        SplitBy::Sequence if times => ("burst", Some(format!("Split by burst: {SEQUENCE_WARNING}"))),
+        SplitBy::Sequence => return Err(SplitError::NoSequences { data: data() }.into()),
+        SplitBy::Folder => {
+            let folders = folder::folders(dataset, chosen);
+            let without = chosen.iter().filter(|&&index| folders[index].is_none()).count();
+            if without == chosen.len() {
+                return Err(SplitError::NoFolders { data: data() }.into());
             }
-            rest = others;
+            let taken = "No site is named, so each folder is taken for a camera. Where that is wrong, name the sites.";
+            ("folder", auto.then(|| taken.to_owned()).or(alone(without, "folder", "folder")))
         }
-    }
-    parts
-}
-
-/// A hash for splitting; the prefix keeps it apart from the order and the augmentation of the same id.
-fn hash(seed: u64, id: &str) -> u64 {
-    Random::new(seed, 0, &format!("split {id}")).next_u64()
-}
-
-fn counts_in(dataset: &Dataset, parts: &[Option<Part>], part: Part) -> Vec<usize> {
-    let members: Vec<usize> = (0..parts.len()).filter(|&index| parts[index] == Some(part)).collect();
-    dataset.class_counts(&members)
-}
-
-/// How many sites are in more than one part.
-fn shared_sites(dataset: &Dataset, parts: &[Option<Part>]) -> usize {
-    let mut seen: HashMap<&str, Vec<Part>> = HashMap::new();
-    for (sample, part) in dataset.samples.iter().zip(parts) {
-        if let (Some(site), &Some(part)) = (&sample.site, part) {
-            let parts = seen.entry(site).or_default();
-            if !parts.contains(&part) {
-                parts.push(part);
+        SplitBy::Column => {
+            let column = options.column.unwrap_or_default();
+            let without = chosen.iter().filter(|&&index| column.get(index).is_none_or(Option::is_none));
+            let without = without.count();
+            if without == chosen.len() {
+                return Err(SplitError::NoColumn { data: data() }.into());
             }
+            ("column", alone(without, "value of the column", "group"))
         }
-    }
-    seen.values().filter(|parts| parts.len() > 1).count()
+        SplitBy::Auto | SplitBy::Random => ("random", Some(RANDOM_WARNING.to_owned())),
+    };
+    Ok((by, how, warning.into_iter().collect()))
 }
 
 fn joined(warnings: Vec<String>) -> Option<String> {
@@ -226,87 +479,58 @@ fn joined(warnings: Vec<String>) -> Option<String> {
 }
 
 impl Split {
+    /// A split of which only the parts are known.
+    fn of_parts(parts: Vec<Option<Part>>, how: &str) -> Self {
+        let (folds, groups) = (Vec::new(), Vec::new());
+        Self { parts, folds, groups, moved: 0, how: how.to_owned(), warning: None }
+    }
+
     /// The samples of one part, in the data set's order.
     pub fn indices(&self, part: Part) -> Vec<usize> {
         (0..self.parts.len()).filter(|&index| self.parts[index] == Some(part)).collect()
     }
 
-    /// A CSV `id,split,class,site` with one row for each sample that is used.
-    pub fn to_csv(&self, dataset: &Dataset) -> String {
-        let mut text = "id,split,class,site\n".to_owned();
-        for (sample, part) in dataset.samples.iter().zip(&self.parts) {
-            if let Some(part) = part {
-                let class = sample.class.map_or("", |class| &dataset.classes[class]);
-                let site = sample.site.as_deref().unwrap_or_default();
-                let row = [&sample.id, part.name(), class, site].map(quoted).join(",");
-                text.push_str(&row);
-                text.push('\n');
-            }
-        }
-        text
+    /// How many folds there are.
+    pub fn fold_count(&self) -> u32 {
+        self.folds.iter().flatten().max().copied().unwrap_or(0)
     }
 
-    /// Reads what [`Split::to_csv`] wrote; samples without a row are not used, which a warning says.
-    ///
-    /// # Errors
-    /// A file that cannot be read, lacks the columns `id` and `split`, or names an id twice or one that is not
-    /// in the data set.
-    pub fn from_csv(path: &Path, dataset: &Dataset) -> Result<Self, DataError> {
-        let index: HashMap<&str, usize> =
-            dataset.samples.iter().enumerate().map(|(index, sample)| (sample.id.as_str(), index)).collect();
-        let mut rows = Rows::open(path)?;
-        let (Some(id), Some(split)) =
-            (Rows::column(&rows.header, &["id"]), Rows::column(&rows.header, &["split"]))
-        else {
-            return Err(DataError::MissingColumns {
-                file: rows.file,
-                wanted: "id and split",
-                found: rows.header,
-            });
-        };
-        let mut parts = vec![None; dataset.samples.len()];
-        let mut first_rows: HashMap<usize, u64> = HashMap::new();
-        while let Some(row) = rows.next()? {
-            let file = || path.to_owned();
-            let id = row.exact(id).to_owned();
-            let &sample = index.get(id.as_str()).ok_or_else(|| DataError::UnknownId {
-                file: file(),
-                row: row.line,
-                id: id.clone(),
-                other: dataset.root.clone(),
-            })?;
-            if let Some(first) = first_rows.insert(sample, row.line) {
-                return Err(DataError::DuplicateId { file: file(), id, first, row: row.line });
-            }
-            let word = rows.required(&row, split)?;
-            parts[sample] = Some(word.parse().map_err(|_| DataError::UnknownPart {
-                file: file(),
-                row: row.line,
-                column: rows.header[split].clone(),
-                value: word.to_owned(),
-            })?);
+    /// The split in which fold `fold` is val and the others are train; none where there is no such fold.
+    pub fn fold(&self, fold: u32) -> Option<Self> {
+        if !(1..=self.fold_count()).contains(&fold) {
+            return None;
         }
-        let unused = (0..parts.len())
-            .filter(|&index| parts[index].is_none() && dataset.samples[index].class.is_some())
-            .count();
-        let warning = (unused > 0).then(|| {
-            format!("Not used, being absent from {}: {}.", path.display(), counted(unused, "labelled photo"))
-        });
-        Ok(Self { parts, how: "file".to_owned(), warning })
+        let part = |(part, of): (&Option<Part>, &Option<u32>)| match of {
+            Some(of) if *of == fold => Some(Part::Val),
+            Some(_) => Some(Part::Train),
+            None => *part,
+        };
+        let parts = self.parts.iter().zip(&self.folds).map(part).collect();
+        Some(Self { parts, folds: Vec::new(), ..self.clone() }.called_fold(Some(fold)))
+    }
+
+    /// The same split, whose name says that val is a fold.
+    pub fn called_fold(self, fold: Option<u32>) -> Self {
+        let how = fold.map(|fold| format!("{}, fold {fold}", self.how));
+        Self { how: how.unwrap_or_else(|| self.how.clone()), ..self }
+    }
+
+    /// How many sites are in more than one part or fold.
+    pub fn shared_sites(&self, dataset: &Dataset) -> usize {
+        let mut first = HashMap::new();
+        for (index, sample) in dataset.samples.iter().enumerate() {
+            if let (Some(site), Some(part)) = (&sample.site, self.parts[index]) {
+                let place = (part, self.folds.get(index).copied().flatten());
+                let (first, shared) = first.entry(site.as_str()).or_insert((place, false));
+                *shared |= *first != place;
+            }
+        }
+        first.values().filter(|(_, shared)| *shared).count()
     }
 
     /// SHA-256 (hex) over id and part of every used sample, sorted by id.
     pub fn hash(&self, dataset: &Dataset) -> String {
         let used = dataset.samples.iter().zip(&self.parts);
         hash_pairs(used.filter_map(|(sample, part)| Some((sample.id.as_str(), (*part)?.name()))).collect())
-    }
-}
-
-/// A CSV field, quoted where it has to be (RFC 4180).
-fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) || field.trim() != field {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
     }
 }

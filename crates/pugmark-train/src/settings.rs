@@ -113,6 +113,12 @@ pub struct TrainSettings {
     pub freeze: Freeze,
     /// Which epoch is the best.
     pub best_by: BestBy,
+    /// A file of the split to train on, as `pugmark split` writes it; without one the data set is split by the three below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split_file: Option<PathBuf>,
+    /// The fold of [`TrainSettings::split_file`] that is val, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fold: Option<u32>,
     /// What stays together when the data set is split.
     pub split: SplitBy,
     /// The validation part's share of the photos, in (0, 1).
@@ -158,6 +164,8 @@ impl Default for TrainSettings {
             class_weights: ClassWeights::None,
             freeze: Freeze::None,
             best_by: BestBy::Accuracy,
+            split_file: None,
+            fold: None,
             split: SplitBy::Auto,
             val: 0.25,
             test: 0.0,
@@ -293,6 +301,10 @@ impl TrainSettings {
                 return Err(SettingsError { name, value: value.to_string(), why: why.into() });
             }
         }
+        if let (Some(fold), None) = (self.fold, &self.split_file) {
+            let why = "it is one of a file's folds: name the file with `--split-file`".into();
+            return Err(SettingsError { name: "fold", value: fold.to_string(), why });
+        }
         self.model.graph(2).shapes(self.image_size, self.image_size).map(drop).map_err(|e| SettingsError {
             name: "image_size",
             value: self.image_size.to_string(),
@@ -323,6 +335,7 @@ impl TrainSettings {
             data: Some(absolute(self.data.as_deref().unwrap_or(&data.root))),
             photos: self.photos.as_deref().map(absolute),
             weights: self.weights.as_deref().map(absolute),
+            split_file: self.split_file.as_deref().map(absolute),
             ..self.clone()
         }
     }

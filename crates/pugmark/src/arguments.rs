@@ -5,6 +5,7 @@ mod data;
 mod doctor;
 mod eval;
 mod predict;
+mod split;
 mod train;
 mod weights;
 
@@ -20,6 +21,7 @@ pub(crate) use data::ReadFlags;
 pub(crate) use doctor::DoctorArguments;
 pub(crate) use eval::EvalArguments;
 pub(crate) use predict::PredictArguments;
+pub(crate) use split::{SplitArguments, SplitFlags};
 pub(crate) use train::{TrainArguments, TrainFlags};
 pub(crate) use weights::{WeightsArguments, WeightsCommand};
 
@@ -44,6 +46,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Draw a small camera-trap world, train on it and show why the split matters (no download)
     Demo(DemoArguments),
+    /// Split a data set into train, val and test, or into folds
+    Split(SplitArguments),
     /// Train a classifier on labelled photos
     Train(Box<TrainArguments>),
     /// Measure a trained classifier

@@ -5,6 +5,7 @@ mod data;
 mod doctor;
 mod eval;
 mod predict;
+mod split;
 mod train;
 mod weights;
 
@@ -19,6 +20,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
         Command::Demo(DemoArguments { out, overwrite }) => {
             demo::run(&DemoSettings::new(out, overwrite), printer)
         }
+        Command::Split(arguments) => split::run(&arguments, printer),
         Command::Train(arguments) => train::run(&arguments, printer),
         Command::Eval(arguments) => eval::run(&arguments, printer),
         Command::Predict(arguments) => predict::run(&arguments, printer),

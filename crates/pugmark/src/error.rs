@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
-use pugmark_data::DataError;
+use pugmark_data::{DataError, SplitError};
 use pugmark_eval::EvalError;
 use pugmark_graph::WeightsError;
 use pugmark_model::ModelError;
@@ -106,10 +106,32 @@ fn is_wrong_call(error: &(dyn Error + 'static)) -> bool {
         error.downcast_ref(),
         Some(TrainError::Settings(_) | TrainError::Config { .. } | TrainError::SettingChanged { .. })
     );
-    let data =
-        matches!(error.downcast_ref(), Some(DataError::NotFound { .. } | DataError::NotAFolder { .. }));
+    let data = matches!(
+        error.downcast_ref(),
+        Some(DataError::NotFound { .. } | DataError::NotAFolder { .. } | DataError::Shares { .. })
+    );
+    let fold = matches!(
+        split_error(error),
+        Some(
+            SplitError::FoldNotChosen { .. }
+                | SplitError::NoSuchFold { .. }
+                | SplitError::NoSuchColumn { .. }
+        )
+    );
     let name = matches!(error.downcast_ref(), Some(HubError::UnknownName { .. }));
-    error.is::<WrongCall>() || path || settings || data || name
+    error.is::<WrongCall>() || path || settings || data || fold || name
+}
+
+/// What is wrong with a split, whichever crate found it.
+fn split_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a SplitError> {
+    let data = error.downcast_ref().or_else(|| match error.downcast_ref() {
+        Some(TrainError::Data(error)) => Some(error),
+        _ => None,
+    });
+    match data {
+        Some(DataError::Split(error)) => Some(error),
+        _ => None,
+    }
 }
 
 /// What the error's own crate advises.

@@ -80,6 +80,12 @@ pub(super) fn read(mut rows: Rows, search: &Search<'_>) -> Result<Dataset, DataE
     Ok(Dataset { root: PathBuf::new(), classes, samples, format: "one-hot CSV", notes })
 }
 
+/// `X_features.csv` for `X_labels.csv`, if it exists.
+pub(super) fn features_file(labels: &Path) -> Option<PathBuf> {
+    let part = labels.file_name()?.to_str()?.strip_suffix("_labels.csv")?;
+    Some(labels.with_file_name(format!("{part}_features.csv"))).filter(|file| file.is_file())
+}
+
 /// `id,filepath[,site]`, the other half of Conser-vision's labels.
 struct Features {
     file: PathBuf,
@@ -87,16 +93,9 @@ struct Features {
 }
 
 impl Features {
-    /// Reads `X_features.csv` for `X_labels.csv`, if it exists.
+    /// Reads the features CSV beside the labels, if there is one.
     fn beside(labels: &Path) -> Result<Option<Self>, DataError> {
-        let name = labels.file_name().and_then(|name| name.to_str());
-        let Some(part) = name.and_then(|name| name.strip_suffix("_labels.csv")) else {
-            return Ok(None);
-        };
-        let file = labels.with_file_name(format!("{part}_features.csv"));
-        if !file.is_file() {
-            return Ok(None);
-        }
+        let Some(file) = features_file(labels) else { return Ok(None) };
         let mut rows = Rows::open(&file)?;
         let column = |names: &[&str]| Rows::column(&rows.header, names);
         let (Some(id), Some(path)) = (column(&["id"]), column(&["filepath"])) else {

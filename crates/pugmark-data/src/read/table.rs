@@ -26,6 +26,11 @@ impl Columns {
             site: Rows::column(header, &["site", "location"]),
         })
     }
+
+    /// The column of the paths.
+    pub(super) fn path(&self) -> usize {
+        self.path
+    }
 }
 
 /// The CSVs in a folder that have the columns of a table of labels.

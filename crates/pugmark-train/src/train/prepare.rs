@@ -37,7 +37,18 @@ pub(super) struct Photos {
 impl Prepared {
     /// A run from the beginning.
     pub(super) fn new(data: &Dataset, settings: &TrainSettings) -> Result<Self, TrainError> {
-        let split = split(data, &settings.split_settings())?;
+        let split = match &settings.split_file {
+            Some(file) => Split::exactly(file, data, settings.fold, settings.skip_missing)?,
+            None => split(data, &settings.split_settings())?,
+        };
+        Self::from_the_beginning(data, settings, split)
+    }
+
+    fn from_the_beginning(
+        data: &Dataset,
+        settings: &TrainSettings,
+        split: Split,
+    ) -> Result<Self, TrainError> {
         let card = ModelCard {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").into(),
@@ -85,7 +96,14 @@ impl Prepared {
         }
         let Some(Checkpoint { mut state, tensors, optimiser }) = Checkpoint::read(&folder.checkpoint())?
         else {
-            let mut prepared = Self::new(data, settings)?;
+            let mut prepared = match &settings.split_file {
+                // The file may be gone or another one by now; the run has its own.
+                Some(_) if folder.split().exists() => {
+                    let split = Split::from_csv(&folder.split(), data)?.called_fold(settings.fold);
+                    Self::from_the_beginning(data, settings, split)?
+                }
+                _ => Self::new(data, settings)?,
+            };
             prepared.notes.push("nothing of this run was saved yet: it starts from the beginning".into());
             return Ok(prepared);
         };

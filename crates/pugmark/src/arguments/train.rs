@@ -132,7 +132,8 @@ pub(crate) struct TrainFlags {
     jitter: Option<f64>,
 
     /// What stays together in one part: `auto` keeps the photos of a site together where sites are known
-    #[arg(long, value_name = "BY", value_parser = ["auto", "site", "random"], help_heading = "Split")]
+    #[arg(long, value_name = "BY", help_heading = "Split")]
+    #[arg(value_parser = ["auto", "site", "sequence", "folder", "random"])]
     split: Option<String>,
 
     /// Share of the photos in the validation part
@@ -142,6 +143,14 @@ pub(crate) struct TrainFlags {
     /// Share of the photos in the test part
     #[arg(long, value_name = "X", help_heading = "Split")]
     test: Option<f64>,
+
+    /// Take exactly this split, as `pugmark split` writes it, instead of making one
+    #[arg(long, value_name = "FILE", help_heading = "Split", conflicts_with_all = ["split", "val", "test"])]
+    split_file: Option<PathBuf>,
+
+    /// The fold of that file to validate on; the others are trained on
+    #[arg(long, value_name = "I", help_heading = "Split")]
+    fold: Option<u32>,
 
     /// Memory format of activations: bf16 is faster where the processor multiplies it (auto: there alone)
     #[arg(long, value_name = "FORMAT", help_heading = "Machine")]
@@ -166,6 +175,6 @@ pub(crate) struct TrainFlags {
 }
 
 /// TOML's integers end at 2^63 - 1.
-fn seed() -> RangedU64ValueParser<u64> {
+pub(super) fn seed() -> RangedU64ValueParser<u64> {
     RangedU64ValueParser::new().range(0..=i64::MAX as u64)
 }

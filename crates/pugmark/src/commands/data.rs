@@ -13,7 +13,16 @@ const NAMES: usize = 5;
 /// Reads a data set; its notes go to stderr.
 pub(super) fn read(data: &Path, options: &ReadOptions, printer: &Printer) -> anyhow::Result<Dataset> {
     exists(data, "data set")?;
-    let dataset = pugmark_data::read(data, options)?;
+    told(pugmark_data::read(data, options)?, printer)
+}
+
+/// Reads the labels of a data set, without looking for photos; its notes go to stderr.
+pub(super) fn read_labels(data: &Path, options: &ReadOptions, printer: &Printer) -> anyhow::Result<Dataset> {
+    exists(data, "data set")?;
+    told(pugmark_data::read_labels(data, options)?, printer)
+}
+
+fn told(dataset: Dataset, printer: &Printer) -> anyhow::Result<Dataset> {
     for note in &dataset.notes {
         printer.warning(&match note.items.as_slice() {
             [] => note.text.clone(),

@@ -7,11 +7,12 @@ use serde::Serialize;
 use toml::Table;
 
 use super::{InferenceSettings, ReadSettings, flags};
-use crate::arguments::{InferenceFlags, ReadFlags, TrainFlags};
+use crate::arguments::{InferenceFlags, ReadFlags, SplitFlags, TrainFlags};
 
 /// Completes the settings of every verb.
 pub(crate) fn document(command: Command) -> Command {
     command
+        .mut_subcommand("split", settings::<SplitFlags, TrainSettings>)
         .mut_subcommand("train", settings::<TrainFlags, TrainSettings>)
         .mut_subcommand("eval", |eval| {
             settings::<InferenceFlags, InferenceSettings>(settings::<ReadFlags, ReadSettings>(eval))
