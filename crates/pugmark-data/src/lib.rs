@@ -1,7 +1,9 @@
 //! Photos and labels: readers, decoding, resizing, augmentation, splits, the batch loader.
 
+pub mod audit;
 pub mod augment;
 pub mod bursts;
+pub mod check;
 pub mod dataset;
 pub mod duplicates;
 pub mod error;

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use crate::dataset::{Dataset, Note, ReadOptions, counted};
 use crate::error::{DataError, RowName};
 
+use files::metadata;
+pub(crate) use files::photo_id;
 pub use files::photos_below;
-use files::{metadata, photo_id};
 pub(crate) use rows::Rows;
 
 /// Whether the files that labels name must be there.

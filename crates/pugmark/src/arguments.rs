@@ -1,6 +1,7 @@
 //! What can be written on the command line. These types only describe flags; `settings` gives them their values.
 
 mod bench;
+mod check;
 mod data;
 mod doctor;
 mod eval;
@@ -15,6 +16,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, value_parse
 use serde::Serialize;
 
 pub(crate) use bench::BenchArguments;
+pub(crate) use check::CheckArguments;
 use data::DataFlags;
 pub(crate) use data::ReadFlags;
 pub(crate) use doctor::DoctorArguments;
@@ -44,6 +46,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Draw a small camera-trap world, train on it and show why the split matters (no download)
     Demo(DemoArguments),
+    /// Show what a data set holds, what is broken and what a split of it would give away
+    Check(Box<CheckArguments>),
     /// Train a classifier on labelled photos
     Train(Box<TrainArguments>),
     /// Measure a trained classifier

@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_operators;
+mod check;
 mod data;
 mod doctor;
 mod eval;
@@ -20,6 +21,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
         Command::Demo(DemoArguments { out, overwrite }) => {
             demo::run(&DemoSettings::new(out, overwrite), printer)
         }
+        Command::Check(arguments) => check::run(&arguments, printer),
         Command::Train(arguments) => train::run(&arguments, printer),
         Command::Eval(arguments) => eval::run(&arguments, printer),
         Command::Predict(arguments) => predict::run(&arguments, printer),
