@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use chrono::Timelike;
 use serde::Serialize;
 
-use crate::dataset::{Dataset, Part};
+use crate::dataset::{Dataset, Part, counted};
 use crate::scan::PhotoFacts;
 use crate::split::Split;
 use crate::time::CaptureTime;
@@ -257,14 +257,17 @@ fn verdict(part: &PartAudit) -> String {
         ),
     };
     let crossing = [
-        (part.bursts, "bursts"),
-        (part.duplicates, "groups of exact duplicates"),
-        (part.near_duplicates, "groups of near duplicates"),
+        (part.bursts, "burst", ""),
+        (part.duplicates, "group", " of exact duplicates"),
+        (part.near_duplicates, "group", " of near duplicates"),
     ];
     let crossing: Vec<String> = crossing
         .into_iter()
-        .filter(|(shared, _)| shared.groups > 0)
-        .map(|(shared, what)| format!("{} {what} ({} photos of {name})", shared.groups, shared.photos))
+        .filter(|(shared, ..)| shared.groups > 0)
+        .map(|(shared, thing, of)| {
+            let photos = counted(shared.photos, "photo");
+            format!("{}{of} ({photos} of {name})", counted(shared.groups, thing))
+        })
         .collect();
     if !crossing.is_empty() {
         text.push_str(&format!(" Reaching from train into {name}: {}.", crossing.join(", ")));

@@ -176,6 +176,19 @@ fn audits(
 /// What a person must know.
 fn verdict(report: &Report) -> Vec<String> {
     let mut sentences = Vec::new();
+    if report.photos > 0 && report.labels_without_file.len() == report.photos {
+        sentences.push(
+            "None of the photos that the labels name is there: name the folder they are below with --photos, or look at \
+             the labels alone with --no-photos."
+                .to_owned(),
+        );
+    }
+    if let [only] = report.classes.as_slice() {
+        sentences.push(format!(
+            "All photos are of one class, `{}`: there is nothing to tell apart. Is that folder a class?",
+            only.name
+        ));
+    }
     match report.audits.as_slice() {
         [] if report.labelled == 0 => {
             sentences.push("No photo has a label: there is nothing to train on yet.".to_owned())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::dataset::{Dataset, ReadOptions, Sample};
 use crate::error::DataError;
-use crate::read::{photo_id, photos_below, read, read_labels};
+use crate::read::{photo_id, photos_below, read, read_to_check};
 
 /// A data set to check.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub fn subject(data: &Path, photos: Option<&Path>, look_for_photos: bool) -> Res
         ReadOptions { photos: photos.map(Path::to_owned), skip_missing: true, allow_empty_class: true };
     let folder = if data.is_dir() { data } else { data.parent().unwrap_or(Path::new("")) };
     let folder = photos.unwrap_or(folder).to_owned();
-    let mut dataset = match read_labels(data, &options) {
+    let mut dataset = match read_to_check(data, &options) {
         Ok(dataset) => dataset,
         Err(DataError::NoLabels { .. }) => return unlabelled(data, folder),
         Err(error) => return Err(error),

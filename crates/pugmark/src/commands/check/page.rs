@@ -34,9 +34,6 @@ pub(super) fn page(report: &Report, figures: &Figures, now: NaiveDateTime) -> St
         report.audits.iter().map(leak).collect::<Option<Vec<_>>>().map(|audits| side_by_side(&audits)),
     );
     pieces.push(side_by_side(&counts(report)));
-    if !report.times.hours.is_empty() {
-        pieces.push(hours(&report.times));
-    }
     if let Some(files) = &report.files {
         pieces.extend(broken(report, files, figures));
     }
@@ -72,7 +69,7 @@ fn main_numbers(report: &Report) -> Vec<Tile> {
     if !report.classes.is_empty() {
         let ratio = report.imbalance.map_or_else(
             || "one has no photo".to_owned(),
-            |ratio| format!("{ratio:.1} of the largest for 1 of the smallest"),
+            |ratio| format!("{ratio:.2} of the largest for 1 of the smallest"),
         );
         tiles.push(tile("classes", grouped(report.classes.len()), ratio, Tone::Plain));
     }
@@ -176,7 +173,9 @@ fn count_bars(counts: &[Count], all: usize) -> Html {
     let bar = |label: String, photos: usize| Bar {
         label,
         value: photos as f64,
-        text: format!("{}  {}", grouped(photos), percent(photos as f64 / all.max(1) as f64)),
+        // Spaces as wide as a digit keep the shares below each other.
+        text: format!("{} {:>7}", grouped(photos), percent(photos as f64 / all.max(1) as f64))
+            .replace(' ', "\u{2007}"),
         tone: Tone::Plain,
     };
     let shown = if counts.len() > MOST_BARS + 1 { MOST_BARS } else { counts.len() };
@@ -184,7 +183,8 @@ fn count_bars(counts: &[Count], all: usize) -> Html {
         counts[..shown].iter().map(|count| bar(count.name.clone(), count.photos)).collect();
     if shown < counts.len() {
         let rest = counts[shown..].iter().map(|count| count.photos).sum();
-        list.push(bar(format!("{} others", grouped(counts.len() - shown)), rest));
+        // No bar: that of many together would dwarf each of the others.
+        list.push(Bar { value: 0.0, ..bar(format!("{} others", grouped(counts.len() - shown)), rest) });
     }
     bars(&list, None, None)
 }
@@ -224,6 +224,9 @@ fn counts(report: &Report) -> Vec<Html> {
         if !files.cameras.is_empty() {
             sections.push(cameras(files));
         }
+    }
+    if !report.times.hours.is_empty() {
+        sections.push(hours(&report.times));
     }
     sections
 }
@@ -270,7 +273,7 @@ fn cameras(files: &Files) -> Html {
             vec![camera.camera.clone(), serials, grouped(camera.photos)]
         })
         .collect();
-    let header = [("camera", Align::Left), ("serial numbers", Align::Right), ("photos", Align::Right)];
+    let header = [("camera", Align::Left), ("serial numbers seen", Align::Right), ("photos", Align::Right)];
     let mut pieces = vec![table(&header, &rows)];
     if let Some(range) = &files.temperatures {
         pieces.push(paragraph(&format!(

@@ -9,7 +9,10 @@ use super::super::data::some;
 use super::{counted, grouped, size, split_name};
 
 /// Rows of a list that fill a screen.
-const ROWS: usize = 10;
+const ROWS: usize = 30;
+
+/// Room for the names of a table.
+const NAMES: usize = 28;
 
 pub(super) fn text(report: &Report) -> String {
     let mut text = head(report);
@@ -44,16 +47,14 @@ fn head(report: &Report) -> String {
     format!("{} ({}): {}\n", report.data.display(), report.format, parts.join(", "))
 }
 
-/// A row of a table: a name, a number, what share that is.
+/// Rows of a table: a name, a number, what share that is.
 fn rows(text: &mut String, rows: &[Count], all: usize) {
-    let name = |row: &Count| row.name.chars().count();
-    let width = rows.iter().map(name).max().unwrap_or(0).clamp(16, 40);
-    for row in rows.iter().take(ROWS.max(30)) {
+    for row in rows.iter().take(ROWS) {
         let share = percent(row.photos as f64 / all.max(1) as f64);
-        let _ = writeln!(text, "  {:<width$}  {:>9}  {share:>7}", row.name, grouped(row.photos));
+        let _ = writeln!(text, "  {:<NAMES$}  {:>9}  {share:>8}", row.name, grouped(row.photos));
     }
-    if rows.len() > ROWS.max(30) {
-        let _ = writeln!(text, "  and {} more", rows.len() - ROWS.max(30));
+    if rows.len() > ROWS {
+        let _ = writeln!(text, "  and {} more", grouped(rows.len() - ROWS));
     }
 }
 
@@ -85,7 +86,7 @@ fn audited(text: &mut String, audit: &Audit) {
     for part in &audit.parts {
         let _ = write!(
             text,
-            "\n{}: {} to learn from, {} in {}\n  {:<28}  {:>8}  {:>8}\n",
+            "\n{}: {} to learn from, {} in {}\n  {:<NAMES$}  {:>9}  {:>8}\n",
             split_name(&audit.split),
             grouped(audit.train),
             grouped(part.photos),
@@ -96,7 +97,7 @@ fn audited(text: &mut String, audit: &Audit) {
         );
         let mut row = |name: &str, score: pugmark_data::audit::Score| {
             let accuracy = percent(score.accuracy);
-            let _ = writeln!(text, "  {name:<28}  {accuracy:>8}  {:>8.3}", score.log_loss);
+            let _ = writeln!(text, "  {name:<NAMES$}  {accuracy:>9}  {:>8.3}", score.log_loss);
         };
         row("most common class", part.majority);
         for predictor in &part.predictors {
@@ -199,10 +200,9 @@ fn findings(text: &mut String, report: &Report) {
             some(&groups)
         };
         if !duplicates.exact.is_empty() {
-            let groups = duplicates.exact.len();
             lines.push((
                 duplicates.exact_extra,
-                format!("copies of others, byte for byte, in {groups} groups: {}", first(&duplicates.exact)),
+                format!("copies of others, byte for byte: {}", first(&duplicates.exact)),
             ));
         }
         if duplicates.exact_with_different_labels > 0 {
@@ -213,7 +213,9 @@ fn findings(text: &mut String, report: &Report) {
             let (groups, sites) = (duplicates.near.len(), duplicates.near_across_sites);
             lines.push((
                 duplicates.near_photos,
-                format!("photos look the same, in {groups} groups, {sites} of them at several sites"),
+                format!(
+                    "look the same as another; groups of them: {groups}, of those at several sites: {sites}"
+                ),
             ));
         }
     }
