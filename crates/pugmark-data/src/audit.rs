@@ -219,6 +219,24 @@ impl PartAudit {
         self.predictors.iter().find(|predictor| predictor.sees == sees).map(|predictor| predictor.score)
     }
 
+    /// Bursts and duplicates that reach from train into the part, in words; none where none does.
+    pub fn crossing(&self) -> Option<String> {
+        let crossing = [
+            (self.bursts, "burst", ""),
+            (self.duplicates, "group", " of exact duplicates"),
+            (self.near_duplicates, "group", " of near duplicates"),
+        ];
+        let crossing: Vec<String> = crossing
+            .into_iter()
+            .filter(|(shared, ..)| shared.groups > 0)
+            .map(|(shared, thing, of)| {
+                let photos = counted(shared.photos, "photo");
+                format!("{}{of} ({photos} of {})", counted(shared.groups, thing), self.part)
+            })
+            .collect();
+        (!crossing.is_empty()).then(|| crossing.join(", "))
+    }
+
     /// Whether the site alone scores more than the most common class by five points of accuracy.
     pub fn site_gives_away(&self) -> bool {
         self.score(Sees::Site).is_some_and(|site| site.accuracy - self.majority.accuracy >= GIVEAWAY)
@@ -256,21 +274,8 @@ fn verdict(part: &PartAudit) -> String {
              common class scores {majority})."
         ),
     };
-    let crossing = [
-        (part.bursts, "burst", ""),
-        (part.duplicates, "group", " of exact duplicates"),
-        (part.near_duplicates, "group", " of near duplicates"),
-    ];
-    let crossing: Vec<String> = crossing
-        .into_iter()
-        .filter(|(shared, ..)| shared.groups > 0)
-        .map(|(shared, thing, of)| {
-            let photos = counted(shared.photos, "photo");
-            format!("{}{of} ({photos} of {name})", counted(shared.groups, thing))
-        })
-        .collect();
-    if !crossing.is_empty() {
-        text.push_str(&format!(" Reaching from train into {name}: {}.", crossing.join(", ")));
+    if let Some(crossing) = part.crossing() {
+        text.push_str(&format!(" Reaching from train into {name}: {crossing}."));
     }
     text
 }

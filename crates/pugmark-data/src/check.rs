@@ -209,7 +209,7 @@ fn two_splits(random: &Audit, by_site: &Audit) -> Option<String> {
     let site = |part: &PartAudit| part.score(Sees::Site).map_or(0.0, |score| score.accuracy);
     let (of_random, of_site) = (percent(site(random)), percent(site(by_site)));
     let majority = percent(random.majority.accuracy);
-    Some(if random.site_gives_away() {
+    let mut text = if random.site_gives_away() {
         format!(
             "Split by site. A random split of these photos leaks: knowing only the site, without a look at the photo, \
              scores {of_random} on it, where always naming the most common class scores {majority}. Split by site, \
@@ -220,7 +220,11 @@ fn two_splits(random: &Audit, by_site: &Audit) -> Option<String> {
             "Split by site. Knowing only the site scores {of_random} on a random split, not much more than always naming \
              the most common class ({majority}); photos of one place still share their background and their animals."
         )
-    })
+    };
+    if let Some(crossing) = by_site.crossing() {
+        text.push_str(&format!(" Also by site, some reach from train into {}: {crossing}.", by_site.part));
+    }
+    Some(text)
 }
 
 impl Report {

@@ -115,7 +115,7 @@ fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -126,6 +126,16 @@ fn grouped(number: usize) -> String {
 /// A number of things: `1 photo`, `16,488 photos`.
 fn counted(number: usize, thing: &str) -> String {
     format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// A time without the letter in its middle; empty where it is not known.
+fn in_words(time: Option<&String>) -> String {
+    time.map_or_else(String::new, |time| time.replacen('T', " ", 1))
+}
+
+/// How many times as many: `2.55`, `68`.
+fn times(ratio: f64) -> String {
+    if ratio < 10.0 { format!("{ratio:.2}") } else { format!("{ratio:.0}") }
 }
 
 /// What a split is called in a heading.

@@ -10,7 +10,7 @@ use pugmark_page::{
 
 use super::text::sees;
 use super::thumbnails::{BROKEN, Figures, GROUPS, OF_EACH};
-use super::{counted, grouped, size, split_name};
+use super::{counted, grouped, in_words, size, split_name, times};
 
 /// Bars of a list; the rest is one bar more.
 const MOST_BARS: usize = 14;
@@ -69,7 +69,7 @@ fn main_numbers(report: &Report) -> Vec<Tile> {
     if !report.classes.is_empty() {
         let ratio = report.imbalance.map_or_else(
             || "one has no photo".to_owned(),
-            |ratio| format!("{ratio:.2} of the largest for 1 of the smallest"),
+            |ratio| format!("{} of the largest for 1 of the smallest", times(ratio)),
         );
         tiles.push(tile("classes", grouped(report.classes.len()), ratio, Tone::Plain));
     }
@@ -168,14 +168,19 @@ fn leak(audit: &Audit) -> Option<Html> {
     (!pieces.is_empty()).then(|| section(&title, &pieces))
 }
 
+/// A share that is as wide as `100.0 %`.
+fn in_column(share: &str) -> String {
+    let room = "100.0 %".len().saturating_sub(share.len());
+    format!("{}{share}", "\u{2007}".repeat(room))
+}
+
 /// Bars of the largest and one of the rest.
 fn count_bars(counts: &[Count], all: usize) -> Html {
     let bar = |label: String, photos: usize| Bar {
         label,
         value: photos as f64,
-        // Spaces as wide as a digit keep the shares below each other.
-        text: format!("{} {:>7}", grouped(photos), percent(photos as f64 / all.max(1) as f64))
-            .replace(' ', "\u{2007}"),
+        // Spaces as wide as a digit keep the numbers below each other.
+        text: format!("{} {}", grouped(photos), in_column(&percent(photos as f64 / all.max(1) as f64))),
         tone: Tone::Plain,
     };
     let shown = if counts.len() > MOST_BARS + 1 { MOST_BARS } else { counts.len() };
@@ -245,8 +250,8 @@ fn site_section(sites: &Sites) -> Html {
                 grouped(site.photos),
                 grouped(site.classes),
                 site.largest_class.map_or_else(String::new, percent),
-                site.first.clone().unwrap_or_default(),
-                site.last.clone().unwrap_or_default(),
+                in_words(site.first.as_ref()),
+                in_words(site.last.as_ref()),
             ]
         })
         .collect();
@@ -264,17 +269,18 @@ fn site_section(sites: &Sites) -> Html {
 }
 
 fn cameras(files: &Files) -> Html {
+    let numbered = files.cameras.iter().any(|camera| camera.serials > 0);
     let rows: Vec<Vec<String>> = files
         .cameras
         .iter()
         .take(MOST_ROWS)
         .map(|camera| {
             let serials = if camera.serials > 0 { grouped(camera.serials) } else { String::new() };
-            vec![camera.camera.clone(), serials, grouped(camera.photos)]
+            vec![camera.camera.clone(), grouped(camera.photos), serials]
         })
         .collect();
-    let header = [("camera", Align::Left), ("serial numbers seen", Align::Right), ("photos", Align::Right)];
-    let mut pieces = vec![table(&header, &rows)];
+    let header = [("camera", Align::Left), ("photos", Align::Right), ("serial numbers seen", Align::Right)];
+    let mut pieces = vec![table(if numbered { &header } else { &header[..2] }, &rows)];
     if let Some(range) = &files.temperatures {
         pieces.push(paragraph(&format!(
             "{} know the temperature: {:.0} to {:.0} °C.",
@@ -286,23 +292,23 @@ fn cameras(files: &Files) -> Html {
     section("Cameras", &pieces)
 }
 
-fn hours(times: &Times) -> Html {
-    let infrared: usize = times.hours.iter().map(|hour| hour.infrared).sum();
+fn hours(taken: &Times) -> Html {
+    let infrared: usize = taken.hours.iter().map(|hour| hour.infrared).sum();
     let column = |(hour, count): (usize, &pugmark_data::check::Hour)| Column {
         label: if hour % 3 == 0 { hour.to_string() } else { String::new() },
         parts: vec![(count.photos - count.infrared) as f64, count.infrared as f64],
     };
-    let list: Vec<Column> = times.hours.iter().enumerate().map(column).collect();
+    let list: Vec<Column> = taken.hours.iter().enumerate().map(column).collect();
     let series: &[&str] = if infrared > 0 { &["in colour", "infrared"] } else { &["photos"] };
     let about = format!(
         "{} with a time, from {} to {}, by the clocks of the cameras.",
-        counted(times.known, "photo"),
-        times.first.as_deref().unwrap_or_default(),
-        times.last.as_deref().unwrap_or_default()
+        counted(taken.known, "photo"),
+        in_words(taken.first.as_ref()),
+        in_words(taken.last.as_ref())
     );
     let mut pieces = vec![paragraph(&about), columns("photos by hour of the day", series, &list)];
-    if !times.impossible.is_empty() {
-        let rows: Vec<Vec<String>> = times
+    if !taken.impossible.is_empty() {
+        let rows: Vec<Vec<String>> = taken
             .impossible
             .iter()
             .take(MOST_ROWS)
@@ -317,7 +323,7 @@ fn hours(times: &Times) -> Html {
             .collect();
         let header =
             [("photo", Align::Left), ("site", Align::Left), ("clock", Align::Left), ("why", Align::Left)];
-        let summary = format!("{} with a time that cannot be", counted(times.impossible.len(), "photo"));
+        let summary = format!("{} with a time that cannot be", counted(taken.impossible.len(), "photo"));
         pieces.push(fold(&summary, &[table(&header, &rows)]));
     }
     section("Hours of the day", &pieces)

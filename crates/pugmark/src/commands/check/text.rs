@@ -6,10 +6,13 @@ use pugmark_data::audit::{Audit, Sees, percent};
 use pugmark_data::check::{Count, Files, Report, Sites};
 
 use super::super::data::some;
-use super::{counted, grouped, size, split_name};
+use super::{counted, grouped, in_words, size, split_name, times};
 
 /// Rows of a list that fill a screen.
 const ROWS: usize = 30;
+
+/// Sites that are named.
+const SITES: usize = 5;
 
 /// Room for the names of a table.
 const NAMES: usize = 28;
@@ -26,7 +29,7 @@ pub(super) fn text(report: &Report) -> String {
     if let Some(sites) = &report.sites {
         site_list(&mut text, sites);
     }
-    if let Some(files) = &report.files {
+    if let Some(files) = report.files.as_ref().filter(|files| files.files > 0) {
         file_list(&mut text, report, files);
     }
     findings(&mut text, report);
@@ -64,7 +67,7 @@ fn classes(text: &mut String, report: &Report) {
     }
     let ratio = report.imbalance.map_or_else(
         || "a class has no photo".to_owned(),
-        |ratio| format!("the largest has {ratio:.2} photos for one of the smallest"),
+        |ratio| format!("the largest has {} photos for one of the smallest", times(ratio)),
     );
     let _ = write!(text, "\nclasses ({ratio})\n");
     rows(text, &report.classes, report.labelled);
@@ -138,10 +141,12 @@ fn site_list(text: &mut String, sites: &Sites) {
     let _ = write!(text, "\nsites (the middle one has {})\n", counted(median, "photo"));
     let shown: Vec<Count> =
         sites.sites.iter().map(|site| Count { name: site.site.clone(), photos: site.photos }).collect();
-    rows(text, &shown[..shown.len().min(5)], all);
-    if let Some(rest) = shown.get(5..).filter(|rest| !rest.is_empty()) {
+    // A single other site is better named.
+    let named = if shown.len() > SITES + 1 { SITES } else { shown.len() };
+    rows(text, &shown[..named], all);
+    if let Some(rest) = shown.get(named..).filter(|rest| !rest.is_empty()) {
         let photos: usize = rest.iter().map(|site| site.photos).sum();
-        rows(text, &[Count { name: format!("{} others", rest.len()), photos }], all);
+        rows(text, &[Count { name: format!("{} others", grouped(rest.len())), photos }], all);
     }
     if sites.photos_without > 0 {
         let _ = writeln!(text, "  {} without a site", counted(sites.photos_without, "photo"));
@@ -231,17 +236,18 @@ fn findings(text: &mut String, report: &Report) {
             ),
         ));
     }
-    let times = &report.times;
-    if let (Some(first), Some(last)) = (&times.first, &times.last) {
-        lines.push((times.known, format!("photos have a time, from {first} to {last}")));
+    let taken = &report.times;
+    if let (Some(first), Some(last)) = (&taken.first, &taken.last) {
+        let (first, last) = (in_words(Some(first)), in_words(Some(last)));
+        lines.push((taken.known, format!("photos have a time, from {first} to {last}")));
     }
-    if !times.impossible.is_empty() {
-        let photos: Vec<String> = times
+    if !taken.impossible.is_empty() {
+        let photos: Vec<String> = taken
             .impossible
             .iter()
             .map(|time| {
                 let site = time.site.as_ref().map_or_else(String::new, |site| format!(" at {site}"));
-                format!("{}{site}: {} ({})", time.id, time.time, time.why)
+                format!("{}{site}: {} ({})", time.id, in_words(Some(&time.time)), time.why)
             })
             .collect();
         lines.push((photos.len(), format!("times cannot be: {}", some(&photos))));
