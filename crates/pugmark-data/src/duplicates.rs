@@ -17,7 +17,7 @@ pub fn exact(facts: &[PhotoFacts]) -> Vec<Vec<usize>> {
 ///
 /// Groups of two or more indices, ascending; groups by their first. Flat pictures, as of a covered lens, are in none.
 ///
-/// Takes 20 sorts of the distinct hashes and no memory but theirs: two hashes that differ in at most 3 bits agree in at
+/// Takes 20 sorts of the distinct hashes: two hashes that differ in at most 3 bits agree in at
 /// least 3 of 6 blocks, so that only those need be compared that share some three blocks (multi-index hashing; Norouzi,
 /// Punjani and Fleet 2012).
 pub fn near(facts: &[PhotoFacts]) -> Vec<Vec<usize>> {
@@ -41,18 +41,19 @@ const BLOCKS: u32 = 6;
 /// Joins the places of hashes within [`PerceptualHash::SAME_LOOK`] bits; the hashes are distinct.
 fn join_near(hashes: &[PerceptualHash]) -> Joined {
     let mut joined = Joined::new(hashes.len());
-    let mut order: Vec<u32> = (0..hashes.len() as u32).collect();
     let block = |number: u32| {
         let (start, end) = (64 * number / BLOCKS, 64 * (number + 1) / BLOCKS);
         ((1_u64 << (end - start)) - 1) << start
     };
     for (a, b, c) in threes(BLOCKS) {
         let mask = block(a) | block(b) | block(c);
-        let key = |&place: &u32| hashes[place as usize].0 & mask;
-        order.sort_unstable_by_key(key);
-        for run in order.chunk_by(|a, b| key(a) == key(b)) {
-            for (at, &first) in run.iter().enumerate() {
-                for &second in &run[at + 1..] {
+        // Keys lie beside their places, so that sorting does not jump through memory.
+        let mut keyed: Vec<(u64, u32)> =
+            hashes.iter().zip(0..).map(|(hash, place)| (hash.0 & mask, place)).collect();
+        keyed.sort_unstable();
+        for run in keyed.chunk_by(|a, b| a.0 == b.0) {
+            for (at, &(_, first)) in run.iter().enumerate() {
+                for &(_, second) in &run[at + 1..] {
                     let (first, second) = (first as usize, second as usize);
                     if hashes[first].distance(hashes[second]) <= PerceptualHash::SAME_LOOK {
                         joined.join(&[first, second]);

@@ -70,9 +70,14 @@ pub fn section(title: &str, content: &[Html]) -> Html {
     Html::markup(format!("<section>\n<h2>{title}</h2>\n{content}</section>\n"))
 }
 
-/// Sections beside each other where there is room.
+/// Sections or blocks beside each other where there is room.
 pub fn side_by_side(sections: &[Html]) -> Html {
     Html::markup(format!("<div class=\"beside\">\n{}</div>\n", Html::join(sections)))
+}
+
+/// Pieces that stay together, as in [`side_by_side`].
+pub fn block(content: &[Html]) -> Html {
+    Html::markup(format!("<div>\n{}</div>\n", Html::join(content)))
 }
 
 /// A paragraph of text.

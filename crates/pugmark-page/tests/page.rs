@@ -1,8 +1,8 @@
 //! Pages hold what they are given, escaped, and nothing that leads elsewhere.
 
 use pugmark_page::{
-    Align, Bar, Column, Figure, HeatTable, Html, Line, Tile, Tone, bars, columns, fold, gallery, heat_table,
-    lines, page, paragraph, section, side_by_side, table, tiles, verdict,
+    Align, Bar, Column, Figure, HeatTable, Html, Line, Tile, Tone, bars, block, columns, fold, gallery,
+    heat_table, lines, page, paragraph, section, side_by_side, table, tiles, verdict,
 };
 
 const HOSTILE: &str = "<script>alert(\"1\")</script> & 'x'\u{7}";
@@ -33,7 +33,13 @@ fn everything() -> String {
                 table(&[(HOSTILE, Align::Right), ("b", Align::Left)], &[vec![text.clone()]]),
             ],
         ),
-        fold(HOSTILE, &[gallery(&[Figure { jpeg: vec![0xFF, 0xD8, 0xFF], caption: text }])]),
+        fold(
+            HOSTILE,
+            &[
+                block(&[paragraph(HOSTILE)]),
+                gallery(&[Figure { jpeg: vec![0xFF, 0xD8, 0xFF], caption: text }]),
+            ],
+        ),
     ];
     page(HOSTILE, HOSTILE, &pieces, HOSTILE)
 }

@@ -157,3 +157,36 @@ fn score(outcomes: impl Iterator<Item = (bool, f64)>) -> Score {
     }
     Score { accuracy: right / count, log_loss: loss / count }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_five_nearest_vote() {
+        let mut random = Random::new(5, 0, "nearest");
+        let mut point = || -> [f32; STATISTICS] { std::array::from_fn(|_| random.normal()) };
+        let searched: Vec<([f32; STATISTICS], usize)> = (0..200).map(|index| (point(), index % 3)).collect();
+        for _ in 0..20 {
+            let at = point();
+            let distance = |(values, _): &([f32; STATISTICS], usize)| -> f32 {
+                values.iter().zip(&at).map(|(a, b)| (a - b) * (a - b)).sum()
+            };
+            let mut sorted = searched.clone();
+            sorted.sort_by(|a, b| distance(a).total_cmp(&distance(b)));
+            let mut expected = vec![0; 3];
+            for (_, class) in &sorted[..NEIGHBOURS] {
+                expected[*class] += 1;
+            }
+            assert_eq!(votes(&searched, &at, 3), expected);
+        }
+    }
+
+    #[test]
+    fn a_statistic_that_is_the_same_everywhere_says_nothing() {
+        let [mut a, mut b] = [[0.5; STATISTICS]; 2];
+        (a[0], b[0]) = (0.0, 1.0);
+        let scale = scale(&[(&a, 0), (&b, 1)]);
+        assert_eq!((scale[0], scale[1]), (2.0, 0.0));
+    }
+}

@@ -50,7 +50,7 @@ pub(crate) struct CheckArguments {
     pub(crate) split_file: Option<PathBuf>,
 
     /// Share of the validation part of the splits that are tried
-    #[arg(long, value_name = "SHARE", default_value_t = 0.25)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.25, value_parser = share)]
     pub(crate) val: f64,
 
     /// Seed of the splits that are tried
@@ -77,9 +77,15 @@ fn gap(text: &str) -> Result<TimeDelta, String> {
     number.checked_mul(seconds).and_then(TimeDelta::try_seconds).ok_or_else(wrong)
 }
 
+/// Reads a share of the photos.
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+    if share > 0.0 && share < 1.0 { Ok(share) } else { Err("it must be above 0 and below 1".to_owned()) }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::gap;
+    use super::{gap, share};
 
     #[test]
     fn gaps_have_units() {
@@ -90,6 +96,14 @@ mod tests {
         }
         for text in ["", "s", "-3s", "1d", "1.5h", "99999999999999999999s", "9223372036854775807h"] {
             assert!(gap(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_leave_something_on_both_sides() {
+        assert_eq!(share("0.25"), Ok(0.25));
+        for text in ["0", "1", "1.5", "-0.1", "NaN", "half"] {
+            assert!(share(text).is_err(), "{text}");
         }
     }
 }

@@ -4,8 +4,8 @@ use chrono::NaiveDateTime;
 use pugmark_data::audit::{Audit, PartAudit, percent};
 use pugmark_data::check::{Count, Files, Group, Report, Sites, Times};
 use pugmark_page::{
-    Align, Bar, Column, Html, Tile, Tone, bars, columns, fold, gallery, page as document, paragraph, section,
-    side_by_side, table, tiles, verdict,
+    Align, Bar, Column, Html, Tile, Tone, bars, block, columns, fold, gallery, page as document, paragraph,
+    section, side_by_side, table, tiles, verdict,
 };
 
 use super::text::sees;
@@ -88,11 +88,11 @@ fn main_numbers(report: &Report) -> Vec<Tile> {
             grouped(files.empty.len()),
             grouped(files.undecodable.len())
         );
-        tiles.push(tile("photos of no use", grouped(lost), note, bad(lost)));
+        tiles.push(tile("unusable", grouped(lost), note, bad(lost)));
         tiles.push(tile(
-            "cut off or damaged",
+            "damaged",
             grouped(files.truncated.len()),
-            "used as far as they go".to_owned(),
+            "cut off; used as far as they go".to_owned(),
             bad(files.truncated.len()),
         ));
         let share = percent(files.infrared as f64 / files.decoded.max(1) as f64);
@@ -404,7 +404,7 @@ fn group_count(groups: usize) -> String {
 }
 
 fn groups(title: &str, about: &str, groups: &[Group], figures: &Figures) -> Html {
-    let mut pieces = vec![paragraph(about)];
+    let mut shown_groups = Vec::new();
     for group in groups.iter().take(GROUPS) {
         let shown: Vec<_> =
             group.ids.iter().take(OF_EACH).filter_map(|id| figures.get(id).cloned()).collect();
@@ -414,9 +414,9 @@ fn groups(title: &str, about: &str, groups: &[Group], figures: &Figures) -> Html
                 line.push_str(&format!(", {what} {}", super::super::data::some(names)));
             }
         }
-        pieces.push(paragraph(&line));
-        pieces.push(gallery(&shown));
+        shown_groups.push(block(&[paragraph(&line), gallery(&shown)]));
     }
+    let mut pieces = vec![paragraph(about), side_by_side(&shown_groups)];
     if groups.len() > GROUPS {
         pieces.push(paragraph(&format!("and {} more groups, in the JSON.", grouped(groups.len() - GROUPS))));
     }
