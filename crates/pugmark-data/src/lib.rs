@@ -1,20 +1,29 @@
 //! Photos and labels: readers, decoding, resizing, augmentation, splits, the batch loader.
 
+pub mod audit;
 pub mod augment;
+pub mod bursts;
+pub mod check;
 pub mod dataset;
+pub mod duplicates;
 pub mod error;
+pub mod exif;
+pub mod groups;
 pub mod loader;
 pub mod photo;
 pub mod random;
 mod read;
 pub mod recipe;
 pub mod resize;
+pub mod scan;
 pub mod split;
 pub mod time;
 
 pub use augment::Augment;
 pub use dataset::{Dataset, Note, Part, ReadOptions, Sample};
 pub use error::DataError;
+pub use exif::ExifFacts;
+pub use groups::keep_together;
 pub use loader::{Batch, Epoch, Item, Loader, LoaderSettings};
 pub use photo::{Limits, Photo, PhotoError, decode, decode_file};
 pub use random::Random;
@@ -24,4 +33,5 @@ pub use resize::resize_bilinear;
 pub use split::{
     Deviation, Evenness, PartRow, Split, SplitBy, SplitError, SplitOptions, SplitSettings, split, split_with,
 };
+pub use scan::{PhotoFacts, ScanSettings, scan};
 pub use time::{CaptureTime, TimeError};

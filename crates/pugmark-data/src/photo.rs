@@ -23,6 +23,8 @@ use std::path::Path;
 use image::ImageFormat;
 use thiserror::Error;
 
+pub(crate) use guard::guard;
+
 /// A decoded photo, upright.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Photo {
@@ -148,7 +150,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Photo, PhotoError> {
         ImageFormat::Gif => "GIF",
         _ => return Err(PhotoError::UnknownFormat),
     };
-    guard::guard(|| match format {
+    guard(|| match format {
         ImageFormat::Jpeg => jpeg::decode(bytes, limits),
         _ => other::decode(bytes, format, name, limits),
     })

@@ -14,8 +14,9 @@ use crate::dataset::{Dataset, Note, ReadOptions, counted};
 use crate::error::{DataError, RowName};
 
 pub use column::read_column;
+use files::metadata;
+pub(crate) use files::photo_id;
 pub use files::photos_below;
-use files::{metadata, photo_id};
 pub(crate) use rows::Rows;
 
 /// Whether the files that labels name must be there.
@@ -23,6 +24,8 @@ pub(crate) use rows::Rows;
 enum Photos {
     Needed,
     Ignored,
+    /// Not asked for, and a row that names a photo again is noted: a check lists whatever is there.
+    Listed,
 }
 
 /// Reads the data set at `data`, a folder or a CSV file; its format is found from what is there.
@@ -48,6 +51,11 @@ pub fn read(data: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
 /// As [`read`], except for what concerns photos.
 pub fn read_labels(data: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
     read_with(data, options, Photos::Ignored)
+}
+
+/// Every row of [`read_labels`], to be checked: one that names a photo again is left out with a note.
+pub(crate) fn read_to_check(data: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
+    read_with(data, options, Photos::Listed)
 }
 
 fn read_with(data: &Path, options: &ReadOptions, photos: Photos) -> Result<Dataset, DataError> {
@@ -124,6 +132,23 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
+    /// A row that names a photo again: an error, or its name where rows are only listed.
+    fn repeated(&self, error: DataError) -> Result<String, DataError> {
+        match error {
+            DataError::DuplicateId { id, row, .. } if self.photos == Photos::Listed => {
+                Ok(format!("{id} (row {row})"))
+            }
+            error => Err(error),
+        }
+    }
+
+    /// Notes such rows.
+    fn note_repeated(&self, items: Vec<String>) -> Option<Note> {
+        let count = counted(items.len(), "row");
+        let text = format!("left out for naming a photo again: {count} of {}", self.file.display());
+        (!items.is_empty()).then_some(Note { text, items })
+    }
+
     /// Rows without a photo: an error, or a note where they may be skipped.
     fn missing(&self, rows: Vec<RowName>) -> Result<Option<Note>, DataError> {
         if rows.is_empty() {

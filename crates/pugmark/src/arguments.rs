@@ -1,6 +1,7 @@
 //! What can be written on the command line. These types only describe flags; `settings` gives them their values.
 
 mod bench;
+mod check;
 mod data;
 mod doctor;
 mod eval;
@@ -16,6 +17,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, value_parse
 use serde::Serialize;
 
 pub(crate) use bench::BenchArguments;
+pub(crate) use check::CheckArguments;
 use data::DataFlags;
 pub(crate) use data::ReadFlags;
 pub(crate) use doctor::DoctorArguments;
@@ -46,6 +48,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Draw a small camera-trap world, train on it and show why the split matters (no download)
     Demo(DemoArguments),
+    /// Show what a data set holds, what is broken and what a split of it would give away
+    Check(Box<CheckArguments>),
     /// Split a data set into train, val and test, or into folds
     Split(SplitArguments),
     /// Train a classifier on labelled photos

@@ -1,6 +1,7 @@
 //! One function a verb: arguments in, exit status out.
 
 mod bench;
+mod check;
 mod data;
 mod doctor;
 mod eval;
@@ -21,6 +22,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
             demo::run(&DemoSettings::new(out, overwrite), printer)
         }
         Command::Split(arguments) => split::run(&arguments, printer),
+        Command::Check(arguments) => check::run(&arguments, printer),
         Command::Train(arguments) => train::run(&arguments, printer),
         Command::Eval(arguments) => eval::run(&arguments, printer),
         Command::Predict(arguments) => predict::run(&arguments, printer),

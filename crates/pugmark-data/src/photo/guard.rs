@@ -15,7 +15,7 @@ thread_local! {
 ///
 /// Printing is done by the panic hook, of which a program has one. The first call puts one in front of it that
 /// says nothing of guarded threads and hands everything else on.
-pub(super) fn guard<T>(decode: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn guard<T>(decode: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let previous = panic::take_hook();

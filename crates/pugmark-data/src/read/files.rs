@@ -77,7 +77,7 @@ pub(super) fn is_photo(path: &Path) -> bool {
 }
 
 /// A photo's identity: its path below `root`, with forward slashes.
-pub(super) fn photo_id(root: &Path, photo: &Path) -> String {
+pub(crate) fn photo_id(root: &Path, photo: &Path) -> String {
     let below = photo.strip_prefix(root).unwrap_or(photo);
     let names: Vec<_> = below.iter().map(|name| name.to_string_lossy()).collect();
     names.join("/")

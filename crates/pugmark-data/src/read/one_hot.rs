@@ -31,10 +31,14 @@ pub(super) fn read(mut rows: Rows, search: &Search<'_>) -> Result<Dataset, DataE
         (None, Photos::Needed) => Some(Found::below(search.folder)?),
         _ => None,
     };
-    let (mut samples, mut ids, mut missing) = (Vec::new(), Ids::default(), Vec::new());
+    let (mut samples, mut ids) = (Vec::new(), Ids::default());
+    let (mut missing, mut repeated) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
         let id = as_id(rows.required(&row, 0)?);
-        ids.add(&rows.file, &id, row.line)?;
+        if let Err(error) = ids.add(&rows.file, &id, row.line) {
+            repeated.push(search.repeated(error)?);
+            continue;
+        }
         let mut ones = Vec::new();
         for (class, name) in classes.iter().enumerate() {
             let value = row.value(class + 1);
@@ -58,7 +62,7 @@ pub(super) fn read(mut rows: Rows, search: &Search<'_>) -> Result<Dataset, DataE
         let (path, site) = if let Some(features) = &features {
             let (path, site) = features.get(&rows.file, row.line, &id)?;
             let path = search.folder.join(path);
-            let there = search.photos == Photos::Ignored || path.is_file();
+            let there = search.photos != Photos::Needed || path.is_file();
             (there.then_some(path), site.clone())
         } else if let Some(found) = &found {
             (found.photo(&rows.file, row.line, &id)?, None)
@@ -76,7 +80,7 @@ pub(super) fn read(mut rows: Rows, search: &Search<'_>) -> Result<Dataset, DataE
     if found.is_some_and(|found| found.photos.is_empty()) {
         return Err(DataError::NoPhotos { folder: search.folder.to_owned() });
     }
-    let notes = search.missing(missing)?.into_iter().collect();
+    let notes = search.missing(missing)?.into_iter().chain(search.note_repeated(repeated)).collect();
     Ok(Dataset { root: PathBuf::new(), classes, samples, format: "one-hot CSV", notes })
 }
 

@@ -47,10 +47,13 @@ pub(super) fn tables_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 
 pub(super) fn read(mut rows: Rows, columns: &Columns, search: &Search<'_>) -> Result<Dataset, DataError> {
     let (mut labels, mut samples) = (Vec::new(), Vec::new());
-    let (mut ids, mut missing) = (Ids::default(), Vec::new());
+    let (mut ids, mut missing, mut repeated) = (Ids::default(), Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
         let id = as_id(rows.required(&row, columns.path)?);
-        ids.add(&rows.file, &id, row.line)?;
+        if let Err(error) = ids.add(&rows.file, &id, row.line) {
+            repeated.push(search.repeated(error)?);
+            continue;
+        }
         let label = rows.required(&row, columns.label)?;
         let site = columns.site.map(|site| row.value(site)).filter(|site| !site.is_empty());
         let part = match columns.split.map(|split| (split, row.value(split))) {
@@ -73,7 +76,7 @@ pub(super) fn read(mut rows: Rows, columns: &Columns, search: &Search<'_>) -> Re
     if samples.is_empty() && missing.is_empty() {
         return Err(DataError::NoRows { file: rows.file });
     }
-    let notes = search.missing(missing)?.into_iter().collect();
+    let notes = search.missing(missing)?.into_iter().chain(search.note_repeated(repeated)).collect();
     let names: BTreeSet<&String> = labels.iter().collect();
     let classes: Vec<String> = names.into_iter().cloned().collect();
     for (sample, label) in samples.iter_mut().zip(&labels) {
