@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::dataset::counted;
+use crate::formats::FormatError;
 
 /// A row of a CSV and what it names, for errors that list several.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RowName {
-    /// Line in the file; the header is line 1.
+    /// Line in the file; the header is line 1. 0 in a file that is no table.
     pub row: u64,
     /// The id or path in that row.
     pub name: String,
@@ -226,6 +227,9 @@ pub enum DataError {
         /// The share of the test part.
         test: f64,
     },
+    /// A file of another tool's format, or one that cannot be written in it.
+    #[error(transparent)]
+    Format(#[from] FormatError),
 }
 
 impl DataError {
@@ -273,6 +277,7 @@ impl DataError {
             Self::TooFewSites { .. } => {
                 "pass --split random, and remember that its numbers say nothing about new sites"
             }
+            Self::Format(error) => return error.hint(),
             Self::Shares { .. } => "val and test are shares of all photos, such as 0.25 and 0.1",
         };
         Some(hint.to_owned())
@@ -282,7 +287,7 @@ impl DataError {
 /// How many of a long list an error spells out.
 const SPELLED_OUT: usize = 5;
 
-fn first_few(names: &[String]) -> String {
+pub(crate) fn first_few(names: &[String]) -> String {
     let mut text =
         names.iter().take(SPELLED_OUT).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     if names.len() > SPELLED_OUT {
@@ -292,7 +297,10 @@ fn first_few(names: &[String]) -> String {
 }
 
 fn first_few_rows(rows: &[RowName]) -> String {
-    let first = rows.iter().take(SPELLED_OUT).map(|RowName { row, name }| format!("`{name}` (row {row})"));
+    let first = rows.iter().take(SPELLED_OUT).map(|RowName { row, name }| match row {
+        0 => format!("`{name}`"),
+        row => format!("`{name}` (row {row})"),
+    });
     let mut text = first.collect::<Vec<_>>().join(", ");
     if rows.len() > SPELLED_OUT {
         let _ = write!(text, " and {} more", rows.len() - SPELLED_OUT);

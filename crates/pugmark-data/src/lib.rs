@@ -3,6 +3,7 @@
 pub mod augment;
 pub mod dataset;
 pub mod error;
+pub mod formats;
 pub mod loader;
 pub mod photo;
 pub mod random;
