@@ -34,6 +34,7 @@ pub use error::FormatError;
 pub use file::Step;
 pub use table::{Annotation, Area, Detection, Label, LabelTable, LabelledPhoto, Method, Single, Word};
 
+pub use validate::{Finding, Report, Severity, validate};
 
 use file::Watch;
 

@@ -19,7 +19,7 @@ use crate::read::{Row, Rows, as_id};
 use crate::time::CaptureTime;
 
 use events::{Event, Events};
-pub(super) use package::resource;
+pub(super) use package::{Description, resource};
 pub use package::{Contributor, Package};
 pub(super) use write::{is_path, write};
 
@@ -44,7 +44,7 @@ pub struct Deployment {
 /// deployment took during the event and that have no observation of their own.
 pub(super) fn read(path: &Path, options: &TableOptions) -> Result<LabelTable, DataError> {
     let file = if path.is_dir() { path.join("datapackage.json") } else { path.to_owned() };
-    let description = package::Description::read(&file)?;
+    let description = Description::read(&file)?;
     let own = folder_of(&file);
     let folder = options.photos.clone().unwrap_or_else(|| own.clone());
     let mut table = LabelTable::new(path, &folder, Format::CamtrapDp);
