@@ -1,6 +1,7 @@
 //! What can be written on the command line. These types only describe flags; `settings` gives them their values.
 
 mod bench;
+mod convert;
 mod data;
 mod doctor;
 mod eval;
@@ -15,6 +16,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, value_parse
 use serde::Serialize;
 
 pub(crate) use bench::BenchArguments;
+pub(crate) use convert::ConvertArguments;
 use data::DataFlags;
 pub(crate) use data::ReadFlags;
 pub(crate) use doctor::DoctorArguments;
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     Eval(EvalArguments),
     /// Classify photos
     Predict(PredictArguments),
+    /// Rewrite labels or predictions in another tool's format
+    Convert(ConvertArguments),
     /// List, fetch and verify published weights to start a training from
     Weights(WeightsArguments),
     /// Show what pugmark finds on this machine

@@ -5,6 +5,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use pugmark_data::DataError;
+use pugmark_data::formats::FormatError;
 use pugmark_eval::EvalError;
 use pugmark_graph::WeightsError;
 use pugmark_model::ModelError;
@@ -108,8 +109,15 @@ fn is_wrong_call(error: &(dyn Error + 'static)) -> bool {
     );
     let data =
         matches!(error.downcast_ref(), Some(DataError::NotFound { .. } | DataError::NotAFolder { .. }));
+    // What is missing is said by a flag.
+    let format = matches!(
+        error.downcast_ref(),
+        Some(DataError::Format(
+            FormatError::Unknown { .. } | FormatError::Cannot { .. } | FormatError::Needs { .. }
+        ))
+    );
     let name = matches!(error.downcast_ref(), Some(HubError::UnknownName { .. }));
-    error.is::<WrongCall>() || path || settings || data || name
+    error.is::<WrongCall>() || path || settings || data || format || name
 }
 
 /// What the error's own crate advises.

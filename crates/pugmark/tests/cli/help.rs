@@ -4,12 +4,13 @@ use std::path::Path;
 
 use crate::harness::{Place, compare};
 
-const VERBS: [&[&str]; 11] = [
+const VERBS: [&[&str]; 12] = [
     &[],
     &["demo"],
     &["train"],
     &["eval"],
     &["predict"],
+    &["convert"],
     &["weights"],
     &["weights", "list"],
     &["weights", "fetch"],
