@@ -185,7 +185,11 @@ pub struct Written {
 ///
 /// # Errors
 /// Every problem in the file, with row and column or place in the JSON; see [`DataError`].
-pub fn read_table(path: &Path, format: Option<Format>, options: &TableOptions) -> Result<LabelTable, DataError> {
+pub fn read_table(
+    path: &Path,
+    format: Option<Format>,
+    options: &TableOptions,
+) -> Result<LabelTable, DataError> {
     let format = match format {
         Some(format) => format,
         None => detect(path)?,
@@ -198,7 +202,8 @@ pub fn read_table(path: &Path, format: Option<Format>, options: &TableOptions) -
         Format::Predictions => predictions::read(path, options),
         Format::ZambaPredictions => zamba::read(path, options),
         Format::Folders | Format::Csv | Format::OneHot | Format::PytorchWildlife => {
-            let read = ReadOptions { photos: options.photos.clone(), allow_empty_class: true, skip_missing: false };
+            let read =
+                ReadOptions { photos: options.photos.clone(), allow_empty_class: true, skip_missing: false };
             let dataset = crate::read::read_labels(path, &read)?;
             let folder = options.photos.clone().unwrap_or_else(|| match path.is_dir() {
                 true => path.to_owned(),
@@ -209,7 +214,8 @@ pub fn read_table(path: &Path, format: Option<Format>, options: &TableOptions) -
         }
         Format::Submission => {
             let what = "a submission, which names no photos".to_owned();
-            Err(FormatError::Cannot { action: "read", what, hint: "give the predictions it was made from" }.into())
+            Err(FormatError::Cannot { action: "read", what, hint: "give the predictions it was made from" }
+                .into())
         }
     }?;
     blank::note(&mut table, options);

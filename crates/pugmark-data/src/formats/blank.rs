@@ -42,8 +42,10 @@ pub(super) fn note(table: &mut LabelTable, options: &TableOptions) {
         let text = format!("{word} ({format}) is read as an empty frame: {}", counted(blanks, "photo"));
         table.notes.push(Note { text, items: Vec::new() });
     }
-    let sounds_blank = |class: &&str| SUSPECTS.iter().any(|suspect| class.trim().eq_ignore_ascii_case(suspect));
-    let suspects: Vec<String> = table.class_words(false).into_iter().filter(sounds_blank).map(str::to_owned).collect();
+    let sounds_blank =
+        |class: &&str| SUSPECTS.iter().any(|suspect| class.trim().eq_ignore_ascii_case(suspect));
+    let suspects: Vec<String> =
+        table.class_words(false).into_iter().filter(sounds_blank).map(str::to_owned).collect();
     if let [first, ..] = suspects.as_slice() {
         let text = format!(
             "read as a class like any other, not as an empty frame, which is `{word}` here \

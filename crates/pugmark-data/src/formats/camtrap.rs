@@ -1,6 +1,7 @@
 //! Camtrap DP 1.0 (<https://camtrap-dp.tdwg.org>): a folder of `datapackage.json`, `deployments.csv`, `media.csv` and
 //! `observations.csv`.
 
+mod describe;
 mod events;
 mod observations;
 mod package;
@@ -12,15 +13,17 @@ use std::path::Path;
 use super::blank;
 use super::file::folder_of;
 use super::table::{Words, label};
-use super::{Annotation, Area, Format, FormatError, Label, LabelTable, LabelledPhoto, Method, TableOptions, Word};
+use super::{
+    Annotation, Area, Format, FormatError, Label, LabelTable, LabelledPhoto, Method, TableOptions, Word,
+};
 use crate::dataset::{Note, counted};
 use crate::error::DataError;
 use crate::read::{Row, Rows, as_id};
 use crate::time::CaptureTime;
 
 use events::{Event, Events};
-pub(super) use package::{Description, resource};
 pub use package::{Contributor, Package};
+pub(super) use package::{DESIGNS, Description, METHODS, ROLES, resource};
 pub(super) use write::{is_path, write};
 
 /// One time that a camera stood at a place.
@@ -54,7 +57,8 @@ pub(super) fn read(path: &Path, options: &TableOptions) -> Result<LabelTable, Da
         read_deployments(&resource(&description, &own, "deployments"), &["deploymentID"], &mut words)?;
     let media = read_media(&resource(&description, &own, "media"), &mut table, &mut words)?;
     table.check_unique("media")?;
-    let mut reader = Observations { media: &media, words, blank, nameless: 0, of_videos: 0, events: Vec::new() };
+    let mut reader =
+        Observations { media: &media, words, blank, nameless: 0, of_videos: 0, events: Vec::new() };
     reader.read(&resource(&description, &own, "observations"), &mut table)?;
     let Observations { nameless, of_videos, events, .. } = reader;
     let of_events = Events::new(&table.photos).apply(events, &mut table.photos);
@@ -76,7 +80,11 @@ fn value(row: &Row, column: Option<usize>) -> Option<&str> {
 }
 
 /// A value that is written as a number or a time.
-fn parsed<T: std::str::FromStr>(rows: &Rows, row: &Row, column: Option<usize>) -> Result<Option<T>, DataError> {
+fn parsed<T: std::str::FromStr>(
+    rows: &Rows,
+    row: &Row,
+    column: Option<usize>,
+) -> Result<Option<T>, DataError> {
     let (Some(column), Some(text)) = (column, value(row, column)) else { return Ok(None) };
     text.parse().map(Some).map_err(|_| {
         let at = format!("row {}, column `{}`", row.line, rows.header[column]);
@@ -101,7 +109,7 @@ fn read_deployments(
     names: &[&str],
     words: &mut Words,
 ) -> Result<BTreeMap<Word, Deployment>, DataError> {
-    let mut rows = Rows::open(file)?;
+    let mut rows = Rows::open_ragged(file)?;
     let column = |names: &[&str]| Rows::column(&rows.header, names);
     let Some(id) = column(names) else {
         let (file, found) = (file.to_owned(), rows.header);
@@ -136,7 +144,7 @@ fn read_media(
     table: &mut LabelTable,
     words: &mut Words,
 ) -> Result<HashMap<String, Option<usize>>, DataError> {
-    let mut rows = Rows::open(file)?;
+    let mut rows = Rows::open_ragged(file)?;
     let [id, deployment, path] =
         [must_have(&rows, "mediaID")?, must_have(&rows, "deploymentID")?, must_have(&rows, "filePath")?];
     let column = |name: &str| Rows::column(&rows.header, &[name]);
@@ -194,7 +202,7 @@ struct Observations<'a> {
 
 impl Observations<'_> {
     fn read(&mut self, file: &Path, table: &mut LabelTable) -> Result<(), DataError> {
-        let mut rows = Rows::open(file)?;
+        let mut rows = Rows::open_ragged(file)?;
         let kind = must_have(&rows, "observationType")?;
         let column = |name: &str| Rows::column(&rows.header, &[name]);
         let [media, event, deployment] = [column("mediaID"), column("eventID"), column("deploymentID")];
@@ -256,12 +264,18 @@ impl Observations<'_> {
         if annotation.label.is_none() && annotation.area.is_none() {
             self.nameless += 1;
         } else {
-            photo.annotations.push(annotation);
+            photo.say(annotation);
         }
     }
 
     /// What is seen; none for what the format calls unknown or unclassified.
-    fn label(&mut self, rows: &Rows, row: &Row, kind: usize, name: Option<usize>) -> Result<Option<Label>, DataError> {
+    fn label(
+        &mut self,
+        rows: &Rows,
+        row: &Row,
+        kind: usize,
+        name: Option<usize>,
+    ) -> Result<Option<Label>, DataError> {
         Ok(match rows.required(row, kind)? {
             "blank" => Some(Label::Blank),
             "unknown" | "unclassified" => None,

@@ -1,4 +1,4 @@
-//! COCO Camera Traps JSON (<https://github.com/agentmorris/MegaDetector/blob/main/megadetector/data_management/README.md>).
+//! COCO Camera Traps JSON, as MegaDetector's `megadetector/data_management/README.md` describes it.
 
 mod write;
 
@@ -75,7 +75,12 @@ pub(super) fn read(path: &Path, options: &TableOptions) -> Result<LabelTable, Da
         if let Some(first) = places.insert(name, index) {
             let name = photo.key.as_ref().unwrap_or(&photo.id);
             let problem = format!("id `{name}` is already that of images[{first}]");
-            return Err(entry(path, format!("images[{index}]"), problem, "give every image an id of its own"));
+            return Err(entry(
+                path,
+                format!("images[{index}]"),
+                problem,
+                "give every image an id of its own",
+            ));
         }
         table.photos.push(photo);
     }
@@ -89,7 +94,8 @@ pub(super) fn read(path: &Path, options: &TableOptions) -> Result<LabelTable, Da
             entry(path, at(), problem, "add what it refers to, or remove the annotation")
         };
         let place = *places.get(&said.image_id.0).ok_or_else(|| unknown("image_id", &said.image_id))?;
-        let label = labels.get(&said.category_id.0).ok_or_else(|| unknown("category_id", &said.category_id))?;
+        let label =
+            labels.get(&said.category_id.0).ok_or_else(|| unknown("category_id", &said.category_id))?;
         let photo = &mut table.photos[place];
         let area = match (&said.bbox_relative, &said.bbox) {
             (Some(relative), _) => Some(area(relative).ok_or_else(|| not_four(path, at()))?),
@@ -103,7 +109,7 @@ pub(super) fn read(path: &Path, options: &TableOptions) -> Result<LabelTable, Da
         let of_sequence = said.sequence_level_annotation.unwrap_or(false);
         of_sequences += usize::from(of_sequence);
         let count = said.count.and_then(|count| u32::try_from(count).ok());
-        photo.annotations.push(Annotation { area, count, of_sequence, ..Annotation::of(label.clone()) });
+        photo.say(Annotation { area, count, of_sequence, ..Annotation::of(label.clone()) });
     }
     table.notes.extend(sizes.note());
     if !no_times.is_empty() {
@@ -111,7 +117,8 @@ pub(super) fn read(path: &Path, options: &TableOptions) -> Result<LabelTable, Da
         table.notes.push(Note { text, items: no_times });
     }
     if of_sequences > 0 {
-        let text = format!("said of whole sequences, not of single photos: {}", counted(of_sequences, "label"));
+        let text =
+            format!("said of whole sequences, not of single photos: {}", counted(of_sequences, "label"));
         table.notes.push(Note { text, items: Vec::new() });
     }
     Ok(table)
@@ -120,7 +127,8 @@ pub(super) fn read(path: &Path, options: &TableOptions) -> Result<LabelTable, Da
 fn photo(image: Image, words: &mut Words, no_times: &mut Vec<String>) -> LabelledPhoto {
     let id = as_id(&image.file_name);
     let pixels = |side: Option<f64>| side.filter(|side| *side >= 1.0 && *side <= f64::from(u32::MAX));
-    let size = pixels(image.width).zip(pixels(image.height)).map(|(width, height)| (width as u32, height as u32));
+    let size =
+        pixels(image.width).zip(pixels(image.height)).map(|(width, height)| (width as u32, height as u32));
     let time = image.datetime.as_deref().filter(|text| !text.trim().is_empty()).and_then(|text| {
         let time = text.parse().ok();
         if time.is_none() {

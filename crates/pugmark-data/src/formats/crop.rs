@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Area, LabelledPhoto};
+use super::{Annotation, Area, LabelledPhoto};
 use crate::dataset::{Note, counted};
 
 /// A part of a photo to cut out: a box and some of what is around it.
@@ -25,6 +25,13 @@ pub struct Pixels {
     pub width: u32,
     /// Rows.
     pub height: u32,
+}
+
+impl Annotation {
+    /// What to cut out of the photo to see this alone; none for what is said of the whole photo.
+    pub fn crop(&self, margin: f64) -> Option<CropBox> {
+        self.area.map(|area| CropBox { area, margin })
+    }
 }
 
 impl CropBox {
@@ -79,7 +86,10 @@ impl PhotoSizes {
     /// Says which boxes were lost.
     pub(super) fn note(self) -> Option<Note> {
         let count = self.lost.len();
-        let text = format!("the box is left out, the size of its photo not being known: {}", counted(count, "annotation"));
+        let text = format!(
+            "the box is left out, the size of its photo not being known: {}",
+            counted(count, "annotation")
+        );
         (count > 0).then_some(Note { text, items: self.lost })
     }
 }
@@ -108,7 +118,8 @@ mod tests {
             ((0.0, 0.0, 1.0, 1.0, 0.0), (0, 0), None),
         ];
         for ((x, y, width, height, margin), (columns, rows), expected) in cases {
-            let crop = CropBox { area: Area { x, y, width, height }, margin };
+            let said = Annotation { area: Some(Area { x, y, width, height }), ..Annotation::default() };
+            let crop = said.crop(margin).unwrap();
             let found = crop.pixels(columns, rows).map(|found| (found.x, found.y, found.width, found.height));
             assert_eq!(found, expected, "{crop:?}");
         }

@@ -40,7 +40,8 @@ impl LabelTable {
                 ..Sample::new(photo.id.clone(), self.folder.join(&photo.id))
             })
             .collect();
-        let boxes = kept.iter().filter(|(photo, _)| photo.annotations.iter().any(|one| one.area.is_some())).count();
+        let boxes =
+            kept.iter().filter(|(photo, _)| photo.annotations.iter().any(|one| one.area.is_some())).count();
         if boxes > 0 && self.format != Format::SpeciesNet {
             let text = format!("boxes are not used, the whole photo is: {}", counted(boxes, "photo"));
             notes.push(Note { text, items: Vec::new() });

@@ -22,7 +22,8 @@ pub fn detect(path: &Path) -> Result<Format, DataError> {
 
 /// A folder with a table of labels is that table; the reader finds which, and says if there are several.
 fn folder(path: &Path) -> Format {
-    let table = ["train_labels.csv", "labels.csv"].iter().map(|name| path.join(name)).find(|file| file.is_file());
+    let table =
+        ["train_labels.csv", "labels.csv"].iter().map(|name| path.join(name)).find(|file| file.is_file());
     table.and_then(|table| of_csv(&table).ok()).unwrap_or(Format::Folders)
 }
 

@@ -108,7 +108,9 @@ impl FormatError {
             Self::Entry { hint, .. } | Self::Cannot { hint, .. } | Self::Unwritable { hint, .. } => hint,
             Self::Needs { hint, .. } => hint.as_str(),
             Self::NothingLeft { .. } => "the notes above say what is missing from which photos",
-            Self::Write { .. } => "check that the folder exists, that you may write to it and that the disk is not full",
+            Self::Write { .. } => {
+                "check that the folder exists, that you may write to it and that the disk is not full"
+            }
             Self::Interrupted { .. } => return None,
         };
         Some(hint.to_owned())

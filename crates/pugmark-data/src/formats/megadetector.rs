@@ -16,7 +16,8 @@ use super::file::folder_of;
 use super::json;
 use super::table::{Words, label};
 use super::{
-    Annotation, Area, Detection, Format, FormatError, Label, LabelTable, LabelledPhoto, Method, TableOptions, Word,
+    Annotation, Area, Detection, Format, FormatError, Label, LabelTable, LabelledPhoto, Method, TableOptions,
+    Word,
 };
 use crate::dataset::{Note, counted};
 use crate::error::DataError;
@@ -120,7 +121,9 @@ impl Known<'_> {
         let size = pixels(image.width).zip(pixels(image.height));
         let annotations = match (&image.failure, image.detections) {
             (Some(_), _) => Vec::new(),
-            (None, None) => return Err(self.wrong(index, "neither `detections` nor `failure` is there".to_owned())),
+            (None, None) => {
+                return Err(self.wrong(index, "neither `detections` nor `failure` is there".to_owned()));
+            }
             (None, Some(found)) if found.is_empty() => {
                 let by = self.classifier.clone().or(self.detector.clone());
                 vec![Annotation { method: Some(Method::Machine), by, ..Annotation::of(Label::Blank) }]
@@ -173,7 +176,8 @@ impl Known<'_> {
 
     fn wrong(&self, index: usize, problem: String) -> DataError {
         let hint = "`pugmark check FILE --format megadetector` lists everything that is wrong";
-        FormatError::Entry { file: self.path.to_owned(), at: format!("images[{index}]"), problem, hint }.into()
+        FormatError::Entry { file: self.path.to_owned(), at: format!("images[{index}]"), problem, hint }
+            .into()
     }
 }
 

@@ -19,7 +19,11 @@ pub(super) fn read(path: &Path, options: &TableOptions) -> Result<LabelTable, Da
     let mut rows = Rows::open(path)?;
     if !is_header(&rows.header) {
         let (file, found) = (path.to_owned(), rows.header);
-        return Err(DataError::MissingColumns { file, wanted: "id, one for each class, truncated and reason", found });
+        return Err(DataError::MissingColumns {
+            file,
+            wanted: "id, one for each class, truncated and reason",
+            found,
+        });
     }
     let folder = options.photos.clone().unwrap_or_else(|| folder_of(path));
     let mut table = LabelTable::new(path, &folder, Format::Predictions);
@@ -41,7 +45,7 @@ pub(super) fn read(path: &Path, options: &TableOptions) -> Result<LabelTable, Da
                 let (best, confidence) = scores[0].clone();
                 let (confidence, by) = (Some(confidence), by.clone());
                 let method = Some(Method::Machine);
-                photo.annotations.push(Annotation { confidence, scores, method, by, ..Annotation::of(best) });
+                photo.say(Annotation { confidence, scores, method, by, ..Annotation::of(best) });
             }
             why => photo.failure = Some(why.to_owned()),
         }
@@ -50,7 +54,10 @@ pub(super) fn read(path: &Path, options: &TableOptions) -> Result<LabelTable, Da
     table.check_unique("rows")?;
     table.classes = Some(classes);
     if !cut_off.is_empty() {
-        let text = format!("predicted from what is left of a file that was cut off: {}", counted(cut_off.len(), "photo"));
+        let text = format!(
+            "predicted from what is left of a file that was cut off: {}",
+            counted(cut_off.len(), "photo")
+        );
         table.notes.push(Note { text, items: cut_off });
     }
     Ok(table)
@@ -61,12 +68,13 @@ fn probabilities(rows: &Rows, row: &Row, labels: &[Label]) -> Result<Vec<(Label,
     let mut scores = Vec::with_capacity(labels.len());
     for (index, label) in labels.iter().enumerate() {
         let value = row.value(index + 1);
-        let score = value.parse::<f64>().ok().filter(|score| (0.0..=1.0).contains(score)).ok_or_else(|| {
-            let at = format!("row {}, column `{}`", row.line, rows.header[index + 1]);
-            let problem = format!("`{value}` is no probability");
-            let hint = "a probability is a number from 0 to 1; a photo without any has a reason";
-            FormatError::Entry { file: rows.file.clone(), at, problem, hint }
-        })?;
+        let score =
+            value.parse::<f64>().ok().filter(|score| (0.0..=1.0).contains(score)).ok_or_else(|| {
+                let at = format!("row {}, column `{}`", row.line, rows.header[index + 1]);
+                let problem = format!("`{value}` is no probability");
+                let hint = "a probability is a number from 0 to 1; a photo without any has a reason";
+                FormatError::Entry { file: rows.file.clone(), at, problem, hint }
+            })?;
         scores.push((label.clone(), score));
     }
     scores.sort_by(|(_, one), (_, other)| other.total_cmp(one));

@@ -79,7 +79,11 @@ pub(super) fn read(path: &Path, options: &TableOptions) -> Result<LabelTable, Da
             }
             scores.extend(classes.iter().map(|class| label(class)).zip(given.iter().copied()));
         }
-        let first = said.prediction.as_deref().map(&mut label).or_else(|| scores.first().map(|(best, _)| best.clone()));
+        let first = said
+            .prediction
+            .as_deref()
+            .map(&mut label)
+            .or_else(|| scores.first().map(|(best, _)| best.clone()));
         let confidence = said.prediction_score.or_else(|| {
             scores.iter().find(|(label, _)| Some(label) == first.as_ref()).map(|(_, score)| *score)
         });
@@ -93,7 +97,14 @@ pub(super) fn read(path: &Path, options: &TableOptions) -> Result<LabelTable, Da
         let mut annotations = Vec::new();
         if first.is_some() {
             let by = by.clone();
-            annotations.push(Annotation { label: first, confidence, scores, method, by, ..Annotation::default() });
+            annotations.push(Annotation {
+                label: first,
+                confidence,
+                scores,
+                method,
+                by,
+                ..Annotation::default()
+            });
         }
         annotations.extend(said.detections.into_iter().flatten().map(|found| {
             let [x, y, width, height] = found.bbox;

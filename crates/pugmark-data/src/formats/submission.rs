@@ -48,7 +48,9 @@ pub(super) fn write(
             [..] => ambiguous.push(id),
         }
     }
-    for (what, items) in [("rows without a prediction", unknown), ("ids that several photos could be", ambiguous)] {
+    for (what, items) in
+        [("rows without a prediction", unknown), ("ids that several photos could be", ambiguous)]
+    {
         if !items.is_empty() {
             let hint = "predict every photo of the competition, in a folder that holds no others";
             return Err(FormatError::Unwritable { format: "a submission", what, items, hint }.into());
@@ -81,8 +83,11 @@ fn check_columns(table: &LabelTable, file: &Path, columns: &[String], blank: &st
     if every().any(is_blank) && !known.contains(&blank) {
         known.push(blank);
     }
-    let extra: Vec<String> =
-        known.iter().filter(|class| !columns[1..].iter().any(|column| column == *class)).map(|&c| c.to_owned()).collect();
+    let extra: Vec<String> = known
+        .iter()
+        .filter(|class| !columns[1..].iter().any(|column| column == *class))
+        .map(|&c| c.to_owned())
+        .collect();
     if !extra.is_empty() {
         let hint = "the model must have been trained on the competition's classes, in its words";
         let what = "classes that are no column of the submission";
@@ -120,7 +125,9 @@ fn probabilities(photo: &LabelledPhoto, classes: &[String], blank: &str) -> Opti
     let one = photo.annotations.iter().find(|one| one.label.is_some())?;
     let of = |class: &String| match one.scores.as_slice() {
         [] => f64::from(one.word(blank) == Some(class)),
-        scores => scores.iter().find(|(label, _)| label.word(blank) == class).map_or(0.0, |(_, score)| *score),
+        scores => {
+            scores.iter().find(|(label, _)| label.word(blank) == class).map_or(0.0, |(_, score)| *score)
+        }
     };
     Some(classes.iter().map(of).collect())
 }

@@ -159,6 +159,14 @@ pub enum Single<'a> {
 }
 
 impl LabelledPhoto {
+    /// Adds what is said of the photo. Mostly that is one thing, where a first push would make room for four.
+    pub(super) fn say(&mut self, annotation: Annotation) {
+        if self.annotations.is_empty() {
+            self.annotations.reserve_exact(1);
+        }
+        self.annotations.push(annotation);
+    }
+
     /// What the file calls the photo.
     pub(super) fn name(&self) -> &str {
         self.key.as_deref().unwrap_or(&self.id)
@@ -167,7 +175,8 @@ impl LabelledPhoto {
     /// The one thing that the photo's annotations say. Detections that nobody named count only where nothing has a
     /// name, and only from `threshold` on; a person's word goes before a machine's.
     pub fn single(&self, threshold: f64) -> Single<'_> {
-        let people = self.annotations.iter().any(|one| one.label.is_some() && one.method == Some(Method::Human));
+        let people =
+            self.annotations.iter().any(|one| one.label.is_some() && one.method == Some(Method::Human));
         let certain = |one: &&Annotation| {
             let machine = people && one.method == Some(Method::Machine);
             !machine && one.detection.as_ref().is_none_or(|found| found.confidence >= threshold)
@@ -224,7 +233,8 @@ impl LabelTable {
     pub(super) fn of_dataset(dataset: Dataset, folder: &Path, format: Format, blank: &str) -> Self {
         let mut table = Self::new(&dataset.root, folder, format);
         let mut words = Words::default();
-        let labels: Vec<Label> = dataset.classes.iter().map(|class| label(class, blank, &mut words)).collect();
+        let labels: Vec<Label> =
+            dataset.classes.iter().map(|class| label(class, blank, &mut words)).collect();
         table.photos.reserve(dataset.samples.len());
         for sample in dataset.samples {
             let below = sample.path.strip_prefix(folder).unwrap_or(&sample.path);
@@ -237,7 +247,11 @@ impl LabelTable {
                 sequence: words.known(sample.sequence.as_deref()),
                 time: sample.time,
                 part: sample.part,
-                annotations: sample.class.map(|class| Annotation::of(labels[class].clone())).into_iter().collect(),
+                annotations: sample
+                    .class
+                    .map(|class| Annotation::of(labels[class].clone()))
+                    .into_iter()
+                    .collect(),
                 ..LabelledPhoto::default()
             });
         }
@@ -251,8 +265,8 @@ impl LabelTable {
         self.threshold.unwrap_or(0.2)
     }
 
-    /// The classes of all annotations, without blank: in the file's order where it gives one, else sorted. With `found_too`,
-    /// also the categories of detections that nobody named.
+    /// The classes of all annotations, without blank: in the file's order where it gives one, else sorted. With
+    /// `found_too`, also the categories of detections that nobody named.
     pub(super) fn class_words(&self, found_too: bool) -> Vec<&str> {
         let mut found: HashSet<&str> = HashSet::new();
         for annotation in self.photos.iter().flat_map(|photo| &photo.annotations) {
@@ -295,7 +309,10 @@ impl LabelTable {
         ]
         .into_iter()
         .filter(|(_, items)| !items.is_empty())
-        .map(|(why, items)| Note { text: format!("not used, {why}: {}", counted(items.len(), "photo")), items })
+        .map(|(why, items)| Note {
+            text: format!("not used, {why}: {}", counted(items.len(), "photo")),
+            items,
+        })
         .collect();
         (kept, notes)
     }

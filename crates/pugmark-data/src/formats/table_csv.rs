@@ -16,7 +16,9 @@ pub(super) fn singles(
     let (kept, notes) = table.singles();
     if kept.is_empty() {
         let why = "not one has one label";
-        return Err(FormatError::NothingLeft { photos: table.photos.len(), format: format.title(), why }.into());
+        return Err(
+            FormatError::NothingLeft { photos: table.photos.len(), format: format.title(), why }.into()
+        );
     }
     Ok((kept, notes))
 }
@@ -43,8 +45,8 @@ pub(super) fn write(table: &LabelTable, path: &Path, watch: &Watch<'_, '_>) -> R
     Ok(Written { files: vec![path.to_owned()], photos: kept.len(), notes })
 }
 
-/// Writes `path,classification,label`, with `Location` and `Photo_time` where any photo has one. The number of a class is
-/// its place in the order of classes, blank first.
+/// Writes `path,classification,label`, with `Location` and `Photo_time` where any photo has one. The number of a
+/// class is its place in the order of classes, blank first.
 pub(super) fn write_pytorch_wildlife(
     table: &LabelTable,
     path: &Path,
@@ -73,14 +75,19 @@ pub(super) fn write_pytorch_wildlife(
 }
 
 /// Every class that is written, in order: the file's order where it gives one, else blank and then by name.
-pub(super) fn classes<'a>(table: &'a LabelTable, kept: &'a [(&LabelledPhoto, Label)], blank: &'a str) -> Vec<&'a str> {
+pub(super) fn classes<'a>(
+    table: &'a LabelTable,
+    kept: &'a [(&LabelledPhoto, Label)],
+    blank: &'a str,
+) -> Vec<&'a str> {
     let mut found: Vec<&str> = kept.iter().map(|(_, label)| label.word(blank)).collect();
     found.sort_unstable_by_key(|&word| (word != blank, word));
     found.dedup();
-    let ordered = table.classes.iter().flatten().map(|class| match class.trim().eq_ignore_ascii_case(blank) {
-        true => blank,
-        false => class.as_str(),
-    });
+    let ordered =
+        table.classes.iter().flatten().map(|class| match class.trim().eq_ignore_ascii_case(blank) {
+            true => blank,
+            false => class.as_str(),
+        });
     let mut classes: Vec<&str> = ordered.filter(|class| found.contains(class)).collect();
     found.retain(|class| !classes.contains(class));
     classes.append(&mut found);

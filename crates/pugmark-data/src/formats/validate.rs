@@ -111,7 +111,9 @@ pub fn validate(path: &Path, format: Format) -> Result<Report, DataError> {
         Format::CamtrapDp => camtrap::check(path, &mut findings),
         Format::MegaDetector => megadetector::check(path, &mut findings),
         Format::SpeciesNet => speciesnet::check(path, &mut findings),
-        Format::Csv => csv_files::check_labels(path, &["filepath", "path", "file", "filename"], &mut findings),
+        Format::Csv => {
+            csv_files::check_labels(path, &["filepath", "path", "file", "filename"], &mut findings)
+        }
         Format::PytorchWildlife => csv_files::check_pytorch_wildlife(path, &mut findings),
         Format::OneHot => csv_files::check_one_hot(path, &mut findings),
         Format::Submission => csv_files::check_submission(path, &mut findings),
@@ -119,7 +121,9 @@ pub fn validate(path: &Path, format: Format) -> Result<Report, DataError> {
         Format::ZambaPredictions => csv_files::check_zamba_predictions(path, &mut findings),
         Format::Folders => {
             let (action, what) = ("check", "a folder for each class, which is no file format".to_owned());
-            return Err(FormatError::Cannot { action, what, hint: "`pugmark check FOLDER` looks at photos" }.into());
+            return Err(
+                FormatError::Cannot { action, what, hint: "`pugmark check FOLDER` looks at photos" }.into()
+            );
         }
     };
     let entries = match entries {
@@ -130,7 +134,12 @@ pub fn validate(path: &Path, format: Format) -> Result<Report, DataError> {
             0
         }
         Err(DataError::Csv { row, problem, .. }) => {
-            findings.error("csv", format!("row {row}"), &problem, "save it as UTF-8 with commas, one width of rows");
+            findings.error(
+                "csv",
+                format!("row {row}"),
+                &problem,
+                "save it as UTF-8 with commas, one width of rows",
+            );
             0
         }
         Err(error) => return Err(error),
@@ -146,11 +155,23 @@ const PLACES: usize = 5;
 struct Findings(Vec<Finding>);
 
 impl Findings {
-    fn error(&mut self, rule: &'static str, at: impl Into<String>, problem: impl AsRef<str>, hint: &'static str) {
+    fn error(
+        &mut self,
+        rule: &'static str,
+        at: impl Into<String>,
+        problem: impl AsRef<str>,
+        hint: &'static str,
+    ) {
         self.add(Severity::Error, rule, at.into(), problem.as_ref(), hint);
     }
 
-    fn warning(&mut self, rule: &'static str, at: impl Into<String>, problem: impl AsRef<str>, hint: &'static str) {
+    fn warning(
+        &mut self,
+        rule: &'static str,
+        at: impl Into<String>,
+        problem: impl AsRef<str>,
+        hint: &'static str,
+    ) {
         self.add(Severity::Warning, rule, at.into(), problem.as_ref(), hint);
     }
 
@@ -195,7 +216,12 @@ fn check_relative_box(numbers: &[Option<f64>], at: &str, findings: &mut Findings
     };
     if [x, y, width, height].iter().any(|number| !(0.0..=1.0 + SLACK).contains(number)) {
         let problem = format!("[{x}, {y}, {width}, {height}] is not in shares of the photo");
-        findings.error("box-range", at, problem, "every number is from 0 to 1: divide pixels by width and height");
+        findings.error(
+            "box-range",
+            at,
+            problem,
+            "every number is from 0 to 1: divide pixels by width and height",
+        );
     } else if x + width > 1.0 + SLACK || y + height > 1.0 + SLACK {
         let problem = format!("[{x}, {y}, {width}, {height}] leads out of the photo");
         findings.warning("box-outside", at, problem, "left + width and top + height are at most 1");

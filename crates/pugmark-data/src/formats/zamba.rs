@@ -15,8 +15,7 @@ use crate::error::DataError;
 use crate::read::{Row, Rows, as_id};
 
 /// Columns that are no class.
-const NO_CLASS: [&str; 8] =
-    ["filepath", "detection_category", "detection_conf", "x1", "y1", "x2", "y2", ""];
+const NO_CLASS: [&str; 8] = ["filepath", "detection_category", "detection_conf", "x1", "y1", "x2", "y2", ""];
 
 /// What older versions put before a class.
 const PREFIX: &str = "species_";
@@ -81,7 +80,7 @@ pub(super) fn read(path: &Path, options: &TableOptions) -> Result<LabelTable, Da
             _ => None,
         };
         let best = scores.first().cloned();
-        photo.annotations.push(Annotation {
+        photo.say(Annotation {
             confidence: best.as_ref().map(|(_, score)| *score),
             label: best.map(|(label, _)| label),
             scores,

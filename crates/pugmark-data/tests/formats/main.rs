@@ -14,7 +14,9 @@ use std::fs;
 use std::path::Path;
 
 use pugmark_data::DataError;
-use pugmark_data::formats::{Format, LabelTable, TableOptions, WriteOptions, Written, read_table, write_table};
+use pugmark_data::formats::{
+    Format, LabelTable, TableOptions, WriteOptions, Written, read_table, write_table,
+};
 use tempfile::TempDir;
 
 /// What Camtrap DP demands of a project.

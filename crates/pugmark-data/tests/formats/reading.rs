@@ -16,7 +16,11 @@ fn formats_are_found_by_their_contents() {
         ("f.csv", "path,classification,label\n", Format::PytorchWildlife),
         ("g.csv", "id,hog,duiker\n", Format::OneHot),
         ("h.csv", "id,hog,truncated,reason\n", Format::Predictions),
-        ("i.csv", ",filepath,x1,y1,x2,y2,species_hog,detection_category,detection_conf\n", Format::ZambaPredictions),
+        (
+            "i.csv",
+            ",filepath,x1,y1,x2,y2,species_hog,detection_category,detection_conf\n",
+            Format::ZambaPredictions,
+        ),
         ("j/datapackage.json", "", Format::CamtrapDp),
         ("k/train_labels.csv", "id,hog,duiker\n", Format::OneHot),
         ("l/hog/1.jpg", "", Format::Folders),
@@ -62,7 +66,10 @@ fn an_old_coco_file() {
     assert_eq!(words(&table), expected);
     let first = &table.photos[0];
     assert_eq!(first.annotations[0].area, Some(Area { x: 0.1, y: 0.1, width: 0.5, height: 0.5 }));
-    assert_eq!((first.annotations[0].count, first.frame, first.key.as_deref()), (Some(2), Some(1), Some("1")));
+    assert_eq!(
+        (first.annotations[0].count, first.frame, first.key.as_deref()),
+        (Some(2), Some(1), Some("1"))
+    );
     assert_eq!((first.site.as_deref(), first.sequence.as_deref()), (Some("26"), Some("5")));
     let notes: Vec<_> = table.notes.iter().map(|note| (note.text.as_str(), note.items.len())).collect();
     assert_eq!(
@@ -92,13 +99,21 @@ fn the_word_for_an_empty_frame_is_a_setting() {
     let data = folder(&[("labels.csv", labels)]);
     let path = data.path().join("labels.csv");
     let table = read(&path).unwrap();
-    assert_eq!(words(&table).into_iter().map(|(_, words)| words[0]).collect::<Vec<_>>(), ["hog", "nothing", "-"]);
+    assert_eq!(
+        words(&table).into_iter().map(|(_, words)| words[0]).collect::<Vec<_>>(),
+        ["hog", "nothing", "-"]
+    );
     let note = table.notes.iter().find(|note| note.text.contains("--blank-word \"nothing\"")).unwrap();
     assert_eq!(note.items, ["nothing"]);
     let options = TableOptions { blank_word: Some("nothing".into()), ..TableOptions::default() };
     let table = read_table(&path, None, &options).unwrap();
-    assert_eq!(words(&table).into_iter().map(|(_, words)| words[0]).collect::<Vec<_>>(), ["hog", "-", "Blank"]);
-    assert!(table.notes[0].text.starts_with("`nothing` (table of labels) is read as an empty frame: 1 photo"));
+    assert_eq!(
+        words(&table).into_iter().map(|(_, words)| words[0]).collect::<Vec<_>>(),
+        ["hog", "-", "Blank"]
+    );
+    assert!(
+        table.notes[0].text.starts_with("`nothing` (table of labels) is read as an empty frame: 1 photo")
+    );
 }
 
 #[test]
@@ -120,8 +135,11 @@ fn megadetector_results() {
     assert_eq!(table.photos[0].annotations[0].by.as_deref(), Some("md_v5a"));
     assert_eq!(table.photos[2].failure.as_deref(), Some("Failure image access"));
     let dataset = read_labels(&path, &ReadOptions::default()).unwrap();
-    let named: Vec<_> =
-        dataset.samples.iter().map(|sample| (sample.id.as_str(), dataset.classes[sample.class.unwrap()].as_str())).collect();
+    let named: Vec<_> = dataset
+        .samples
+        .iter()
+        .map(|sample| (sample.id.as_str(), dataset.classes[sample.class.unwrap()].as_str()))
+        .collect();
     assert_eq!(named, [("a/1.jpg", "animal"), ("a/2.jpg", "blank")]);
     let listed: Vec<_> = dataset.notes.iter().flat_map(|note| &note.items).collect();
     assert_eq!(listed, ["a/5.mp4", "a/4.jpg", "a/3.jpg (Failure image access)"]);
@@ -158,7 +176,10 @@ fn predictions_of_pugmark_and_zamba() {
     let options = TableOptions { model: Some("run 3".into()), ..TableOptions::default() };
     let table = read_table(&data.path().join("own.csv"), None, &options).unwrap();
     let one = &table.photos[0].annotations[0];
-    assert_eq!((one.confidence, one.method, one.by.as_deref()), (Some(0.75), Some(Method::Machine), Some("run 3")));
+    assert_eq!(
+        (one.confidence, one.method, one.by.as_deref()),
+        (Some(0.75), Some(Method::Machine), Some("run 3"))
+    );
     assert_eq!(one.scores.last(), Some(&(Label::Blank, 0.25)));
     assert_eq!(table.photos[1].failure.as_deref(), Some("empty file"));
     assert_eq!(table.notes[0].items, ["1.jpg"], "cut off");
@@ -181,10 +202,13 @@ fn pytorch_wildlife_labels_have_times() {
 #[test]
 fn what_is_wrong_is_said_with_its_place() {
     let coco = |images: &str, annotations: &str| {
-        format!("{{\"categories\": [{{\"id\": 1, \"name\": \"hog\"}}], \"images\": [{images}], \"annotations\": [{annotations}]}}")
+        format!(
+            "{{\"categories\": [{{\"id\": 1, \"name\": \"hog\"}}], \"images\": [{images}], \"annotations\": [{annotations}]}}"
+        )
     };
     let photo = r#"{"id": "a", "file_name": "1.jpg"}"#;
-    let md = |images: &str| format!("{{\"detection_categories\": {{\"1\": \"animal\"}}, \"images\": [{images}]}}");
+    let md =
+        |images: &str| format!("{{\"detection_categories\": {{\"1\": \"animal\"}}, \"images\": [{images}]}}");
     let cases = [
         ("cut.json", "{\"images\": [".to_owned(), "line 1 column 12"),
         ("list.json", "[1, 2]".to_owned(), "line 1 column"),
@@ -235,12 +259,32 @@ fn what_is_wrong_in_a_camtrap_dp_package() {
     let cases = [
         ("datapackage.json", "{", "EOF"),
         ("deployments.csv", "id\nd1\n", "no column deploymentID"),
-        ("deployments.csv", "deploymentID,latitude\nd1,north\n", "row 2, column `latitude`: `north` cannot be read"),
+        (
+            "deployments.csv",
+            "deploymentID,latitude\nd1,north\n",
+            "row 2, column `latitude`: `north` cannot be read",
+        ),
         ("deployments.csv", "deploymentID\nd1\nd1\n", "row 3: a second deployment `d1`"),
-        ("media.csv", "mediaID,deploymentID,filePath\nm1,d1,1.jpg\nm1,d1,2.jpg\n", "row 3: a second medium `m1`"),
-        ("media.csv", "mediaID,deploymentID,timestamp,filePath\nm1,d1,noon,1.jpg\n", "column `timestamp`: `noon`"),
-        ("observations.csv", "observationID,mediaID,observationType\no1,m2,animal\n", "row 2: mediaID `m2` is not"),
-        ("observations.csv", "mediaID,observationType\nm1,beast\n", "row 2, column `observationType`: `beast`"),
+        (
+            "media.csv",
+            "mediaID,deploymentID,filePath\nm1,d1,1.jpg\nm1,d1,2.jpg\n",
+            "row 3: a second medium `m1`",
+        ),
+        (
+            "media.csv",
+            "mediaID,deploymentID,timestamp,filePath\nm1,d1,noon,1.jpg\n",
+            "column `timestamp`: `noon`",
+        ),
+        (
+            "observations.csv",
+            "observationID,mediaID,observationType\no1,m2,animal\n",
+            "row 2: mediaID `m2` is not",
+        ),
+        (
+            "observations.csv",
+            "mediaID,observationType\nm1,beast\n",
+            "row 2, column `observationType`: `beast`",
+        ),
     ];
     for (name, content, said) in cases {
         let data = folder(&[

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use pugmark_data::formats::{
-    Annotation, Area, Deployment, Detection, Format, Label, LabelTable, LabelledPhoto, Method, Single, WriteOptions,
-    Written, validate,
+    Annotation, Area, Deployment, Detection, Format, Label, LabelTable, LabelledPhoto, Method, Single,
+    WriteOptions, Written, validate,
 };
 use pugmark_data::{Part, Random};
 use tempfile::TempDir;
@@ -12,8 +12,16 @@ use tempfile::TempDir;
 use crate::{METADATA, folder, write};
 
 /// Words that are hard on writers.
-const WORDS: [&str; 8] =
-    ["leopard", "羚羊 (antelope)", "chèvre, \"bleue\"", "back\\slash", "it's", "Panthera pardus", "a:b|c", "0"];
+const WORDS: [&str; 8] = [
+    "leopard",
+    "羚羊 (antelope)",
+    "chèvre, \"bleue\"",
+    "back\\slash",
+    "it's",
+    "Panthera pardus",
+    "a:b|c",
+    "0",
+];
 
 /// Parts of paths.
 const STEPS: [&str; 6] = ["north", "été 2020", "a,b", "\"quoted\"", "100%", "it's"];
@@ -79,8 +87,10 @@ fn annotation(random: &mut Random) -> Annotation {
     });
     let confidence = machine.then(|| share(random));
     Annotation {
-        detection: (machine && area.is_some())
-            .then(|| Detection { category: pick(random, &["animal", "person"]).into(), confidence: share(random) }),
+        detection: (machine && area.is_some()).then(|| Detection {
+            category: pick(random, &["animal", "person"]).into(),
+            confidence: share(random),
+        }),
         confidence,
         area,
         count: one_in(random, 3).then(|| 1 + random.below(9) as u32),
@@ -106,7 +116,9 @@ fn there_and_back(table: &LabelTable, format: Format, name: &str, place: &TempDi
 /// Compares tables; boxes may differ by what a division costs.
 fn assert_same(mut found: Vec<LabelledPhoto>, mut expected: Vec<LabelledPhoto>, format: Format) {
     let round = |photos: &mut Vec<LabelledPhoto>| {
-        for area in photos.iter_mut().flat_map(|photo| &mut photo.annotations).filter_map(|one| one.area.as_mut()) {
+        for area in
+            photos.iter_mut().flat_map(|photo| &mut photo.annotations).filter_map(|one| one.area.as_mut())
+        {
             for side in [&mut area.x, &mut area.y, &mut area.width, &mut area.height] {
                 *side = (*side * 1e9).round() / 1e9;
             }
@@ -161,7 +173,8 @@ fn megadetector() {
     for seed in SEEDS {
         let (table, place) = (table(seed), TempDir::new().unwrap());
         let (found, _) = there_and_back(&table, Format::MegaDetector, "results.json", &place);
-        let said = table.photos.iter().filter(|photo| photo.failure.is_some() || !photo.annotations.is_empty());
+        let said =
+            table.photos.iter().filter(|photo| photo.failure.is_some() || !photo.annotations.is_empty());
         let expected = said.map(|photo| LabelledPhoto {
             size: photo.size,
             time: local(photo),
@@ -199,8 +212,14 @@ fn speciesnet() {
         for (found, photo) in found.photos.iter().zip(kept) {
             assert_eq!(found.id, photo.id);
             assert_eq!(found.failure.is_some(), photo.failure.is_some());
-            assert_eq!(found.annotations.iter().find_map(|one| one.label.clone()), single(photo), "{photo:?}");
-            let areas = |photo: &LabelledPhoto| photo.annotations.iter().filter_map(|one| one.area).collect::<Vec<_>>();
+            assert_eq!(
+                found.annotations.iter().find_map(|one| one.label.clone()),
+                single(photo),
+                "{photo:?}"
+            );
+            let areas = |photo: &LabelledPhoto| {
+                photo.annotations.iter().filter_map(|one| one.area).collect::<Vec<_>>()
+            };
             assert_eq!(areas(found), areas(photo));
         }
     }
@@ -297,7 +316,11 @@ fn camtrap_dp() {
         assert_same(found.photos, expected.collect(), Format::CamtrapDp);
         let side = std::fs::read_to_string(place.path().join("package/without-time.csv")).unwrap();
         assert_eq!(side.lines().count() - 1, table.photos.len() - written.photos);
-        assert!(written.notes.iter().any(|note| note.text.contains("for want of a time")), "{:?}", written.notes);
+        assert!(
+            written.notes.iter().any(|note| note.text.contains("for want of a time")),
+            "{:?}",
+            written.notes
+        );
     }
 }
 
@@ -326,7 +349,11 @@ fn labels_of_sequences() {
             deployment: Some("north".into()),
             sequence: of_sequence.then(|| "burst 1".into()),
             time: Some(format!("2021-03-01T10:00:0{index}Z").parse().unwrap()),
-            annotations: vec![Annotation { count: Some(2), of_sequence, ..Annotation::of(Label::Class("hog".into())) }],
+            annotations: vec![Annotation {
+                count: Some(2),
+                of_sequence,
+                ..Annotation::of(Label::Class("hog".into()))
+            }],
             ..LabelledPhoto::default()
         };
     }

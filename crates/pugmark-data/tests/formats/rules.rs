@@ -92,16 +92,46 @@ fn rules_of_csv_formats() {
         (Format::Csv, "filepath,label,split\n1.jpg,hog,val\n", "val\n", "maybe\n", "split"),
         (Format::Csv, "filepath,label\n1.jpg,hog\n", "hog\n", "hog,x\n", "row-length"),
         (Format::Csv, "filepath,label\n1.jpg,hog\n", "1.jpg,hog\n", "", "no-rows"),
-        (Format::PytorchWildlife, "path,classification,label\n1.jpg,0,hog\n2.jpg,1,cat\n", "1,cat", "0,cat", "classification-label"),
-        (Format::PytorchWildlife, "path,classification,label\n1.jpg,0,hog\n", "0,hog", "x,hog", "classification"),
-        (Format::PytorchWildlife, "path,classification,label,Photo_time\n1.jpg,0,hog,\n", "hog,\n", "hog,noon\n", "photo-time"),
+        (
+            Format::PytorchWildlife,
+            "path,classification,label\n1.jpg,0,hog\n2.jpg,1,cat\n",
+            "1,cat",
+            "0,cat",
+            "classification-label",
+        ),
+        (
+            Format::PytorchWildlife,
+            "path,classification,label\n1.jpg,0,hog\n",
+            "0,hog",
+            "x,hog",
+            "classification",
+        ),
+        (
+            Format::PytorchWildlife,
+            "path,classification,label,Photo_time\n1.jpg,0,hog,\n",
+            "hog,\n",
+            "hog,noon\n",
+            "photo-time",
+        ),
         (Format::OneHot, "id,a,b\n1,1.0,0\n", "1.0", "0.5", "one-hot-value"),
         (Format::OneHot, "id,a,b\n1,1.0,0\n", "1.0", "0", "one-hot"),
         (Format::OneHot, "id,a,b\n1,1.0,0\n", "id,", "name,", "id-first"),
         (Format::Submission, "id,a,b\n1,0.25,0.75\n", "0.25", "0.5", "sum"),
         (Format::Submission, "id,a,b\n1,0.25,0.75\n", "0.25", "", "class-value"),
-        (Format::Predictions, "id,a,b,truncated,reason\n1,0.25,0.75,false,\n", "false,", "false,broken", "reason"),
-        (Format::Predictions, "id,a,b,truncated,reason\n1,0.25,0.75,false,\n", "truncated,", "cut,", "columns"),
+        (
+            Format::Predictions,
+            "id,a,b,truncated,reason\n1,0.25,0.75,false,\n",
+            "false,",
+            "false,broken",
+            "reason",
+        ),
+        (
+            Format::Predictions,
+            "id,a,b,truncated,reason\n1,0.25,0.75,false,\n",
+            "truncated,",
+            "cut,",
+            "columns",
+        ),
         (
             Format::ZambaPredictions,
             "filepath,detection_category,detection_conf,x1,y1,x2,y2,hog\n1.jpg,1,0.5,0,0,9,9,1\n",
@@ -115,7 +145,10 @@ fn rules_of_csv_formats() {
         let good = validate(&data.path().join("good.csv"), format).unwrap();
         assert!(good.findings.is_empty(), "{good}");
         let bad = validate(&data.path().join("bad.csv"), format).unwrap();
-        assert!(bad.findings.iter().any(|one| one.rule == rule && one.severity == Severity::Error), "{rule}: {bad}");
+        assert!(
+            bad.findings.iter().any(|one| one.rule == rule && one.severity == Severity::Error),
+            "{rule}: {bad}"
+        );
     }
 }
 

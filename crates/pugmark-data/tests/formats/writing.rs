@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use pugmark_data::DataError;
-use pugmark_data::formats::{Format, FormatError, TableOptions, WriteOptions, read_table, validate, write_table};
+use pugmark_data::formats::{
+    Format, FormatError, TableOptions, WriteOptions, read_table, validate, write_table,
+};
 
 use crate::{METADATA, folder, read, write};
 
@@ -50,12 +52,18 @@ fn machine_observations_in_camtrap_dp() {
     let data = folder(&[
         ("results.json", results),
         ("metadata.toml", &metadata),
-        ("deployments.csv", "deploymentID,latitude,longitude,deploymentStart\nonly,5.5,-7.25,2021-03-01T00:00:00\n"),
+        (
+            "deployments.csv",
+            "deploymentID,latitude,longitude,deploymentStart\nonly,5.5,-7.25,2021-03-01T00:00:00\n",
+        ),
     ]);
     let at = |name: &str| Some(data.path().join(name));
     let table = read(&data.path().join("results.json")).unwrap();
-    let options =
-        WriteOptions { metadata: at("metadata.toml"), deployments: at("deployments.csv"), ..WriteOptions::default() };
+    let options = WriteOptions {
+        metadata: at("metadata.toml"),
+        deployments: at("deployments.csv"),
+        ..WriteOptions::default()
+    };
     let out = data.path().join("package");
     let written = write(&table, Format::CamtrapDp, &out, &options).unwrap();
     let observations = fs::read_to_string(out.join("observations.csv")).unwrap();
@@ -70,7 +78,10 @@ fn machine_observations_in_camtrap_dp() {
     );
     assert!(rows[2].contains(",media,blank,,,"), "{}", rows[2]);
     let deployments = fs::read_to_string(out.join("deployments.csv")).unwrap();
-    assert!(deployments.contains("5.5,-7.25,,2021-03-01T00:00:00+02:00,2021-03-04T05:06:08+02:00,"), "{deployments}");
+    assert!(
+        deployments.contains("5.5,-7.25,,2021-03-01T00:00:00+02:00,2021-03-04T05:06:08+02:00,"),
+        "{deployments}"
+    );
     assert_eq!(written.notes[0].items, ["only"], "the end is that of the last photo, and that is told");
     let description = fs::read_to_string(out.join("datapackage.json")).unwrap();
     assert!(description.contains("\"eng\": \"hog\""), "{description}");
@@ -83,10 +94,38 @@ fn what_cannot_be_written_is_said() {
     let sites = "path,label,location,photo_time\n1.jpg,hog,north,2021-03-04 05:06:07\n";
     let coordinates = "deploymentID,latitude,longitude\nnorth,1,2\n";
     let cases = [
-        (Format::CamtrapDp, sites, "", coordinates, None, "what only you know of the project: title, sampling_design"),
-        (Format::CamtrapDp, sites, METADATA, coordinates, None, "the time zone of the cameras' clocks, which 1 photo"),
-        (Format::CamtrapDp, sites, METADATA, "deploymentID\nsouth\nwest\n", Some(0), "coordinates of 1 deployment: `north`"),
-        (Format::CamtrapDp, "path,label\n1.jpg,hog\n", METADATA, coordinates, Some(0), "none of 1 photos can be written"),
+        (
+            Format::CamtrapDp,
+            sites,
+            "",
+            coordinates,
+            None,
+            "what only you know of the project: title, sampling_design",
+        ),
+        (
+            Format::CamtrapDp,
+            sites,
+            METADATA,
+            coordinates,
+            None,
+            "the time zone of the cameras' clocks, which 1 photo",
+        ),
+        (
+            Format::CamtrapDp,
+            sites,
+            METADATA,
+            "deploymentID\nsouth\nwest\n",
+            Some(0),
+            "coordinates of 1 deployment: `north`",
+        ),
+        (
+            Format::CamtrapDp,
+            "path,label\n1.jpg,hog\n",
+            METADATA,
+            coordinates,
+            Some(0),
+            "none of 1 photos can be written",
+        ),
         (
             Format::CamtrapDp,
             "path,label,photo_time\n1.jpg,hog,2021-03-04 05:06:07\n",
@@ -103,8 +142,30 @@ fn what_cannot_be_written_is_said() {
             Some(0),
             "paths that lead out of the package: `../1.jpg`",
         ),
-        (Format::CamtrapDp, sites, "titel = \"x\"\n", coordinates, None, "metadata.toml, line 1: unknown field `titel`"),
-        (Format::CamtrapDp, sites, "timezone = \"CET\"\ntitle = 3\n", coordinates, None, "metadata.toml, line 2"),
+        (
+            Format::CamtrapDp,
+            sites,
+            "titel = \"x\"\n",
+            coordinates,
+            None,
+            "metadata.toml, line 1: unknown field `titel`",
+        ),
+        (
+            Format::CamtrapDp,
+            sites,
+            "timezone = \"CET\"\ntitle = 3\n",
+            coordinates,
+            None,
+            "metadata.toml, line 2",
+        ),
+        (
+            Format::CamtrapDp,
+            sites,
+            "sampling_design = \"random\"\n",
+            coordinates,
+            None,
+            "not sampling_design `random` (one of simpleRandom,",
+        ),
         (Format::SpeciesNet, "path,label\n1.jpg,a;b\n", "", "", None, "a semicolon in a class: `a;b`"),
         (Format::Coco, "path,label\n1.jpg,empty\n", "", "", None, "a class of this name: `empty`"),
         (Format::OneHot, "path,label\n1.jpg,hog\n", "", "", None, "one-hot labels to"),
@@ -112,7 +173,8 @@ fn what_cannot_be_written_is_said() {
         (Format::Predictions, "path,label\n1.jpg,hog\n", "", "", None, "cannot write pugmark predictions"),
     ];
     for (format, labels, metadata, deployments, offset_minutes, said) in cases {
-        let data = folder(&[("labels.csv", labels), ("metadata.toml", metadata), ("deployments.csv", deployments)]);
+        let data =
+            folder(&[("labels.csv", labels), ("metadata.toml", metadata), ("deployments.csv", deployments)]);
         let at = |name: &str, content: &str| (!content.is_empty()).then(|| data.path().join(name));
         let options = WriteOptions {
             offset_minutes,
@@ -133,12 +195,15 @@ fn a_stopped_conversion_leaves_what_was_there() {
     let rows: String = (0..5000).map(|row| format!("{row}.jpg,hog\n")).collect();
     let data = folder(&[("labels.csv", &format!("filepath,label\n{rows}")), ("out.json", "as it was")]);
     let table = read_table(&data.path().join("labels.csv"), None, &TableOptions::default()).unwrap();
-    for (format, name) in [(Format::Coco, "out.json"), (Format::MegaDetector, "out.json"), (Format::Csv, "out.csv")] {
+    for (format, name) in
+        [(Format::Coco, "out.json"), (Format::MegaDetector, "out.json"), (Format::Csv, "out.csv")]
+    {
         let mut seen = 0;
-        let stopped = write_table(&table, format, &data.path().join(name), &WriteOptions::default(), &mut |done| {
-            seen = done;
-            done < 2000
-        });
+        let stopped =
+            write_table(&table, format, &data.path().join(name), &WriteOptions::default(), &mut |done| {
+                seen = done;
+                done < 2000
+            });
         assert!(matches!(stopped, Err(DataError::Format(FormatError::Interrupted { .. }))), "{format}");
         assert!(seen >= 2000, "{seen}");
         assert_eq!(fs::read_to_string(data.path().join("out.json")).unwrap(), "as it was");

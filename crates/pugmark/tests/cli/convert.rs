@@ -2,7 +2,8 @@
 
 use crate::harness::Place;
 
-const LABELS: &str = "filepath,label,site\nnorth/1.jpg,duiker,north\nnorth/2.jpg,blank,north\nsouth/1.jpg,hog,south\n";
+const LABELS: &str =
+    "filepath,label,site\nnorth/1.jpg,duiker,north\nnorth/2.jpg,blank,north\nsouth/1.jpg,hog,south\n";
 
 const PREDICTIONS: &str = "id,blank,duiker,hog,truncated,reason\n\
     north/1.jpg,0.1,0.7,0.2,false,\nnorth/2.jpg,0.8,0.1,0.1,true,\nsouth/1.jpg,,,,false,not a photo\n";
@@ -22,7 +23,8 @@ fn labels_and_predictions() {
     assert!(coco.contains("\"name\": \"empty\"") && !coco.contains("blank"), "{coco}");
     place.snapshot("convert_back", &["convert", "labels.json", "--to", "zamba", "--out", "again.csv"]);
     assert_eq!(std::fs::read_to_string(place.path("again.csv")).unwrap(), LABELS);
-    let call = ["convert", "predictions.csv", "--to", "megadetector", "--model", "taï 1", "--out", "results.json"];
+    let call =
+        ["convert", "predictions.csv", "--to", "megadetector", "--model", "taï 1", "--out", "results.json"];
     place.snapshot("convert_predictions", &call);
     let results = std::fs::read_to_string(place.path("results.json")).unwrap();
     for part in [

@@ -30,7 +30,8 @@ impl Events {
     /// The photos that no observation is about yet.
     pub(super) fn new(photos: &[LabelledPhoto]) -> Self {
         let free = photos.iter().enumerate().filter(|(_, photo)| photo.annotations.is_empty());
-        let placed = free.filter_map(|(index, photo)| Some((photo.deployment.clone()?, instant(photo.time?), index)));
+        let placed =
+            free.filter_map(|(index, photo)| Some((photo.deployment.clone()?, instant(photo.time?), index)));
         let mut photos: Vec<_> = placed.collect();
         photos.sort_unstable();
         Self { photos }
@@ -45,10 +46,12 @@ impl Events {
                 let start = (deployment, instant(from));
                 let first = self.photos.partition_point(|(place, time, _)| (place, *time) < start);
                 let during = self.photos[first..].iter();
-                for (_, _, index) in during.take_while(|(place, time, _)| place == deployment && *time <= instant(to)) {
+                for (_, _, index) in
+                    during.take_while(|(place, time, _)| place == deployment && *time <= instant(to))
+                {
                     let photo = &mut photos[*index];
                     photo.sequence = photo.sequence.take().or_else(|| event.sequence.clone());
-                    photo.annotations.push(Annotation { of_sequence: true, ..event.annotation.clone() });
+                    photo.say(Annotation { of_sequence: true, ..event.annotation.clone() });
                     any = true;
                 }
             }
@@ -57,8 +60,10 @@ impl Events {
                 without.push(format!("{name} (row {})", event.row));
             }
         }
-        let text = format!("not used, every photo of the event having its own observations, or there being none: {}",
-            counted(without.len(), "observation"));
+        let text = format!(
+            "not used, every photo of the event having its own observations, or there being none: {}",
+            counted(without.len(), "observation")
+        );
         (!without.is_empty()).then_some(Note { text, items: without })
     }
 }

@@ -79,11 +79,18 @@ pub(super) fn write_observations(
             for (index, one) in medium.photo.annotations.iter().enumerate() {
                 let event = sequence.filter(|_| one.of_sequence);
                 if let Some(event) = event
-                    && !said.insert((medium.deployment, event, one.label.as_ref(), one.count, one.by.as_deref()))
+                    && !said.insert((
+                        medium.deployment,
+                        event,
+                        one.label.as_ref(),
+                        one.count,
+                        one.by.as_deref(),
+                    ))
                 {
                     continue;
                 }
-                let span = event.map_or((medium.time, medium.time), |event| spans[&(medium.deployment, event)]);
+                let span =
+                    event.map_or((medium.time, medium.time), |event| spans[&(medium.deployment, event)]);
                 observed.events |= event.is_some();
                 let (kind, name) = observed.kind_and_name(one, package);
                 let [start, end] = [span.0, span.1].map(text);
@@ -97,7 +104,8 @@ pub(super) fn write_observations(
                     Some(_) => one.confidence,
                     None => one.detection.as_ref().map(|found| found.confidence),
                 };
-                let (count, probability) = (one.count.map_or_else(String::new, |count| count.to_string()), number(sure));
+                let (count, probability) =
+                    (one.count.map_or_else(String::new, |count| count.to_string()), number(sure));
                 let row = OBSERVATIONS.map(|column| match column {
                     "observationID" => id.as_str(),
                     "deploymentID" => medium.deployment,
@@ -105,7 +113,13 @@ pub(super) fn write_observations(
                     "eventID" => sequence.unwrap_or_default(),
                     "eventStart" => &start,
                     "eventEnd" => &end,
-                    "observationLevel" => if event.is_some() { "event" } else { "media" },
+                    "observationLevel" => {
+                        if event.is_some() {
+                            "event"
+                        } else {
+                            "media"
+                        }
+                    }
                     "observationType" => kind,
                     "scientificName" => name,
                     "count" => &count,

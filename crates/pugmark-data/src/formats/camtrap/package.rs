@@ -8,6 +8,17 @@ use serde::{Deserialize, Serialize};
 use crate::error::DataError;
 use crate::formats::{FormatError, json};
 
+/// The words of `samplingDesign`.
+pub(in crate::formats) const DESIGNS: [&str; 6] =
+    ["simpleRandom", "systematicRandom", "clusteredRandom", "experimental", "targeted", "opportunistic"];
+
+/// The words of `captureMethod`.
+pub(in crate::formats) const METHODS: [&str; 2] = ["activityDetection", "timeLapse"];
+
+/// The words of a contributor's `role`.
+pub(in crate::formats) const ROLES: [&str; 5] =
+    ["contact", "principalInvestigator", "rightsHolder", "publisher", "contributor"];
+
 /// What Camtrap DP wants to know of a project; read from TOML (see `docs/formats.md`) or from another package.
 #[derive(Clone, PartialEq, Deserialize, Default, Debug)]
 #[serde(default, deny_unknown_fields)]
@@ -48,9 +59,20 @@ pub struct Contributor {
 }
 
 impl Package {
+    /// The words that the format does not know, each with what it would have.
+    pub(super) fn unknown_words(&self) -> Vec<String> {
+        let roles = self.contributors.iter().filter_map(|who| who.role.as_ref());
+        let design = self.sampling_design.iter().map(|word| ("sampling_design", word, &DESIGNS[..]));
+        let methods = self.capture_method.iter().map(|word| ("capture_method", word, &METHODS[..]));
+        let every = design.chain(methods).chain(roles.map(|word| ("role", word, &ROLES[..])));
+        let unknown = every.filter(|(_, word, known)| !known.contains(&word.as_str()));
+        unknown.map(|(key, word, known)| format!("{key} `{word}` (one of {})", known.join(", "))).collect()
+    }
+
     /// Reads TOML.
     pub(super) fn read(file: &Path) -> Result<Self, DataError> {
-        let text = std::fs::read_to_string(file).map_err(|source| DataError::Io { path: file.to_owned(), source })?;
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| DataError::Io { path: file.to_owned(), source })?;
         toml::from_str(&text).map_err(|error| {
             let at = error.span().map_or("the file".to_owned(), |span| {
                 format!("line {}", 1 + text[..span.start.min(text.len())].matches('\n').count())

@@ -3,26 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, FixedOffset};
-use serde::Serialize;
 
+use super::describe::write_description;
 use super::observations::write_observations;
-use super::package::{Contributor, Package};
+use super::package::Package;
 use super::{Deployment, read_deployments};
 use crate::dataset::{Note, counted};
 use crate::error::DataError;
 use crate::formats::file::{Watch, write_csv};
 use crate::formats::table::Words;
-use crate::formats::{FormatError, LabelTable, LabelledPhoto, Word, WriteOptions, Written, json};
+use crate::formats::{FormatError, LabelTable, LabelledPhoto, Word, WriteOptions, Written};
 use crate::time::CaptureTime;
 
-
 const FORMAT: &str = "Camtrap DP";
-
-/// The version that is written, and where its schemas are.
-const SCHEMAS: &str = "https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.2";
 
 const DEPLOYMENTS: [&str; 24] = [
     "deploymentID",
@@ -71,61 +66,6 @@ pub(super) struct Medium<'a> {
     pub(super) id: &'a str,
     pub(super) deployment: &'a str,
     pub(super) time: DateTime<FixedOffset>,
-}
-
-#[derive(Serialize)]
-struct Description<'a> {
-    resources: Vec<Resource>,
-    profile: String,
-    created: String,
-    contributors: &'a [Contributor],
-    project: Project<'a>,
-    spatial: Spatial,
-    temporal: Temporal,
-    taxonomic: Vec<Taxon<'a>>,
-}
-
-#[derive(Serialize)]
-struct Resource {
-    name: &'static str,
-    path: String,
-    profile: &'static str,
-    format: &'static str,
-    mediatype: &'static str,
-    encoding: &'static str,
-    schema: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Project<'a> {
-    title: &'a str,
-    sampling_design: &'a str,
-    capture_method: &'a [String],
-    individual_animals: bool,
-    observation_level: Vec<&'static str>,
-}
-
-/// GeoJSON.
-#[derive(Serialize)]
-#[serde(tag = "type", content = "coordinates")]
-enum Spatial {
-    MultiPoint(Vec<[f64; 2]>),
-    Polygon([[[f64; 2]; 5]; 1]),
-}
-
-#[derive(Serialize)]
-struct Temporal {
-    start: String,
-    end: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Taxon<'a> {
-    scientific_name: &'a str,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    vernacular_names: BTreeMap<&'static str, &'a str>,
 }
 
 /// Writes a package to the folder `path`. Photos without a time cannot be in one: they are listed in
@@ -190,11 +130,18 @@ fn known_of_project(table: &LabelTable, options: &WriteOptions) -> Result<Packag
     .into_iter()
     .filter_map(|(name, missing)| missing.then_some(name))
     .collect();
+    let unknown = package.unknown_words();
+    if let Some(first) = unknown.first() {
+        let what = format!("words of its own, not {first}");
+        let hint = "correct it in the metadata; docs/formats.md has an example".to_owned();
+        return Err(FormatError::Needs { format: FORMAT, what, hint }.into());
+    }
     if missing.is_empty() {
         return Ok(package);
     }
     let what = format!("what only you know of the project: {}", missing.join(", "));
-    let hint = "write it into a TOML file and name that with --metadata; docs/formats.md has an example".to_owned();
+    let hint =
+        "write it into a TOML file and name that with --metadata; docs/formats.md has an example".to_owned();
     Err(FormatError::Needs { format: FORMAT, what, hint }.into())
 }
 
@@ -208,7 +155,10 @@ fn offset(package: &Package, options: &WriteOptions) -> Result<Option<i32>, Data
     Ok(options.offset_minutes.or(Some(parsed.local_minus_utc() / 60)))
 }
 
-fn known_deployments(table: &LabelTable, options: &WriteOptions) -> Result<BTreeMap<Word, Deployment>, DataError> {
+fn known_deployments(
+    table: &LabelTable,
+    options: &WriteOptions,
+) -> Result<BTreeMap<Word, Deployment>, DataError> {
     let mut places = table.deployments.clone();
     if let Some(file) = &options.deployments {
         let names = ["deploymentID", "site", "locationID", "location"];
@@ -240,17 +190,25 @@ fn media<'a>(
         }
     }
     if !zoneless.is_empty() {
-        let what = format!("the time zone of the cameras' clocks, which {} do not say", counted(zoneless.len(), "photo"));
+        let what = format!(
+            "the time zone of the cameras' clocks, which {} do not say",
+            counted(zoneless.len(), "photo")
+        );
         let hint = "say it with --timezone +02:00".to_owned();
         return Err(FormatError::Needs { format: FORMAT, what, hint }.into());
     }
     if !placeless.is_empty() {
-        let what = format!("the deployment of every photo; {} have neither it nor a site", counted(placeless.len(), "photo"));
-        let hint = "name the sites in the labels, or the only one there is in the file given with --deployments";
+        let what = format!(
+            "the deployment of every photo; {} have neither it nor a site",
+            counted(placeless.len(), "photo")
+        );
+        let hint =
+            "name the sites in the labels, or the only one there is in the file given with --deployments";
         return Err(FormatError::Needs { format: FORMAT, what, hint: hint.to_owned() }.into());
     }
     if !elsewhere.is_empty() {
-        let (what, hint) = ("paths that lead out of the package", "give paths below the folder of the photos");
+        let (what, hint) =
+            ("paths that lead out of the package", "give paths below the folder of the photos");
         return Err(FormatError::Unwritable { format: FORMAT, what, items: elsewhere, hint }.into());
     }
     if media.is_empty() {
@@ -276,13 +234,14 @@ pub(super) fn text(time: DateTime<FixedOffset>) -> String {
     time.format("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
-struct Place<'a> {
+/// A deployment with all that the format demands of it.
+pub(super) struct Place<'a> {
     id: &'a str,
     location: &'a str,
-    latitude: f64,
-    longitude: f64,
-    start: DateTime<FixedOffset>,
-    end: DateTime<FixedOffset>,
+    pub(super) latitude: f64,
+    pub(super) longitude: f64,
+    pub(super) start: DateTime<FixedOffset>,
+    pub(super) end: DateTime<FixedOffset>,
 }
 
 /// The deployments of the media, each with coordinates and times.
@@ -306,7 +265,8 @@ fn deployments<'a>(
             continue;
         };
         let given = |time: Option<CaptureTime>| time.and_then(|time| in_zone(time, offset));
-        let (start, end) = (given(known.and_then(|known| known.start)), given(known.and_then(|known| known.end)));
+        let (start, end) =
+            (given(known.and_then(|known| known.start)), given(known.and_then(|known| known.end)));
         if start.is_none() || end.is_none() {
             by_photos.push(id.to_owned());
         }
@@ -315,8 +275,13 @@ fn deployments<'a>(
         found.push(Place { id, location, latitude, longitude, start, end });
     }
     if !without.is_empty() {
-        let what = format!("the coordinates of {}: {}", counted(without.len(), "deployment"), crate::error::first_few(&without));
-        let hint = "give a CSV with the columns deploymentID,latitude,longitude with --deployments".to_owned();
+        let what = format!(
+            "the coordinates of {}: {}",
+            counted(without.len(), "deployment"),
+            crate::error::first_few(&without)
+        );
+        let hint =
+            "give a CSV with the columns deploymentID,latitude,longitude with --deployments".to_owned();
         return Err(FormatError::Needs { format: FORMAT, what, hint }.into());
     }
     if !by_photos.is_empty() {
@@ -406,72 +371,11 @@ fn write_untimed(file: &Path, photos: &[&LabelledPhoto], watch: &Watch<'_, '_>) 
     write_csv(file, watch, |csv| {
         csv.write_record(["filepath", "label", "site"])?;
         for photo in photos {
-            let words: BTreeSet<&str> = photo.annotations.iter().filter_map(|one| one.word("blank")).collect();
+            let words: BTreeSet<&str> =
+                photo.annotations.iter().filter_map(|one| one.word("blank")).collect();
             let words = words.into_iter().collect::<Vec<_>>().join("|");
             csv.write_record([photo.id.as_str(), &words, photo.site.as_deref().unwrap_or_default()])?;
         }
         Ok(())
     })
-}
-
-fn write_description(
-    file: &Path,
-    package: &Package,
-    places: &[Place<'_>],
-    taxa: &BTreeMap<String, String>,
-    events: bool,
-    watch: &Watch<'_, '_>,
-) -> Result<(), DataError> {
-    let resource = |name| Resource {
-        name,
-        path: format!("{name}.csv"),
-        profile: "tabular-data-resource",
-        format: "csv",
-        mediatype: "text/csv",
-        encoding: "utf-8",
-        schema: format!("{SCHEMAS}/{name}-table-schema.json"),
-    };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
-    let created = DateTime::from_timestamp(now, 0).unwrap_or_default();
-    // Known to be there: see `known_of_project`, and a package has media, so it has deployments.
-    let starts = places.iter().map(|place| place.start).min();
-    let ends = places.iter().map(|place| place.end).max();
-    let date = |time: Option<DateTime<FixedOffset>>| time.map(|time| time.format("%Y-%m-%d").to_string());
-    let description = Description {
-        resources: ["deployments", "media", "observations"].map(resource).into_iter().collect(),
-        profile: format!("{SCHEMAS}/camtrap-dp-profile.json"),
-        created: created.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        contributors: &package.contributors,
-        project: Project {
-            title: package.title.as_deref().unwrap_or_default(),
-            sampling_design: package.sampling_design.as_deref().unwrap_or_default(),
-            capture_method: &package.capture_method,
-            individual_animals: package.individual_animals.unwrap_or_default(),
-            observation_level: if events { vec!["media", "event"] } else { vec!["media"] },
-        },
-        spatial: spatial(places),
-        temporal: Temporal { start: date(starts).unwrap_or_default(), end: date(ends).unwrap_or_default() },
-        taxonomic: taxa
-            .iter()
-            .map(|(name, word)| Taxon {
-                scientific_name: name,
-                vernacular_names: (name != word).then_some(("eng", word.as_str())).into_iter().collect(),
-            })
-            .collect(),
-    };
-    json::write(file, watch, &description)
-}
-
-/// The rectangle around all deployments; the points themselves where that has no area.
-fn spatial(places: &[Place<'_>]) -> Spatial {
-    let bounds = |degrees: fn(&Place<'_>) -> f64| {
-        let values = places.iter().map(degrees);
-        (values.clone().fold(f64::INFINITY, f64::min), values.fold(f64::NEG_INFINITY, f64::max))
-    };
-    let (west, east) = bounds(|place| place.longitude);
-    let (south, north) = bounds(|place| place.latitude);
-    if west < east && south < north {
-        return Spatial::Polygon([[[west, south], [east, south], [east, north], [west, north], [west, south]]]);
-    }
-    Spatial::MultiPoint(places.iter().map(|place| [place.longitude, place.latitude]).collect())
 }

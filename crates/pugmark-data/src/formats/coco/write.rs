@@ -84,9 +84,16 @@ pub(in crate::formats) fn write(
     if classes.contains(&empty) {
         let items = vec![empty.to_owned()];
         let hint = "say with --blank-word that it means no animal, or rename the class";
-        return Err(FormatError::Unwritable { format: "COCO Camera Traps", what: "a class of this name", items, hint }.into());
+        return Err(FormatError::Unwritable {
+            format: "COCO Camera Traps",
+            what: "a class of this name",
+            items,
+            hint,
+        }
+        .into());
     }
-    let categories = [empty].iter().chain(&classes).enumerate().map(|(id, &name)| Category { id, name }).collect();
+    let categories =
+        [empty].iter().chain(&classes).enumerate().map(|(id, &name)| Category { id, name }).collect();
     let numbers: HashMap<&str, usize> = [empty].iter().chain(&classes).copied().zip(0..).collect();
     let ids = table.keys();
     let mut frames: HashMap<&str, usize> = HashMap::new();
@@ -107,7 +114,8 @@ pub(in crate::formats) fn write(
     });
     json::write(path, watch, &File { info: &INFO, categories, images, annotations })?;
     let mut notes = Vec::new();
-    let nameless = table.photos.iter().flat_map(|photo| &photo.annotations).filter(|one| one.word(empty).is_none());
+    let nameless =
+        table.photos.iter().flat_map(|photo| &photo.annotations).filter(|one| one.word(empty).is_none());
     let nameless = nameless.count();
     if nameless > 0 {
         let text = format!("not written, having no class: {}", counted(nameless, "annotation"));
@@ -132,7 +140,13 @@ fn image<'a>(photo: &'a LabelledPhoto, id: &'a str, frames: &HashMap<&str, usize
     }
 }
 
-fn said<'a>(photo: &LabelledPhoto, id: &'a str, index: usize, one: &Annotation, category_id: usize) -> Said<'a> {
+fn said<'a>(
+    photo: &LabelledPhoto,
+    id: &'a str,
+    index: usize,
+    one: &Annotation,
+    category_id: usize,
+) -> Said<'a> {
     let relative = one.area.map(|area| [area.x, area.y, area.width, area.height]);
     let (bbox, bbox_relative) = match photo.size {
         Some((width, height)) => {

@@ -86,7 +86,8 @@ pub(in crate::formats) fn write(
     let blank = Format::MegaDetector.blank_word();
     let every = || table.photos.iter().flat_map(|photo| &photo.annotations);
     let mut categories = CATEGORIES.to_vec();
-    let found: BTreeSet<&str> = every().filter_map(|one| one.detection.as_ref()).map(|one| &*one.category).collect();
+    let found: BTreeSet<&str> =
+        every().filter_map(|one| one.detection.as_ref()).map(|one| &*one.category).collect();
     categories.extend(found.into_iter().filter(|category| !CATEGORIES.contains(category)));
     let mut classes = table.class_words(false);
     let scored = |one: &Annotation| one.scores.iter().any(|(label, _)| *label == Label::Blank);
@@ -94,15 +95,29 @@ pub(in crate::formats) fn write(
     if every().any(|one| scored(one) || named(one)) && !classes.contains(&blank) {
         classes.push(blank);
     }
-    let nameless: Vec<String> =
-        categories.iter().chain(&classes).filter(|name| name.trim().is_empty()).map(|&name| name.to_owned()).collect();
+    let nameless: Vec<String> = categories
+        .iter()
+        .chain(&classes)
+        .filter(|name| name.trim().is_empty())
+        .map(|&name| name.to_owned())
+        .collect();
     if !nameless.is_empty() {
         let (format, what) = ("MegaDetector results", "a class without a name");
-        return Err(FormatError::Unwritable { format, what, items: nameless, hint: "give the class a name" }.into());
+        return Err(
+            FormatError::Unwritable { format, what, items: nameless, hint: "give the class a name" }.into()
+        );
     }
     let numbers = Numbers {
-        detections: categories.iter().zip(1..).map(|(&name, number): (_, u32)| (name, number.to_string())).collect(),
-        classes: classes.iter().zip(0..).map(|(&name, number): (_, u32)| (name, number.to_string())).collect(),
+        detections: categories
+            .iter()
+            .zip(1..)
+            .map(|(&name, number): (_, u32)| (name, number.to_string()))
+            .collect(),
+        classes: classes
+            .iter()
+            .zip(0..)
+            .map(|(&name, number): (_, u32)| (name, number.to_string()))
+            .collect(),
         blank,
     };
     let images = Lazy(|| {
@@ -111,7 +126,9 @@ pub(in crate::formats) fn write(
             image(photo, &numbers)
         })
     });
-    let by = |with_label: bool| every().filter(|one| one.label.is_some() == with_label).find_map(|one| one.by.as_deref());
+    let by = |with_label: bool| {
+        every().filter(|one| one.label.is_some() == with_label).find_map(|one| one.by.as_deref())
+    };
     let info = Info {
         format_version: "1.6",
         detector: by(false),
@@ -151,7 +168,8 @@ fn is_known(photo: &LabelledPhoto) -> bool {
 fn image<'a>(photo: &'a LabelledPhoto, numbers: &'a Numbers<'_>) -> Image<'a> {
     let (width, height) = photo.size.unzip();
     let is_empty = |one: &&Annotation| one.label == Some(Label::Blank) && one.area.is_none();
-    let found = photo.annotations.iter().filter(|one| !is_empty(one)).map(|one| found(one, numbers)).collect();
+    let found =
+        photo.annotations.iter().filter(|one| !is_empty(one)).map(|one| found(one, numbers)).collect();
     Image {
         file: &photo.id,
         width,
@@ -173,5 +191,10 @@ fn found<'a>(one: &Annotation, numbers: &'a Numbers<'_>) -> Found<'a> {
         (_, scores) => scores.iter().map(|(label, score)| (class(label), *score)).collect(),
     };
     let area = one.area.unwrap_or(WHOLE);
-    Found { category: &numbers.detections[category], conf, bbox: [area.x, area.y, area.width, area.height], classifications }
+    Found {
+        category: &numbers.detections[category],
+        conf,
+        bbox: [area.x, area.y, area.width, area.height],
+        classifications,
+    }
 }

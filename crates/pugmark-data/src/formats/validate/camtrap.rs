@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::csv_files::{Line, Sheet};
 use super::{Findings, shown};
 use crate::error::DataError;
-use crate::formats::camtrap::{Description, resource};
+use crate::formats::camtrap::{DESIGNS, Description, METHODS, ROLES, resource};
 use crate::formats::file::folder_of;
 use crate::formats::json::{Item, walk};
 
@@ -20,12 +20,7 @@ use fields::{Field, Kind, TABLES};
 const REQUIRED: [&str; 8] =
     ["resources", "profile", "created", "contributors", "project", "spatial", "temporal", "taxonomic"];
 
-const DESIGNS: [&str; 6] =
-    ["simpleRandom", "systematicRandom", "clusteredRandom", "experimental", "targeted", "opportunistic"];
-const METHODS: [&str; 2] = ["activityDetection", "timeLapse"];
 const LEVELS: [&str; 2] = ["media", "event"];
-const ROLES: [&str; 5] = ["contact", "principalInvestigator", "rightsHolder", "publisher", "contributor"];
-
 pub(super) fn check(path: &Path, findings: &mut Findings) -> Result<usize, DataError> {
     let file = if path.is_dir() { path.join("datapackage.json") } else { path.to_owned() };
     let mut keys: HashMap<String, Value> = HashMap::new();
@@ -37,7 +32,8 @@ pub(super) fn check(path: &Path, findings: &mut Findings) -> Result<usize, DataE
     }
     walk(&file, &mut |key, item| match item {
         Item::Element(_, value) => {
-            if let Value::Array(list) = keys.entry(key.to_owned()).or_insert_with(|| Value::Array(Vec::new())) {
+            if let Value::Array(list) = keys.entry(key.to_owned()).or_insert_with(|| Value::Array(Vec::new()))
+            {
                 list.push(value);
             }
         }
@@ -53,7 +49,12 @@ pub(super) fn check(path: &Path, findings: &mut Findings) -> Result<usize, DataE
         let file = resource(&description, &folder, name);
         if !file.is_file() {
             let problem = format!("there is no table {}", file.display());
-            findings.error("table-missing", name, problem, "a package has deployments, media and observations");
+            findings.error(
+                "table-missing",
+                name,
+                problem,
+                "a package has deployments, media and observations",
+            );
             continue;
         }
         let rows = table(name, fields, &file, &mut tables, findings)?;
@@ -71,7 +72,9 @@ fn description(keys: &HashMap<String, Value>, findings: &mut Findings) {
         }
     }
     let text = |key: &str| keys.get(key).and_then(Value::as_str);
-    if keys.contains_key("profile") && !text("profile").is_some_and(|url| url.contains("camtrap-dp-profile.json")) {
+    if keys.contains_key("profile")
+        && !text("profile").is_some_and(|url| url.contains("camtrap-dp-profile.json"))
+    {
         let problem = format!("the profile is {}", shown(&keys["profile"]));
         findings.error("profile", at("profile"), problem, "it is the address of camtrap-dp-profile.json");
     }
@@ -79,7 +82,12 @@ fn description(keys: &HashMap<String, Value>, findings: &mut Findings) {
         for (index, who) in contributors.iter().enumerate() {
             let at = at(&format!("contributors[{index}]"));
             if who.get("title").and_then(Value::as_str).is_none_or(str::is_empty) {
-                findings.error("contributor-title", at.as_str(), "a contributor without a name", "give a title");
+                findings.error(
+                    "contributor-title",
+                    at.as_str(),
+                    "a contributor without a name",
+                    "give a title",
+                );
             }
             one_of(who.get("role"), &ROLES, "contributor-role", &at, findings);
         }
@@ -90,14 +98,21 @@ fn description(keys: &HashMap<String, Value>, findings: &mut Findings) {
     if let Some(resources) = keys.get("resources").and_then(Value::as_array) {
         for (name, _) in TABLES {
             let at = at("resources");
-            let Some(found) = resources.iter().find(|one| one.get("name").and_then(Value::as_str) == Some(name)) else {
+            let Some(found) =
+                resources.iter().find(|one| one.get("name").and_then(Value::as_str) == Some(name))
+            else {
                 let hint = "the resources are deployments, media and observations";
                 findings.error("resources", at, format!("no resource `{name}`"), hint);
                 continue;
             };
             if found.get("profile").and_then(Value::as_str) != Some("tabular-data-resource") {
                 let hint = "write \"profile\": \"tabular-data-resource\"";
-                findings.error("resource-profile", at.as_str(), format!("`{name}` has another profile"), hint);
+                findings.error(
+                    "resource-profile",
+                    at.as_str(),
+                    format!("`{name}` has another profile"),
+                    hint,
+                );
             }
             let wanted = format!("{name}-table-schema.json");
             if !found.get("schema").and_then(Value::as_str).is_some_and(|url| url.ends_with(&wanted)) {
@@ -109,7 +124,8 @@ fn description(keys: &HashMap<String, Value>, findings: &mut Findings) {
     if let Some(project) = keys.get("project") {
         for key in ["title", "samplingDesign", "captureMethod", "individualAnimals", "observationLevel"] {
             if project.get(key).is_none() {
-                let hint = "a project says its title, design, method, level, and whether animals are told apart";
+                let hint =
+                    "a project says its title, design, method, level, and whether animals are told apart";
                 findings.error("project", at(&format!("project.{key}")), "it is missing", hint);
             }
         }
@@ -121,7 +137,12 @@ fn description(keys: &HashMap<String, Value>, findings: &mut Findings) {
                     list.iter().for_each(|one| one_of(Some(one), &known, "project-list", &at, findings));
                 }
                 None => {}
-                _ => findings.error("project-list", at, "it is no list with anything in it", "write a list of words"),
+                _ => findings.error(
+                    "project-list",
+                    at,
+                    "it is no list with anything in it",
+                    "write a list of words",
+                ),
             }
         }
     }
@@ -130,7 +151,12 @@ fn description(keys: &HashMap<String, Value>, findings: &mut Findings) {
         if keys.contains_key("temporal")
             && !date.is_some_and(|date| chrono::NaiveDate::parse_from_str(date, "%Y-%m-%d").is_ok())
         {
-            findings.error("temporal", at(&format!("temporal.{key}")), "it is no date", "write it as 2022-12-31");
+            findings.error(
+                "temporal",
+                at(&format!("temporal.{key}")),
+                "it is no date",
+                "write it as 2022-12-31",
+            );
         }
     }
     if keys.get("spatial").is_some_and(|spatial| spatial.get("type").and_then(Value::as_str).is_none()) {
@@ -177,13 +203,15 @@ fn table(
             if field.required {
                 findings.error("column-missing", at, problem, "add it: its values are required");
             } else {
-                let hint = "the schema lists it: strict readers want every column, empty where nothing is known";
+                let hint =
+                    "the schema lists it: strict readers want every column, empty where nothing is known";
                 findings.warning("column-absent", at, problem, hint);
             }
         }
     }
     let mut ids = HashSet::new();
-    let column = |name: &str| columns.iter().find(|(_, field)| field.name == name).and_then(|(column, _)| *column);
+    let column =
+        |name: &str| columns.iter().find(|(_, field)| field.name == name).and_then(|(column, _)| *column);
     let (deployment, medium) = (column("deploymentID"), column("mediaID"));
     let (level, from, to) = (column("observationLevel"), column("eventStart"), column("eventEnd"));
     while let Some(line) = sheet.next(findings)? {
@@ -192,7 +220,12 @@ fn table(
             let Some(column) = column else { continue };
             match known(&line, *column) {
                 None if field.required => {
-                    findings.error("value-missing", at(field.name), "a required value is missing", "fill it in");
+                    findings.error(
+                        "value-missing",
+                        at(field.name),
+                        "a required value is missing",
+                        "fill it in",
+                    );
                 }
                 None => {}
                 Some(text) => {
@@ -207,7 +240,12 @@ fn table(
         if let Some(own) = own
             && !ids.insert(own.to_owned())
         {
-            findings.error("id-twice", at(columns[0].1.name), format!("`{own}` is there twice"), "ids are unique");
+            findings.error(
+                "id-twice",
+                at(columns[0].1.name),
+                format!("`{own}` is there twice"),
+                "ids are unique",
+            );
         }
         if name != "deployments"
             && let Some(id) = value(deployment)
@@ -219,7 +257,12 @@ fn table(
         if name == "observations" {
             match value(medium) {
                 Some(id) if !tables.media.contains(id) => {
-                    findings.error("media-unknown", at("mediaID"), format!("`{id}` is no medium"), "add it to media.csv");
+                    findings.error(
+                        "media-unknown",
+                        at("mediaID"),
+                        format!("`{id}` is no medium"),
+                        "add it to media.csv",
+                    );
                 }
                 None if value(level) == Some("media") => {
                     let hint = "an observation of a medium says which; one of an event has the level `event`";
@@ -231,7 +274,12 @@ fn table(
             if let [Some(from), Some(to)] = times
                 && from > to
             {
-                findings.error("event-span", at("eventEnd"), "the event ends before it starts", "swap the two");
+                findings.error(
+                    "event-span",
+                    at("eventEnd"),
+                    "the event ends before it starts",
+                    "swap the two",
+                );
             }
         }
     }
@@ -270,9 +318,11 @@ impl Field {
                 _ => wrong("integer", "the specification gives its range"),
             },
             Kind::Word(known) if known.contains(&text) => Ok(()),
-            Kind::Word(known) => {
-                Err(("word", format!("`{text}` is none of {}", known.join(", ")), "choose one of these words"))
-            }
+            Kind::Word(known) => Err((
+                "word",
+                format!("`{text}` is none of {}", known.join(", ")),
+                "choose one of these words",
+            )),
             Kind::Path if crate::formats::camtrap::is_path(text) => Ok(()),
             Kind::Path => wrong("path", "it must not begin with . / ~ nor hold two dots in a row"),
             Kind::MediaType => match text.split_once('/') {

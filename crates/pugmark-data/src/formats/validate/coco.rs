@@ -91,13 +91,23 @@ fn image(at: &str, index: usize, value: &Value, seen: &mut Seen, findings: &mut 
     seen.count += 1;
     check_id(value.get("id"), "image-id-text", at, findings);
     if let Some(first) = seen.images.insert(id(value.get("id")), index) {
-        findings.error("image-id-twice", at, format!("the id is already that of images[{first}]"), "ids are unique");
+        findings.error(
+            "image-id-twice",
+            at,
+            format!("the id is already that of images[{first}]"),
+            "ids are unique",
+        );
     }
     match value.get("file_name").and_then(Value::as_str) {
         None => findings.error("file-name", at, "`file_name` is missing or no text", "name the photo's path"),
         Some(name) => {
             if name.contains('\\') {
-                findings.warning("backslash", at, format!("`{name}` has backslashes"), "write forward slashes");
+                findings.warning(
+                    "backslash",
+                    at,
+                    format!("`{name}` has backslashes"),
+                    "write forward slashes",
+                );
             }
             if let Some(first) = seen.files.insert(name.to_owned(), index) {
                 let problem = format!("`{name}` is already images[{first}]");
@@ -115,7 +125,12 @@ fn image(at: &str, index: usize, value: &Value, seen: &mut Seen, findings: &mut 
             findings.warning("location", at, "`location` is missing", hint);
         }
         Some(other) => {
-            findings.warning("location-text", at, format!("`location` is {}", shown(other)), "a location is a text");
+            findings.warning(
+                "location-text",
+                at,
+                format!("`location` is {}", shown(other)),
+                "a location is a text",
+            );
         }
     }
     for key in ["sequence", "sequence_id"] {
@@ -148,7 +163,12 @@ fn category(at: &str, value: &Value, seen: &mut Seen, findings: &mut Findings) {
         return;
     };
     if !seen.names.insert(name.to_owned()) {
-        findings.error("category-name-twice", at, format!("`{name}` is there twice"), "names are unique: merge the two");
+        findings.error(
+            "category-name-twice",
+            at,
+            format!("`{name}` is there twice"),
+            "names are unique: merge the two",
+        );
     }
     let is_zero = value.get("id").and_then(Value::as_u64) == Some(0);
     if is_zero != name.eq_ignore_ascii_case("empty") {
@@ -167,7 +187,9 @@ fn annotation(at: &str, value: &Value, seen: &mut Seen, findings: &mut Findings)
     }
     for (key, places) in [("image_id", &mut seen.about), ("category_id", &mut seen.of)] {
         match value.get(key) {
-            None => findings.error("annotation-keys", at, format!("`{key}` is missing"), "say what it is about"),
+            None => {
+                findings.error("annotation-keys", at, format!("`{key}` is missing"), "say what it is about")
+            }
             known => {
                 places.entry(id(known)).or_insert_with(|| at.to_owned());
             }

@@ -54,7 +54,8 @@ impl Sheet {
     /// The next row, if there is one; rows of another length than the header are findings.
     pub(super) fn next(&mut self, findings: &mut Findings) -> Result<Option<Line>, DataError> {
         let mut record = StringRecord::new();
-        let more = self.reader.read_record(&mut record).map_err(|error| broken(Path::new(&self.path), &error))?;
+        let more =
+            self.reader.read_record(&mut record).map_err(|error| broken(Path::new(&self.path), &error))?;
         if !more {
             return Ok(None);
         }
@@ -124,7 +125,12 @@ pub(super) fn check_labels(path: &Path, names: &[&str], findings: &mut Findings)
         let (Some(photo), Some(label)) = columns else { continue };
         seen.add(line.value(photo), &line, findings);
         if line.value(label).is_empty() {
-            findings.error("label-missing", line.at(), "a row without a label", "fill it in, or remove the row");
+            findings.error(
+                "label-missing",
+                line.at(),
+                "a row without a label",
+                "fill it in, or remove the row",
+            );
         }
         if let Some(word) = split.map(|split| line.value(split)).filter(|word| !word.is_empty())
             && word.parse::<Part>().is_err()
@@ -139,7 +145,12 @@ pub(super) fn check_labels(path: &Path, names: &[&str], findings: &mut Findings)
     }
     if nowhere > 0 && somewhere > 0 {
         let problem = format!("{nowhere} of {} rows have no site", nowhere + somewhere);
-        findings.warning("site-missing", "the file", problem, "photos without a site cannot be kept together");
+        findings.warning(
+            "site-missing",
+            "the file",
+            problem,
+            "photos without a site cannot be kept together",
+        );
     }
     Ok(sheet.end(findings))
 }
@@ -192,7 +203,12 @@ fn class_values(line: &Line, columns: std::ops::Range<usize>, findings: &mut Fin
 /// `id` and one column a class.
 fn id_first(sheet: &Sheet, findings: &mut Findings) {
     if !sheet.header.first().is_some_and(|name| name == "id") {
-        findings.error("id-first", "row 1", "the first column is not `id`", "the columns are id and the classes");
+        findings.error(
+            "id-first",
+            "row 1",
+            "the first column is not `id`",
+            "the columns are id and the classes",
+        );
     }
     if sheet.header.len() < 3 {
         findings.error("classes", "row 1", "fewer than two classes", "the columns are id and the classes");
@@ -276,7 +292,8 @@ pub(super) fn check_zamba_predictions(path: &Path, findings: &mut Findings) -> R
         if file.is_some_and(|file| line.value(file).is_empty()) {
             findings.error("name-missing", line.at(), "a row without a photo", "name it, or remove the row");
         }
-        let corners: Vec<f64> = numbers.iter().filter_map(|&column| line.value(column).parse().ok()).collect();
+        let corners: Vec<f64> =
+            numbers.iter().filter_map(|&column| line.value(column).parse().ok()).collect();
         match corners.as_slice() {
             [left, top, right, bottom] if left <= right && top <= bottom => {}
             _ if numbers.len() < 4 => {}

@@ -11,8 +11,13 @@ use crate::formats::json::{Item, walk};
 use crate::formats::megadetector::is_video;
 
 /// Keys that every reader knows.
-const KEYS: [&str; 5] =
-    ["info", "images", "detection_categories", "classification_categories", "classification_category_descriptions"];
+const KEYS: [&str; 5] = [
+    "info",
+    "images",
+    "detection_categories",
+    "classification_categories",
+    "classification_category_descriptions",
+];
 
 #[derive(Default)]
 struct Seen {
@@ -64,7 +69,12 @@ pub(super) fn check(path: &Path, findings: &mut Findings) -> Result<usize, DataE
     }
     for ((list, id), at) in &seen.used {
         if !seen.categories.get(*list).is_some_and(|ids| ids.contains(id)) {
-            findings.error("category-unknown", at.as_str(), format!("`{id}` is not in `{list}`"), "add it to that list");
+            findings.error(
+                "category-unknown",
+                at.as_str(),
+                format!("`{id}` is not in `{list}`"),
+                "add it to that list",
+            );
         }
     }
     check_videos(&seen, findings);
@@ -93,7 +103,12 @@ fn info(value: &Value, seen: &mut Seen, findings: &mut Findings) {
     };
     seen.version = Some(version);
     if version < 1.3 {
-        findings.error("format-version", at, format!("version {version} is older than 1.3"), "write version 1.6");
+        findings.error(
+            "format-version",
+            at,
+            format!("version {version} is older than 1.3"),
+            "write version 1.6",
+        );
     }
     if !info["format_version"].is_string() {
         let (problem, hint) = ("the version is a number, not a text", "put it in quotes: \"1.6\"");
@@ -115,12 +130,27 @@ fn categories(list: &str, value: &Value, seen: &mut Seen, findings: &mut Finding
     for (id, name) in object {
         let at = format!("{list}.{id}");
         if id.parse::<i64>().is_err() {
-            findings.error("category-id", at.as_str(), format!("`{id}` is no whole number"), "ids are texts like \"1\"");
+            findings.error(
+                "category-id",
+                at.as_str(),
+                format!("`{id}` is no whole number"),
+                "ids are texts like \"1\"",
+            );
         } else if id == "0" && list == "detection_categories" {
-            findings.warning("category-zero", at.as_str(), "category \"0\" is reserved for nothing", "start with \"1\"");
+            findings.warning(
+                "category-zero",
+                at.as_str(),
+                "category \"0\" is reserved for nothing",
+                "start with \"1\"",
+            );
         }
         match name.as_str() {
-            None => findings.error("category-name", at.as_str(), format!("the name is {}", shown(name)), "names are texts"),
+            None => findings.error(
+                "category-name",
+                at.as_str(),
+                format!("the name is {}", shown(name)),
+                "names are texts",
+            ),
             Some(name) if name.trim().is_empty() => {
                 findings.error("category-name", at.as_str(), "the name is empty", "give the category a name");
             }
@@ -157,8 +187,14 @@ fn image(index: usize, value: &Value, seen: &mut Seen, findings: &mut Findings) 
         None | Some(Value::Null) => match detections {
             Some(Value::Array(_)) => {}
             _ => {
-                let hint = "a photo on which nothing was found has \"detections\": []; a broken one has a failure";
-                findings.error("detections-list", at.as_str(), "`detections` is no list, and there is no failure", hint);
+                let hint =
+                    "a photo on which nothing was found has \"detections\": []; a broken one has a failure";
+                findings.error(
+                    "detections-list",
+                    at.as_str(),
+                    "`detections` is no list, and there is no failure",
+                    hint,
+                );
             }
         },
         Some(Value::String(_)) => match detections {
@@ -169,11 +205,21 @@ fn image(index: usize, value: &Value, seen: &mut Seen, findings: &mut Findings) 
             }
             Some(_) => {
                 let hint = "write \"detections\": null: an empty list says that the photo is empty";
-                findings.error("failure-and-detections", at.as_str(), "a failure and `detections` that are not null", hint);
+                findings.error(
+                    "failure-and-detections",
+                    at.as_str(),
+                    "a failure and `detections` that are not null",
+                    hint,
+                );
             }
         },
         Some(other) => {
-            findings.error("failure-text", at.as_str(), format!("`failure` is {}", shown(other)), "a failure is a text");
+            findings.error(
+                "failure-text",
+                at.as_str(),
+                format!("`failure` is {}", shown(other)),
+                "a failure is a text",
+            );
         }
     }
     for (number, found) in detections.and_then(Value::as_array).into_iter().flatten().enumerate() {
@@ -212,10 +258,17 @@ fn detection(at: &str, value: &Value, seen: &mut Seen, findings: &mut Findings) 
             let numbers: Vec<Option<f64>> = numbers.iter().map(Value::as_f64).collect();
             check_relative_box(&numbers, at, findings);
         }
-        None => findings.error("bbox", at, "`bbox` is missing", "write [left, top, width, height] in shares of the photo"),
+        None => findings.error(
+            "bbox",
+            at,
+            "`bbox` is missing",
+            "write [left, top, width, height] in shares of the photo",
+        ),
     }
     let mut last = f64::INFINITY;
-    for (number, pair) in value.get("classifications").and_then(Value::as_array).into_iter().flatten().enumerate() {
+    for (number, pair) in
+        value.get("classifications").and_then(Value::as_array).into_iter().flatten().enumerate()
+    {
         let at = format!("{at}.classifications[{number}]");
         let (id, score) = (pair.get(0).and_then(Value::as_str), pair.get(1).and_then(Value::as_f64));
         let (Some(id), Some(score)) = (id, score) else {
@@ -224,7 +277,12 @@ fn detection(at: &str, value: &Value, seen: &mut Seen, findings: &mut Findings) 
             continue;
         };
         if !(0.0..=1.0).contains(&score) {
-            findings.error("classification-range", at.as_str(), format!("confidence {score}"), "it is from 0 to 1");
+            findings.error(
+                "classification-range",
+                at.as_str(),
+                format!("confidence {score}"),
+                "it is from 0 to 1",
+            );
         }
         if score > last {
             let hint = "readers take the first for the best: sort them by falling confidence";
@@ -242,13 +300,23 @@ fn check_videos(seen: &Seen, findings: &mut Findings) {
         for (key, since) in [("frame_rate", 1.4), ("frames_processed", 1.5)] {
             if version >= since && !video.contains_key(key) {
                 let problem = format!("a video without `{key}`");
-                findings.error("video-fields", at.as_str(), problem, "videos need frame_rate and frames_processed");
+                findings.error(
+                    "video-fields",
+                    at.as_str(),
+                    problem,
+                    "videos need frame_rate and frames_processed",
+                );
             }
         }
         let detections = video.get("detections").and_then(Value::as_array).into_iter().flatten();
         if version >= 1.4 && detections.into_iter().any(|found| found.get("frame_number").is_none()) {
             let hint = "each detection of a video has a frame_number";
-            findings.error("video-frames", at.as_str(), "a detection in a video without `frame_number`", hint);
+            findings.error(
+                "video-frames",
+                at.as_str(),
+                "a detection in a video without `frame_number`",
+                hint,
+            );
         }
     }
 }

@@ -86,11 +86,17 @@ fn prediction(
             findings.error("classification-order", at, "scores do not fall", "the best class comes first");
         }
     }
-    for (number, found) in value.get("detections").and_then(Value::as_array).into_iter().flatten().enumerate() {
+    for (number, found) in value.get("detections").and_then(Value::as_array).into_iter().flatten().enumerate()
+    {
         let at = format!("{at}.detections[{number}]");
         for key in ["category", "label"] {
             if found.get(key).and_then(Value::as_str).is_none() {
-                findings.error("detection-keys", at.as_str(), format!("`{key}` is missing or no text"), "write both as texts");
+                findings.error(
+                    "detection-keys",
+                    at.as_str(),
+                    format!("`{key}` is missing or no text"),
+                    "write both as texts",
+                );
             }
         }
         score(found.get("conf").unwrap_or(&Value::Null), &at, findings);
