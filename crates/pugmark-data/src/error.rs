@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::dataset::counted;
+use crate::formats::FormatError;
 use crate::split::SplitError;
 
 /// A row of a CSV and what it names, for errors that list several.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RowName {
-    /// Line in the file; the header is line 1.
+    /// Line in the file; the header is line 1. 0 in a file that is no table.
     pub row: u64,
     /// The id or path in that row.
     pub name: String,
@@ -220,6 +221,9 @@ pub enum DataError {
     /// The data set cannot be split that way, or a file of a split not be used.
     #[error(transparent)]
     Split(#[from] SplitError),
+    /// A file of another tool's format, or one that cannot be written in it.
+    #[error(transparent)]
+    Format(#[from] FormatError),
 }
 
 impl DataError {
@@ -264,6 +268,7 @@ impl DataError {
             Self::NoSites { .. } => {
                 "add a column `site` that names the camera of each photo, or pass --split random"
             }
+            Self::Format(error) => return error.hint(),
             Self::Shares { .. } => "val and test are shares of all photos, such as 0.25 and 0.1",
             Self::Split(error) => return error.hint(),
         };
@@ -284,7 +289,10 @@ pub(crate) fn first_few(names: &[String]) -> String {
 }
 
 fn first_few_rows(rows: &[RowName]) -> String {
-    let first = rows.iter().take(SPELLED_OUT).map(|RowName { row, name }| format!("`{name}` (row {row})"));
+    let first = rows.iter().take(SPELLED_OUT).map(|RowName { row, name }| match row {
+        0 => format!("`{name}`"),
+        row => format!("`{name}` (row {row})"),
+    });
     let mut text = first.collect::<Vec<_>>().join(", ");
     if rows.len() > SPELLED_OUT {
         let _ = write!(text, " and {} more", rows.len() - SPELLED_OUT);

@@ -8,6 +8,7 @@ pub mod dataset;
 pub mod duplicates;
 pub mod error;
 pub mod exif;
+pub mod formats;
 pub mod groups;
 pub mod loader;
 pub mod photo;
@@ -30,8 +31,8 @@ pub use random::Random;
 pub use read::{photos_below, read, read_column, read_labels};
 pub use recipe::{Colour, Recipe, Resize};
 pub use resize::resize_bilinear;
+pub use scan::{PhotoFacts, ScanSettings, scan};
 pub use split::{
     Deviation, Evenness, PartRow, Split, SplitBy, SplitError, SplitOptions, SplitSettings, split, split_with,
 };
-pub use scan::{PhotoFacts, ScanSettings, scan};
 pub use time::{CaptureTime, TimeError};

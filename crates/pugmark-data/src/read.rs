@@ -10,14 +10,15 @@ mod table;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::dataset::{Dataset, Note, ReadOptions, counted};
+use crate::dataset::{Dataset, Note, ReadOptions, Sample, counted};
 use crate::error::{DataError, RowName};
+use crate::formats::{self, TableOptions};
 
 pub use column::read_column;
-use files::metadata;
-pub(crate) use files::photo_id;
 pub use files::photos_below;
-pub(crate) use rows::Rows;
+pub(crate) use files::{metadata, photo_id};
+pub(crate) use rows::{Row, Rows};
+pub(crate) use table::as_id;
 
 /// Whether the files that labels name must be there.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,8 @@ enum Photos {
 /// * Any other folder is class-per-folder (torchvision's `ImageFolder`), at its top or below `train`, `val`
 ///   and `test`.
 /// * A CSV with a path and a label column is a table of labels; one with `id` first is one-hot.
+/// * A JSON file is COCO Camera Traps, MegaDetector results, SpeciesNet predictions or the description of a Camtrap DP
+///   package, and a folder with `datapackage.json` is such a package: [`formats`](crate::formats).
 ///
 /// # Errors
 /// Every problem in the labels, with file, row and column; see [`DataError`].
@@ -63,6 +66,14 @@ fn read_with(data: &Path, options: &ReadOptions, photos: Photos) -> Result<Datas
         && !metadata(folder)?.is_dir()
     {
         return Err(DataError::NotAFolder { path: folder.clone() });
+    }
+    let is_other = if metadata(data)?.is_dir() {
+        data.join("datapackage.json").is_file()
+    } else {
+        formats::is_json(data)
+    };
+    if is_other {
+        return read_other(data, options, photos);
     }
     match labels_csv(data)? {
         Some(file) => read_csv(&file, data, options, photos),
@@ -110,7 +121,32 @@ fn read_csv(file: &Path, root: &Path, options: &ReadOptions, photos: Photos) -> 
     }
     search.check_classes(&dataset)?;
     if photos == Photos::Needed {
-        dataset.notes.extend(search.unlabelled(&dataset)?);
+        dataset.notes.extend(search.unlabelled(&dataset, &[])?);
+    }
+    Ok(dataset)
+}
+
+/// Reads a format that has more than one label a photo.
+fn read_other(data: &Path, options: &ReadOptions, photos: Photos) -> Result<Dataset, DataError> {
+    let given = TableOptions { photos: options.photos.clone(), ..TableOptions::default() };
+    let table = formats::read_table(data, None, &given)?;
+    let folder = table.folder.clone();
+    let named: Vec<PathBuf> = table.photos.iter().map(|photo| folder.join(&photo.id)).collect();
+    let mut dataset = table.into_dataset();
+    let search = Search { file: data, folder: &folder, options, photos };
+    if photos == Photos::Needed {
+        let is_there = |sample: &Sample| sample.path.is_file();
+        let (found, missing): (Vec<_>, Vec<_>) = dataset.samples.into_iter().partition(is_there);
+        let missing = missing.into_iter().map(|sample| RowName { row: 0, name: sample.id }).collect();
+        dataset.samples = found;
+        dataset.notes.extend(search.missing(missing)?);
+    }
+    if dataset.samples.is_empty() {
+        return Err(DataError::NoPhotos { folder });
+    }
+    search.check_classes(&dataset)?;
+    if photos == Photos::Needed {
+        dataset.notes.extend(search.unlabelled(&dataset, &named)?);
     }
     Ok(dataset)
 }
@@ -160,7 +196,11 @@ impl Search<'_> {
         }
         let count = counted(rows.len(), "row");
         let text = format!("skipped for want of a photo: {count} of {}", self.file.display());
-        let items = rows.into_iter().map(|RowName { row, name }| format!("{name} (row {row})")).collect();
+        let items = rows.into_iter().map(|RowName { row, name }| match row {
+            0 => name,
+            row => format!("{name} (row {row})"),
+        });
+        let items = items.collect();
         Ok(Some(Note { text, items }))
     }
 
@@ -171,7 +211,8 @@ impl Search<'_> {
 
     /// Notes the photos that no row names: below the folder that was asked for, else below the deepest folder that
     /// holds all named photos, since a CSV may lie in a home folder; not where that leads out of the CSV's folder.
-    fn unlabelled(&self, dataset: &Dataset) -> Result<Option<Note>, DataError> {
+    /// Photos that are `left_out` have notes of their own.
+    fn unlabelled(&self, dataset: &Dataset, left_out: &[PathBuf]) -> Result<Option<Note>, DataError> {
         let folder = match &self.options.photos {
             Some(folder) => folder.as_path(),
             None => match common_folder(dataset) {
@@ -179,7 +220,8 @@ impl Search<'_> {
                 _ => return Ok(None),
             },
         };
-        let named: HashSet<&Path> = dataset.samples.iter().map(|sample| sample.path.as_path()).collect();
+        let used = dataset.samples.iter().map(|sample| &sample.path);
+        let named: HashSet<&Path> = used.chain(left_out).map(PathBuf::as_path).collect();
         let mut items: Vec<String> = photos_below(folder)?
             .iter()
             .filter(|photo| !named.contains(photo.as_path()))

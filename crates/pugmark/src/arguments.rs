@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod convert;
 mod data;
 mod doctor;
 mod eval;
@@ -18,6 +19,7 @@ use serde::Serialize;
 
 pub(crate) use bench::BenchArguments;
 pub(crate) use check::CheckArguments;
+pub(crate) use convert::ConvertArguments;
 use data::DataFlags;
 pub(crate) use data::ReadFlags;
 pub(crate) use doctor::DoctorArguments;
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     Eval(EvalArguments),
     /// Classify photos
     Predict(PredictArguments),
+    /// Rewrite labels or predictions in another tool's format
+    Convert(ConvertArguments),
     /// List, fetch and verify published weights to start a training from
     Weights(WeightsArguments),
     /// Show what pugmark finds on this machine

@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod convert;
 mod data;
 mod doctor;
 mod eval;
@@ -26,6 +27,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
         Command::Train(arguments) => train::run(&arguments, printer),
         Command::Eval(arguments) => eval::run(&arguments, printer),
         Command::Predict(arguments) => predict::run(&arguments, printer),
+        Command::Convert(arguments) => convert::run(&arguments, printer),
         Command::Weights(arguments) => weights::run(&arguments, printer),
         Command::Doctor(arguments) => doctor::run(&arguments, printer),
         Command::Bench(arguments) => bench::run(&arguments, printer),

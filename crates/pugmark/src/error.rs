@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
+use pugmark_data::formats::FormatError;
 use pugmark_data::{DataError, SplitError};
 use pugmark_eval::EvalError;
 use pugmark_graph::WeightsError;
@@ -118,8 +119,15 @@ fn is_wrong_call(error: &(dyn Error + 'static)) -> bool {
                 | SplitError::NoSuchColumn { .. }
         )
     );
+    // What is missing is said by a flag.
+    let format = matches!(
+        error.downcast_ref(),
+        Some(DataError::Format(
+            FormatError::Unknown { .. } | FormatError::Cannot { .. } | FormatError::Needs { .. }
+        ))
+    );
     let name = matches!(error.downcast_ref(), Some(HubError::UnknownName { .. }));
-    error.is::<WrongCall>() || path || settings || data || fold || name
+    error.is::<WrongCall>() || path || settings || data || fold || format || name
 }
 
 /// What is wrong with a split, whichever crate found it.

@@ -84,7 +84,7 @@ pub(crate) fn photo_id(root: &Path, photo: &Path) -> String {
 }
 
 /// What is known of a path, following links.
-pub(super) fn metadata(path: &Path) -> Result<Metadata, DataError> {
+pub(crate) fn metadata(path: &Path) -> Result<Metadata, DataError> {
     fs::metadata(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => DataError::NotFound { path: path.to_owned() },
         _ => DataError::Io { path: path.to_owned(), source },

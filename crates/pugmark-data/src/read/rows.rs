@@ -23,8 +23,17 @@ pub(crate) struct Row {
 
 impl Rows {
     pub(crate) fn open(file: &Path) -> Result<Self, DataError> {
+        Self::open_with(file, false)
+    }
+
+    /// [`Rows::open`] for tables whose rows may end early: what is not there is empty.
+    pub(crate) fn open_ragged(file: &Path) -> Result<Self, DataError> {
+        Self::open_with(file, true)
+    }
+
+    fn open_with(file: &Path, ragged: bool) -> Result<Self, DataError> {
         let source = File::open(file).map_err(|source| DataError::Io { path: file.to_owned(), source })?;
-        let mut reader = ReaderBuilder::new().trim(Trim::Headers).from_reader(source);
+        let mut reader = ReaderBuilder::new().trim(Trim::Headers).flexible(ragged).from_reader(source);
         let header = reader.headers().map_err(|error| csv_error(file, &error))?;
         let header = header.iter().map(str::to_owned).collect();
         Ok(Self { file: file.to_owned(), header, reader })
@@ -35,6 +44,11 @@ impl Rows {
         let mut record = StringRecord::new();
         let more = self.reader.read_record(&mut record).map_err(|error| csv_error(&self.file, &error))?;
         let line = record.position().map_or(0, csv::Position::line);
+        if record.len() > self.header.len() {
+            let (len, expected) = (record.len(), self.header.len());
+            let problem = format!("{len} values where the header has {expected}");
+            return Err(DataError::Csv { file: self.file.clone(), row: line, problem });
+        }
         Ok(more.then_some(Row { line, record }))
     }
 
@@ -59,13 +73,12 @@ impl Rows {
 impl Row {
     /// The value in a column, trimmed.
     pub(crate) fn value(&self, column: usize) -> &str {
-        // Rows of another length than the header are refused by the reader.
         self.exact(column).trim()
     }
 
     /// The value in a column as it stands there.
     pub(crate) fn exact(&self, column: usize) -> &str {
-        &self.record[column]
+        self.record.get(column).unwrap_or_default()
     }
 }
 

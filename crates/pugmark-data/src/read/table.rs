@@ -7,6 +7,8 @@ use super::files::entries;
 use super::{Photos, Rows, Search};
 use crate::dataset::{Dataset, Part, Sample};
 use crate::error::{DataError, RowName};
+use crate::formats::FormatError;
+use crate::time::CaptureTime;
 
 /// Where the columns are; others are ignored.
 pub(super) struct Columns {
@@ -14,6 +16,7 @@ pub(super) struct Columns {
     label: usize,
     split: Option<usize>,
     site: Option<usize>,
+    time: Option<usize>,
 }
 
 impl Columns {
@@ -24,6 +27,7 @@ impl Columns {
             label: Rows::column(header, &["label"])?,
             split: Rows::column(header, &["split"]),
             site: Rows::column(header, &["site", "location"]),
+            time: Rows::column(header, &["photo_time"]),
         })
     }
 
@@ -65,13 +69,22 @@ pub(super) fn read(mut rows: Rows, columns: &Columns, search: &Search<'_>) -> Re
                 value: word.to_owned(),
             })?),
         };
+        let time = match columns.time.map(|time| (time, row.value(time))) {
+            None | Some((_, "")) => None,
+            Some((time, text)) => Some(text.parse::<CaptureTime>().map_err(|error| FormatError::Entry {
+                file: rows.file.clone(),
+                at: format!("row {}, column `{}`", row.line, rows.header[time]),
+                problem: error.to_string(),
+                hint: "correct it, or leave it empty where the time is not known",
+            })?),
+        };
         let path = search.folder.join(&id);
         if search.photos == Photos::Needed && !path.is_file() {
             missing.push(RowName { row: row.line, name: id });
             continue;
         }
         labels.push(label.to_owned());
-        samples.push(Sample { site: site.map(str::to_owned), part, ..Sample::new(id, path) });
+        samples.push(Sample { site: site.map(str::to_owned), time, part, ..Sample::new(id, path) });
     }
     if samples.is_empty() && missing.is_empty() {
         return Err(DataError::NoRows { file: rows.file });
@@ -86,7 +99,7 @@ pub(super) fn read(mut rows: Rows, columns: &Columns, search: &Search<'_>) -> Re
 }
 
 /// A path as an identity: forward slashes, no `.` and no empty steps.
-pub(super) fn as_id(path: &str) -> String {
+pub(crate) fn as_id(path: &str) -> String {
     let path = path.replace('\\', "/");
     let steps: Vec<&str> = path.split('/').filter(|step| !step.is_empty() && *step != ".").collect();
     let absolute = if path.starts_with('/') { "/" } else { "" };

@@ -10,12 +10,13 @@ use super::{ConfigFlags, DataFlags, PRECISIONS};
 /// Train a classifier on labelled photos
 ///
 /// DATA is a folder with one folder of photos a class (also with `train`, `val` and `test` folders above them), a CSV with
-/// an `id` and one 0/1 column a class, or a CSV with `filepath,label` and optional `split` and `site` columns.
+/// an `id` and one 0/1 column a class, a CSV with `filepath,label` and optional `split` and `site` columns, a Camtrap DP
+/// package, or a JSON file of COCO Camera Traps, MegaDetector or SpeciesNet.
 ///
 /// One `[METRICS]` line an epoch goes to stdout. Ctrl-C finishes the step, saves, and says how to go on.
 #[derive(Args, Debug)]
 pub(crate) struct TrainArguments {
-    /// The data set: a folder or a CSV file
+    /// The data set: a folder, a CSV or a JSON file
     #[arg(value_name = "DATA", conflicts_with = "data")]
     pub(crate) dataset: Option<PathBuf>,
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pugmark_data::{Dataset, ReadOptions};
+use pugmark_data::{Dataset, Note, ReadOptions};
 
 use crate::error::WrongCall;
 use crate::printer::Printer;
@@ -23,13 +23,16 @@ pub(super) fn read_labels(data: &Path, options: &ReadOptions, printer: &Printer)
 }
 
 fn told(dataset: Dataset, printer: &Printer) -> anyhow::Result<Dataset> {
-    for note in &dataset.notes {
-        printer.warning(&match note.items.as_slice() {
-            [] => note.text.clone(),
-            items => format!("{}: {}", note.text, some(items)),
-        });
-    }
+    dataset.notes.iter().for_each(|note| printer.warning(&sentence(note)));
     Ok(dataset)
+}
+
+/// A note as one line.
+pub(super) fn sentence(note: &Note) -> String {
+    match note.items.as_slice() {
+        [] => note.text.clone(),
+        items => format!("{}: {}", note.text, some(items)),
+    }
 }
 
 /// The first names of a list and how many there are besides.

@@ -11,6 +11,7 @@ const VERBS: [&[&str]; 12] = [
     &["train"],
     &["eval"],
     &["predict"],
+    &["convert"],
     &["weights"],
     &["weights", "list"],
     &["weights", "fetch"],

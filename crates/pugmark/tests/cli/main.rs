@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
 mod check;
+mod convert;
 mod errors;
 mod harness;
 mod help;
