@@ -3,6 +3,7 @@
 mod files;
 mod folder;
 mod one_hot;
+mod prepared;
 mod rows;
 mod table;
 
@@ -25,6 +26,7 @@ enum Photos {
 
 /// Reads the data set at `data`, a folder or a CSV file; its format is found from what is there.
 ///
+/// * A folder that `pugmark prepare` has written is read as its index and tables say.
 /// * A folder with `train_labels.csv` is read as Conser-vision has it: one-hot labels, and paths and sites
 ///   from `train_features.csv` where that exists.
 /// * A folder with `labels.csv` is read as that table.
@@ -56,6 +58,9 @@ fn read_with(data: &Path, options: &ReadOptions, photos: Photos) -> Result<Datas
     }
     if !metadata(data)?.is_dir() {
         return read_csv(data, data, options, photos);
+    }
+    if let Some(dataset) = prepared::read(data)? {
+        return Ok(dataset);
     }
     for name in ["train_labels.csv", "labels.csv"] {
         let file = data.join(name);

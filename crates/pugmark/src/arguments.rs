@@ -5,6 +5,8 @@ mod data;
 mod doctor;
 mod eval;
 mod predict;
+mod prepare;
+mod storage;
 mod train;
 mod weights;
 
@@ -20,6 +22,8 @@ pub(crate) use data::ReadFlags;
 pub(crate) use doctor::DoctorArguments;
 pub(crate) use eval::EvalArguments;
 pub(crate) use predict::PredictArguments;
+pub(crate) use prepare::PrepareArguments;
+pub(crate) use storage::StorageFlags;
 pub(crate) use train::{TrainArguments, TrainFlags};
 pub(crate) use weights::{WeightsArguments, WeightsCommand};
 
@@ -44,6 +48,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Draw a small camera-trap world, train on it and show why the split matters (no download)
     Demo(DemoArguments),
+    /// Resize photos once and pack them into shards to train from, on disk or in a bucket
+    Prepare(PrepareArguments),
     /// Train a classifier on labelled photos
     Train(Box<TrainArguments>),
     /// Measure a trained classifier

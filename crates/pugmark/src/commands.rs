@@ -6,6 +6,7 @@ mod data;
 mod doctor;
 mod eval;
 mod predict;
+mod prepare;
 mod train;
 mod weights;
 
@@ -20,6 +21,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
         Command::Demo(DemoArguments { out, overwrite }) => {
             demo::run(&DemoSettings::new(out, overwrite), printer)
         }
+        Command::Prepare(arguments) => prepare::run(&arguments, printer),
         Command::Train(arguments) => train::run(&arguments, printer),
         Command::Eval(arguments) => eval::run(&arguments, printer),
         Command::Predict(arguments) => predict::run(&arguments, printer),

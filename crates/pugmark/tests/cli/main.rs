@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
+mod bucket;
 mod errors;
 mod harness;
 mod help;
 mod odd_files;
+mod prepare;
 mod results;
 mod resume;
