@@ -104,9 +104,10 @@ pub fn prepare(
     stop: &AtomicBool,
     observe: &mut dyn FnMut(&Progress),
 ) -> Result<Prepare, PrepareError> {
-    let there = out.list()?;
+    let mut there = out.list()?;
     if settings.overwrite {
         clear(out, &there)?;
+        there.clear();
     } else if !there.is_empty() && !there.iter().any(|entry| entry.key == PLAN) {
         let file = there[0].key.clone();
         return Err(PrepareError::OtherFiles { out: out.to_string(), file });
@@ -121,7 +122,7 @@ pub fn prepare(
         if stop.load(Ordering::Relaxed) {
             return Ok(Prepare { progress, shards: shards.len(), complete: false, interrupted: true });
         }
-        let listing = Listing::read(out, shard, &settings.form)?.filter(|listing| listing.matches(shard));
+        let listing = Listing::read(out, &there, shard, &settings.form)?;
         let mine = shard.number % machines == machine;
         if !mine {
             progress.others += shard.photos.len();
@@ -146,9 +147,10 @@ pub fn prepare(
         }
     }
     // What other machines have done meanwhile. Of those that find everything done, each writes the same: the last one does.
-    for (shard, listing) in shards.iter().zip(&mut listings) {
-        if listing.is_none() {
-            *listing = Listing::read(out, shard, &settings.form)?.filter(|listing| listing.matches(shard));
+    if listings.iter().any(Option::is_none) {
+        let there = out.list()?;
+        for (shard, listing) in shards.iter().zip(&mut listings).filter(|(_, listing)| listing.is_none()) {
+            *listing = Listing::read(out, &there, shard, &settings.form)?;
         }
     }
     let complete = match listings.into_iter().collect::<Option<Vec<Listing>>>() {

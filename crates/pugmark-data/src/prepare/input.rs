@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::PrepareError;
-use crate::dataset::{Dataset, ReadOptions, counted};
+use crate::dataset::{Dataset, Note, ReadOptions, counted};
 use crate::error::DataError;
 use crate::read::read;
 use crate::storage::{Entry, Storage, StorageError, StorageOptions, is_url};
@@ -106,10 +106,10 @@ struct Mount {
 
 impl Mount {
     fn new(url: &Path, options: &StorageOptions) -> Result<Self, PrepareError> {
-        let text = url.to_string_lossy().trim_end_matches('/').to_owned();
+        let text = url.to_string_lossy();
         let (place, file) = match text.rsplit_once('/') {
             Some((place, file)) if is_table(file) => (place, Some(file)),
-            _ => (text.as_str(), None),
+            _ => (&*text, None),
         };
         let storage = Arc::new(Storage::open(Path::new(place), options)?);
         let listed = storage.list()?;
@@ -120,7 +120,7 @@ impl Mount {
         let folder = tempfile::Builder::new().prefix("pugmark-").tempdir().map_err(io)?;
         let path = file.map_or(folder.path().to_owned(), |file| folder.path().join(file));
         let mut mount = Self {
-            url: place.to_owned(),
+            url: place.trim_end_matches('/').to_owned(),
             path,
             entries: HashMap::with_capacity(listed.len()),
             odd: Vec::new(),
@@ -156,10 +156,10 @@ impl Mount {
         Some(Origin::Object { storage: Arc::clone(&self.storage), entry })
     }
 
-    fn note(&self) -> Option<crate::dataset::Note> {
+    fn note(&self) -> Option<Note> {
         let count = counted(self.odd.len(), "file");
         let text = format!("not used, their names being none for a disk: {count} of {}", self.url);
-        (!self.odd.is_empty()).then(|| crate::dataset::Note { text, items: self.odd.clone() })
+        (!self.odd.is_empty()).then(|| Note { text, items: self.odd.clone() })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What lies in a shard, and what it was made from.
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -12,8 +13,8 @@ use super::input::Origin;
 use super::plan::Shard;
 use super::{PrepareError, PrepareSettings};
 use crate::dataset::{Part, Sample};
-use crate::photo::Limits;
-use crate::storage::Storage;
+use crate::photo::{Limits, PhotoError};
+use crate::storage::{Entry, Storage};
 
 /// What is known of a photo besides its pixels.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -80,16 +81,31 @@ impl Described {
 
 impl Listing {
     /// The listing of a shard, if both are there; none also where it cannot be understood, so that it is made again.
-    pub(super) fn read(out: &Storage, shard: &Shard<'_>, form: &Form) -> Result<Option<Self>, PrepareError> {
+    /// `there` is what the folder holds, sorted by key.
+    pub(super) fn read(
+        out: &Storage,
+        there: &[Entry],
+        shard: &Shard<'_>,
+        form: &Form,
+    ) -> Result<Option<Self>, PrepareError> {
+        let size = |key: &str| {
+            let at = there.binary_search_by(|entry| entry.key.as_str().cmp(key)).ok()?;
+            Some(there[at].size)
+        };
+        let (Some(_), Some(bytes)) = (size(&shard.listing()), size(&shard.tar())) else { return Ok(None) };
         let Some(text) = out.read(&shard.listing())? else { return Ok(None) };
-        let Ok(listing) = serde_json::from_slice::<Self>(&text) else { return Ok(None) };
-        let tar = out.head(&shard.tar())?;
-        let whole = tar.is_some_and(|tar| tar.size == listing.bytes);
-        Ok((whole && listing.form == *form && listing.name == shard.name).then_some(listing))
+        let listing = serde_json::from_slice::<Self>(&text).ok();
+        let whole = |listing: &Self| {
+            listing.bytes == bytes
+                && listing.form == *form
+                && listing.name == shard.name
+                && listing.matches(shard)
+        };
+        Ok(listing.filter(whole))
     }
 
     /// Whether it lists the photos that the shard should have, as far as can be told without reading them.
-    pub(super) fn matches(&self, shard: &Shard<'_>) -> bool {
+    fn matches(&self, shard: &Shard<'_>) -> bool {
         let same = |(row, (photo, origin)): (&Row, &(Described, &Origin))| {
             let version = match origin {
                 Origin::File(_) => true,
@@ -141,8 +157,7 @@ pub(super) struct FileRead {
 }
 
 impl FileRead {
-    pub(super) fn new(path: &std::path::Path, limits: &Limits) -> Self {
-        use crate::photo::PhotoError;
+    pub(super) fn new(path: &Path, limits: &Limits) -> Self {
         let unread = |size, error: PhotoError| {
             let reason = error.reason();
             Self { size, version: format!("unread:{size}:{reason}"), bytes: Err(reason) }

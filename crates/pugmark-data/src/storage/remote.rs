@@ -2,13 +2,12 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use futures_util::stream::FuturesUnordered;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key};
 use object_store::http::HttpBuilder;
 use object_store::path::Path;
 use object_store::{
@@ -277,7 +276,6 @@ impl From<Error> for Failed {
 fn s3_builder(url: &str, options: &StorageOptions) -> Result<AmazonS3Builder, StorageError> {
     let mut builder = AmazonS3Builder::from_env();
     let set = |builder: &AmazonS3Builder, key| builder.get_config_value(&key).is_some_and(|v| !v.is_empty());
-    use AmazonS3ConfigKey as Key;
     let given = [
         Key::AccessKeyId,
         Key::WebIdentityTokenFile,
@@ -321,9 +319,11 @@ fn s3_builder(url: &str, options: &StorageOptions) -> Result<AmazonS3Builder, St
 
 /// Whether the machine is one of AWS's, whose metadata service can be asked. Elsewhere nobody answers, slowly.
 fn on_ec2() -> bool {
+    if std::env::var_os("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        return false;
+    }
     let says = |file: &str, start: &str| {
-        std::fs::read_to_string(FilePath::new(file))
-            .is_ok_and(|text| text.to_ascii_lowercase().starts_with(start))
+        std::fs::read_to_string(file).is_ok_and(|text| text.to_ascii_lowercase().starts_with(start))
     };
     says("/sys/class/dmi/id/sys_vendor", "amazon")
         || says("/sys/hypervisor/uuid", "ec2")

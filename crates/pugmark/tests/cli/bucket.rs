@@ -153,7 +153,8 @@ fn pass(client: TcpStream, upstream: SocketAddr, shared: &Shared) -> std::io::Re
         }
         if line == "\r\n" {
             // One request a connection; this header is not among those that are signed.
-            head.splice(start.., *b"connection: close\r\n\r\n");
+            head.truncate(start);
+            head.extend_from_slice(b"connection: close\r\n\r\n");
             break;
         }
     }
@@ -189,5 +190,52 @@ fn pass(client: TcpStream, upstream: SocketAddr, shared: &Shared) -> std::io::Re
         }
         _ => client.write_all(&answer)?,
     }
+    client.shutdown(Shutdown::Both)
+}
+
+/// The URL of a web server that gives the files below `folder`, whole or in part; it stays until the tests end.
+pub(crate) fn web_server(folder: &Path) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("its number"));
+    let folder = folder.to_owned();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let folder = folder.clone();
+            thread::spawn(move || drop(give(client, &folder)));
+        }
+    });
+    url
+}
+
+fn give(client: TcpStream, folder: &Path) -> std::io::Result<()> {
+    let (mut asked, mut range) = (String::new(), None);
+    for line in BufReader::new(client.try_clone()?).lines() {
+        let line = line?;
+        if asked.is_empty() {
+            asked.clone_from(&line);
+        }
+        if let Some(bounds) = line.to_ascii_lowercase().strip_prefix("range: bytes=") {
+            let bounds: Vec<usize> =
+                bounds.split('-').filter_map(|bound| bound.trim().parse().ok()).collect();
+            range = Some((bounds[0], bounds[1] + 1));
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    let path = asked.split_whitespace().nth(1).unwrap_or_default().trim_start_matches('/');
+    let (status, bytes, extra) = match (std::fs::read(folder.join(path)), range) {
+        (Err(_), _) => ("404 Not Found", Vec::new(), String::new()),
+        (Ok(bytes), None) => ("200 OK", bytes, String::new()),
+        (Ok(bytes), Some((start, end))) => {
+            let extra = format!("content-range: bytes {start}-{}/{}\r\n", end - 1, bytes.len());
+            ("206 Partial Content", bytes[start..end].to_vec(), extra)
+        }
+    };
+    let head =
+        format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{extra}connection: close\r\n\r\n", bytes.len());
+    let mut client = client;
+    client.write_all(head.as_bytes())?;
+    client.write_all(&bytes)?;
     client.shutdown(Shutdown::Both)
 }

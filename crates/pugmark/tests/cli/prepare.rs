@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, web_server};
 use crate::harness::{Place, ended};
 
 /// Every file below a folder by its path there, hidden ones left out.
@@ -55,7 +55,7 @@ fn json(stdout: &str) -> Value {
 
 /// `prepare` with what every call here has.
 fn call<'a>(data: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    [&["prepare", data, "--out", out, "--size", "32", "--json"], more].concat()
+    [&["prepare", data, "--out", out, "--size", "32", "--json"][..], more].concat()
 }
 
 /// Waits up to `limit` for the end; whether it came.
@@ -199,15 +199,15 @@ fn tars_are_tars() {
 fn killed_on_a_disk() {
     let place = Place::new();
     data(&place, 60);
-    let arguments = |out| call("photos", out, &["--shards", "6"]);
+    let six = ["--shards", "6"];
     let start = Instant::now();
-    place.done(&arguments("whole"));
+    place.done(&call("photos", "whole", &six));
     let time = start.elapsed();
     let whole = files(&place.path("whole"));
     for round in 0..3 {
         let out = format!("killed-{round}");
         let kills = killed_until_done(
-            &|| place.command(&arguments(&out)),
+            &|| place.command(&call("photos", &out, &six)),
             &place.path(&out),
             &whole,
             time.mul_f64(0.8),
@@ -278,14 +278,9 @@ fn large_shards_go_up_in_parts() {
     let place = Place::new();
     let bucket = Bucket::new();
     data(&place, 40);
-    let arguments = |out| {
-        let call =
-            ["prepare", "photos", "--out", out, "--size", "256", "--store", "raw", "--shards", "1", "--json"];
-        call.map(str::to_owned)
-    };
     let command = |out: &str| {
-        let call = arguments(out);
-        let mut command = place.command(&call.each_ref().map(String::as_str));
+        let more = ["--size", "256", "--store", "raw", "--shards", "1"];
+        let mut command = place.command(&[&["prepare", "photos", "--out", out][..], &more].concat());
         bucket.known_to(&mut command);
         command
     };
@@ -355,6 +350,12 @@ fn trainings_cannot_tell_raw_shards_from_the_photos() {
     let local = place.done(&["eval", "from-raw", "--json"]);
     assert_eq!(json(&own.stdout)["evaluation"], json(&local.stdout)["evaluation"], "{}", own.stderr);
 
+    // A web server will do, and can't be written to.
+    let web = web_server(&place.path("raw"));
+    assert_eq!(metrics(&train(&web, "from-web")), from_photos);
+    let ended = place.run(&call("photos", &format!("{web}/new"), &[]));
+    assert!(ended.stderr.contains("a web server does not list its files\nhint: "), "{}", ended.stderr);
+
     // JPEG moves pixels by a few levels: the loss by a few percent.
     prepare("jpeg", "jpeg");
     let loss = |rows: &[Vec<String>]| -> f64 {
@@ -419,7 +420,11 @@ fn errors() {
         &["prepare", "photos", "--out", "new", "--store", "raw", "--quality", "9"],
     );
     place.snapshot("prepare_no_bucket", &["prepare", "s3://", "--out", "new", "--s3-anonymous"]);
-    place.snapshot("prepare_no_profile", &["prepare", "s3://photos/a", "--out", "new"]);
+    // On a machine of AWS's the metadata service would be asked.
+    let off_aws = [("AWS_EC2_METADATA_DISABLED", "true")];
+    place.snapshot_with("prepare_no_credentials", &["prepare", "s3://photos/a", "--out", "new"], &off_aws);
+    let no_profile = [off_aws[0], ("AWS_PROFILE", "field")];
+    place.snapshot_with("prepare_no_profile", &["prepare", "s3://photos/a", "--out", "new"], &no_profile);
     assert!(!place.path("new").exists(), "a wrong call leaves nothing");
 
     fs::remove_file(place.path("out/index.json")).unwrap();
