@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use tempfile::TempDir;
 
@@ -15,6 +17,9 @@ use crate::storage::{Entry, Storage, StorageError, StorageOptions, is_url};
 
 /// Tables larger than this are no labels.
 const LARGEST_TABLE: u64 = 1 << 30;
+
+/// Requests for the versions of single files that are on their way at once.
+const REQUESTS_AT_ONCE: usize = 16;
 
 /// A data set and where its photos are.
 pub struct Input {
@@ -76,6 +81,7 @@ impl Input {
             }
             origins.push(object.unwrap_or_else(|| Origin::File(sample.path.clone())));
         }
+        complete(&mut origins)?;
         Ok(Self { dataset, origins })
     }
 }
@@ -90,6 +96,34 @@ pub fn read_data(
     storage: &StorageOptions,
 ) -> Result<Dataset, PrepareError> {
     Ok(Input::open(data, options, storage)?.dataset)
+}
+
+/// Asks for the versions of files where the listing of their bucket does not tell them, as AWS's does.
+fn complete(origins: &mut [Origin]) -> Result<(), StorageError> {
+    let untold =
+        |origin: &&mut Origin| matches!(origin, Origin::Object { entry, .. } if entry.etag.is_none());
+    let mut untold: Vec<&mut Origin> = origins.iter_mut().filter(untold).collect();
+    if untold.is_empty() {
+        return Ok(());
+    }
+    let ask = |origins: &mut [&mut Origin]| -> Result<(), StorageError> {
+        for origin in origins {
+            if let Origin::Object { storage, entry } = origin {
+                let found = storage.head(&entry.key)?;
+                *entry = found.ok_or_else(|| StorageError::Missing { place: storage.place(&entry.key) })?;
+            }
+        }
+        Ok(())
+    };
+    let share = untold.len().div_ceil(REQUESTS_AT_ONCE);
+    thread::scope(|scope| {
+        let threads: Vec<_> =
+            untold.chunks_mut(share).map(|origins| scope.spawn(move || ask(origins))).collect();
+        threads.into_iter().try_for_each(|thread| match thread.join() {
+            Ok(asked) => asked,
+            Err(panic) => panic::resume_unwind(panic),
+        })
+    })
 }
 
 /// The files of a bucket as a folder of empty files, but for its tables, which are whole: all readers of labels can read it.
