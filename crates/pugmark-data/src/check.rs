@@ -19,7 +19,7 @@ use crate::dataset::Dataset;
 use crate::duplicates;
 use crate::error::DataError;
 use crate::scan::PhotoFacts;
-use crate::split::{Split, SplitBy, SplitSettings, split};
+use crate::split::{Split, SplitBy, SplitError, SplitSettings, split};
 
 pub use files::{Camera, FileReason, Files, Mismatch, Resolution, Temperatures};
 pub use groups::{Bursts, Duplicates, Group};
@@ -165,7 +165,7 @@ fn audits(
         match made(SplitBy::Site) {
             Ok(split) => audits.push(look(&split)),
             // A single site cannot be parted; the random split is then all there is.
-            Err(DataError::TooFewSites { .. }) => {}
+            Err(DataError::Split(SplitError::TooFewGroups { .. })) => {}
             Err(error) => return Err(error),
         }
     }

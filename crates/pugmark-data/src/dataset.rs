@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::stored::Stored;
 use crate::time::CaptureTime;
 
 /// What a sample is used for.
@@ -62,6 +63,8 @@ pub struct Sample {
     pub id: String,
     /// Where the photo is.
     pub path: PathBuf,
+    /// How it lies there, where that is a shard of a prepared folder and not a file of its own.
+    pub stored: Option<Stored>,
     /// Index into [`Dataset::classes`]; none where the label is not known.
     pub class: Option<usize>,
     /// The camera or place, where the data set names it.
@@ -78,7 +81,7 @@ impl Sample {
     /// A photo of which nothing else is known.
     pub fn new(id: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         let (id, path) = (id.into(), path.into());
-        Self { id, path, class: None, site: None, sequence: None, time: None, part: None }
+        Self { id, path, stored: None, class: None, site: None, sequence: None, time: None, part: None }
     }
 }
 

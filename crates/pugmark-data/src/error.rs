@@ -210,6 +210,34 @@ pub enum DataError {
         /// The data set.
         data: PathBuf,
     },
+    /// A folder whose preparation has not come to its end.
+    #[error("{folder} is not prepared to its end")]
+    Unfinished {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A place on a network that must be a prepared folder.
+    #[error("{folder} is not a prepared folder: it has no index.json")]
+    NotPrepared {
+        /// Its URL.
+        folder: PathBuf,
+    },
+    /// A file of a prepared folder that is not as it was written.
+    #[error("{file}: {problem}")]
+    Prepared {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A data set in a bucket that cannot be read.
+    #[error("{problem}")]
+    InBucket {
+        /// What is wrong, with the URL.
+        problem: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// Shares outside [0, 1) or too large together.
     #[error("val = {val} and test = {test} leave nothing to train on")]
     Shares {
@@ -230,6 +258,16 @@ impl DataError {
     /// What to do about it, in one or two plain sentences.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::InBucket { hint, .. } => return hint.clone(),
+            Self::Unfinished { .. } => {
+                "run the same `pugmark prepare` again, on every machine that has a part of it"
+            }
+            Self::NotPrepared { .. } => {
+                "training needs the photos beside it: `pugmark prepare` them, or copy them here"
+            }
+            Self::Prepared { .. } => {
+                "run the same `pugmark prepare` again; with --overwrite from the beginning"
+            }
             Self::NotFound { .. } => "check the spelling; a relative path starts from the current folder",
             Self::NotAFolder { .. } => "give the folder that the photos are below",
             Self::Io { .. } => "check that you may read it and that the disk is well",

@@ -12,12 +12,15 @@ pub mod formats;
 pub mod groups;
 pub mod loader;
 pub mod photo;
+pub mod prepare;
 pub mod random;
 mod read;
 pub mod recipe;
 pub mod resize;
 pub mod scan;
 pub mod split;
+pub mod storage;
+pub mod stored;
 pub mod time;
 
 pub use augment::Augment;
@@ -27,6 +30,7 @@ pub use exif::ExifFacts;
 pub use groups::keep_together;
 pub use loader::{Batch, Epoch, Item, Loader, LoaderSettings};
 pub use photo::{Limits, Photo, PhotoError, decode, decode_file};
+pub use prepare::{Form, Input, PrepareError, PrepareSettings, Store};
 pub use random::Random;
 pub use read::{photos_below, read, read_column, read_labels};
 pub use recipe::{Colour, Recipe, Resize};
@@ -35,4 +39,6 @@ pub use scan::{PhotoFacts, ScanSettings, scan};
 pub use split::{
     Deviation, Evenness, PartRow, Split, SplitBy, SplitError, SplitOptions, SplitSettings, split, split_with,
 };
+pub use storage::{Storage, StorageError, StorageOptions};
+pub use stored::{Stored, decode_stored};
 pub use time::{CaptureTime, TimeError};

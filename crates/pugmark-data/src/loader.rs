@@ -13,9 +13,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use crate::augment::Augment;
-use crate::photo::{Limits, decode_file};
+use crate::dataset::Sample;
+use crate::photo::Limits;
 use crate::random::Random;
 use crate::recipe::Recipe;
+use crate::stored::{Stored, decode_stored};
 use cache::{Cache, Prepared};
 
 /// How photos are loaded.
@@ -46,8 +48,17 @@ pub struct Item {
     pub id: String,
     /// Where the photo is.
     pub path: PathBuf,
+    /// How it lies there, where that is a shard.
+    pub stored: Option<Stored>,
     /// The class, where it is known.
     pub class: Option<usize>,
+}
+
+impl From<&Sample> for Item {
+    fn from(sample: &Sample) -> Self {
+        let Sample { id, path, stored, class, .. } = sample;
+        Self { id: id.clone(), path: path.clone(), stored: stored.clone(), class: *class }
+    }
 }
 
 /// Some photos, ready for a model.
@@ -137,7 +148,8 @@ impl Shared {
     /// A photo at the recipe's size, or why there is none.
     fn prepare(&self, item: usize) -> Result<Prepared, String> {
         let LoaderSettings { recipe, limits, .. } = &self.settings;
-        let photo = decode_file(&self.items[item].path, limits).map_err(|error| error.reason())?;
+        let Item { path, stored, .. } = &self.items[item];
+        let photo = decode_stored(path, stored.as_ref(), limits).map_err(|error| error.reason())?;
         Ok(Prepared { rgb: recipe.apply(&photo), truncated: photo.truncated })
     }
 }

@@ -119,6 +119,9 @@ pub enum PhotoError {
         /// What the decoder says.
         problem: String,
     },
+    /// It could not be decoded when its folder was prepared, for this reason.
+    #[error("{0}")]
+    Prepared(String),
 }
 
 impl PhotoError {
@@ -171,7 +174,7 @@ pub fn decode_file(path: &Path, limits: &Limits) -> Result<Photo, PhotoError> {
     decode(&std::fs::read(path)?, limits)
 }
 
-fn check_size(bytes: u64, limits: &Limits) -> Result<(), PhotoError> {
+pub(crate) fn check_size(bytes: u64, limits: &Limits) -> Result<(), PhotoError> {
     if bytes > limits.max_bytes {
         return Err(PhotoError::TooManyBytes { bytes, max_bytes: limits.max_bytes });
     }

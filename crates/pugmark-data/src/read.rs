@@ -4,6 +4,7 @@ mod column;
 mod files;
 mod folder;
 mod one_hot;
+mod prepared;
 mod rows;
 mod table;
 
@@ -31,6 +32,7 @@ enum Photos {
 
 /// Reads the data set at `data`, a folder or a CSV file; its format is found from what is there.
 ///
+/// * A folder that `pugmark prepare` has written is read as its index and tables say.
 /// * A folder with `train_labels.csv` is read as Conser-vision has it: one-hot labels, and paths and sites
 ///   from `train_features.csv` where that exists.
 /// * A folder with `labels.csv` is read as that table.
@@ -67,12 +69,11 @@ fn read_with(data: &Path, options: &ReadOptions, photos: Photos) -> Result<Datas
     {
         return Err(DataError::NotAFolder { path: folder.clone() });
     }
-    let is_other = if metadata(data)?.is_dir() {
-        data.join("datapackage.json").is_file()
-    } else {
-        formats::is_json(data)
-    };
-    if is_other {
+    let is_folder = metadata(data)?.is_dir();
+    if is_folder && let Some(dataset) = prepared::read(data)? {
+        return Ok(dataset);
+    }
+    if if is_folder { data.join("datapackage.json").is_file() } else { formats::is_json(data) } {
         return read_other(data, options, photos);
     }
     match labels_csv(data)? {

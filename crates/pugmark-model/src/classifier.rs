@@ -111,7 +111,7 @@ impl Classifier {
             let mut rows: Vec<_> = decoded.chain(broken).collect();
             rows.sort_by_key(|&(index, _)| index);
             for (index, outcome) in rows {
-                let Item { id, path, class } = items[index].clone();
+                let Item { id, path, class, .. } = items[index].clone();
                 let truncated = batch.truncated.contains(&index);
                 if on(Prediction { id, path, class, outcome, truncated }).is_break() {
                     return Ok(());

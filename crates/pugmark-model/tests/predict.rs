@@ -46,7 +46,7 @@ fn items(folder: &Path) -> Vec<Item> {
                 .save(&path)
                 .unwrap(),
             }
-            Item { id: format!("photo {number}"), path, class: (number > 2).then_some(1) }
+            Item { id: format!("photo {number}"), path, stored: None, class: (number > 2).then_some(1) }
         })
         .collect()
 }

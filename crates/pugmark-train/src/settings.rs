@@ -3,6 +3,7 @@ use std::fs;
 use std::io;
 use std::path::{self, Path, PathBuf};
 
+use pugmark_data::storage::is_url;
 use pugmark_data::{Augment, Colour, Dataset, Recipe, SplitBy, SplitSettings};
 use pugmark_engine::{Freeze, Optimiser, PrecisionChoice};
 use pugmark_graph::Architecture;
@@ -330,7 +331,10 @@ impl TrainSettings {
 
     /// These settings with whole paths, so that a run can be repeated from any folder.
     pub(crate) fn resolved(&self, data: &Dataset) -> Self {
-        let absolute = |path: &Path| path::absolute(path).unwrap_or(path.into());
+        let absolute = |path: &Path| match is_url(path) {
+            true => path.into(),
+            false => path::absolute(path).unwrap_or(path.into()),
+        };
         Self {
             data: Some(absolute(self.data.as_deref().unwrap_or(&data.root))),
             photos: self.photos.as_deref().map(absolute),

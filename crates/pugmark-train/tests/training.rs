@@ -194,11 +194,7 @@ fn damaged_photos_are_left_out_and_listed() {
     let predictions = csv(out.join("predictions.csv"));
     assert_eq!(predictions.len() - 1, split.indices(Part::Test).len());
     let mut broken = Vec::new();
-    let items = data.samples.iter().map(|s| pugmark_data::Item {
-        id: s.id.clone(),
-        path: s.path.clone(),
-        class: s.class,
-    });
+    let items = data.samples.iter().map(pugmark_data::Item::from);
     classifier
         .predict(items.collect(), 2, &mut |p| {
             broken.extend(p.outcome.err().map(|reason| (p.id, reason)));

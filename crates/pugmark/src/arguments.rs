@@ -7,7 +7,9 @@ mod data;
 mod doctor;
 mod eval;
 mod predict;
+mod prepare;
 mod split;
+mod storage;
 mod train;
 mod weights;
 
@@ -25,7 +27,9 @@ pub(crate) use data::ReadFlags;
 pub(crate) use doctor::DoctorArguments;
 pub(crate) use eval::EvalArguments;
 pub(crate) use predict::PredictArguments;
+pub(crate) use prepare::PrepareArguments;
 pub(crate) use split::{SplitArguments, SplitFlags};
+pub(crate) use storage::StorageFlags;
 pub(crate) use train::{TrainArguments, TrainFlags};
 pub(crate) use weights::{WeightsArguments, WeightsCommand};
 
@@ -54,6 +58,8 @@ pub(crate) enum Command {
     Check(Box<CheckArguments>),
     /// Split a data set into train, val and test, or into folds
     Split(SplitArguments),
+    /// Resize photos once and pack them into shards to train from, on disk or in a bucket
+    Prepare(PrepareArguments),
     /// Train a classifier on labelled photos
     Train(Box<TrainArguments>),
     /// Measure a trained classifier

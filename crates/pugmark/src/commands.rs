@@ -7,6 +7,7 @@ mod data;
 mod doctor;
 mod eval;
 mod predict;
+mod prepare;
 mod split;
 mod train;
 mod weights;
@@ -24,6 +25,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
         }
         Command::Split(arguments) => split::run(&arguments, printer),
         Command::Check(arguments) => check::run(&arguments, printer),
+        Command::Prepare(arguments) => prepare::run(&arguments, printer),
         Command::Train(arguments) => train::run(&arguments, printer),
         Command::Eval(arguments) => eval::run(&arguments, printer),
         Command::Predict(arguments) => predict::run(&arguments, printer),

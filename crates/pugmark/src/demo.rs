@@ -152,11 +152,7 @@ fn test(
     unseen: &Dataset,
     stop: &AtomicBool,
 ) -> anyhow::Result<Option<Evaluation>> {
-    let items = unseen.samples.iter().map(|sample| Item {
-        id: sample.id.clone(),
-        path: sample.path.clone(),
-        class: sample.class,
-    });
+    let items = unseen.samples.iter().map(Item::from);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let (mut labels, mut probabilities) = (Vec::new(), Vec::new());
     classifier.predict(items.collect(), threads, &mut |prediction| {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use pugmark_data::formats::FormatError;
-use pugmark_data::{DataError, SplitError};
+use pugmark_data::{DataError, PrepareError, SplitError, StorageError};
 use pugmark_eval::EvalError;
 use pugmark_graph::WeightsError;
 use pugmark_model::ModelError;
@@ -73,6 +73,24 @@ impl fmt::Display for WrongCall {
 
 impl Error for WrongCall {}
 
+/// The work was interrupted before anything that could be told as a result; what to do about it.
+#[derive(Debug)]
+pub(crate) struct Interrupted(pub(crate) &'static str);
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl Error for Interrupted {}
+
+impl Interrupted {
+    fn hint(&self) -> Option<String> {
+        Some(self.0.to_owned())
+    }
+}
+
 /// Prints an error with its causes and its hint; the status to end with.
 pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitStatus {
     let mut said = error.to_string();
@@ -85,6 +103,9 @@ pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitStatus {
         }
     }
     printer.error(&error.to_string(), &causes, error.chain().find_map(hint).as_deref());
+    if error.is::<Interrupted>() {
+        return ExitStatus::Interrupted;
+    }
     if error.chain().any(is_wrong_call) { ExitStatus::WrongCall } else { ExitStatus::Failed }
 }
 
@@ -126,8 +147,18 @@ fn is_wrong_call(error: &(dyn Error + 'static)) -> bool {
             FormatError::Unknown { .. } | FormatError::Cannot { .. } | FormatError::Needs { .. }
         ))
     );
+    let out = matches!(
+        error.downcast_ref(),
+        Some(
+            PrepareError::OtherFiles { .. }
+                | PrepareError::OtherSettings { .. }
+                | PrepareError::AlreadyPrepared { .. }
+                | PrepareError::Data(DataError::NotFound { .. } | DataError::NotAFolder { .. })
+                | PrepareError::Storage(StorageError::Url { .. })
+        )
+    ) || matches!(error.downcast_ref(), Some(StorageError::Url { .. }));
     let name = matches!(error.downcast_ref(), Some(HubError::UnknownName { .. }));
-    error.is::<WrongCall>() || path || settings || data || fold || format || name
+    error.is::<WrongCall>() || path || settings || data || fold || format || out || name
 }
 
 /// What is wrong with a split, whichever crate found it.
@@ -147,5 +178,16 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     macro_rules! first_of {
         ($($kind:ty),*) => { None$(.or_else(|| error.downcast_ref::<$kind>()?.hint()))* };
     }
-    first_of!(WrongCall, TrainError, ModelError, HubError, WeightsError, EvalError, DataError)
+    first_of!(
+        WrongCall,
+        Interrupted,
+        TrainError,
+        ModelError,
+        HubError,
+        WeightsError,
+        EvalError,
+        PrepareError,
+        StorageError,
+        DataError
+    )
 }

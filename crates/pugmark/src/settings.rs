@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::arguments::TrainFlags;
+use crate::arguments::{StorageFlags, TrainFlags};
 use crate::error::WrongCall;
 
 pub(crate) use document::document;
@@ -101,7 +101,9 @@ impl Sources {
         let table: Table =
             text.parse().map_err(|error: toml::de::Error| wrong(error.to_string().trim_end().to_owned()))?;
         let every = flags::<TrainFlags>();
-        let known = |key: &str| every.get_arguments().any(|arg| arg.get_id() == key);
+        let buckets = flags::<StorageFlags>();
+        let known =
+            |key: &str| every.get_arguments().chain(buckets.get_arguments()).any(|arg| arg.get_id() == key);
         if let Some(key) = table.keys().find(|key| !known(key)) {
             let error = wrong(format!("unknown setting `{key}`"));
             return Err(match nearest(&every, key) {

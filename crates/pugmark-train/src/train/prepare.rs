@@ -243,11 +243,7 @@ impl Prepared {
 }
 
 fn items(data: &Dataset, indices: &[usize]) -> Vec<Item> {
-    let item = |&index: &usize| {
-        let sample = &data.samples[index];
-        Item { id: sample.id.clone(), path: sample.path.clone(), class: sample.class }
-    };
-    indices.iter().map(item).collect()
+    indices.iter().map(|&index| Item::from(&data.samples[index])).collect()
 }
 
 /// scikit-learn's `balanced` class weights.

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ConfigFlags, InferenceFlags, ReadFlags};
+use super::{ConfigFlags, InferenceFlags, ReadFlags, StorageFlags};
 
 /// Measure a trained classifier: accuracy, log loss, precision, recall and F1 of each class, confusion matrix
 ///
@@ -30,6 +30,9 @@ pub(crate) struct EvalArguments {
 
     #[command(flatten)]
     pub(crate) read: ReadFlags,
+
+    #[command(flatten)]
+    pub(crate) storage: StorageFlags,
 
     #[command(flatten)]
     pub(crate) inference: InferenceFlags,

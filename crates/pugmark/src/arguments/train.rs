@@ -5,13 +5,14 @@ use clap::builder::{BoolishValueParser, PossibleValuesParser, RangedU64ValuePars
 use pugmark_graph::Architecture;
 use serde::Serialize;
 
-use super::{ConfigFlags, DataFlags, PRECISIONS};
+use super::{ConfigFlags, DataFlags, PRECISIONS, StorageFlags};
 
 /// Train a classifier on labelled photos
 ///
 /// DATA is a folder with one folder of photos a class (also with `train`, `val` and `test` folders above them), a CSV with
 /// an `id` and one 0/1 column a class, a CSV with `filepath,label` and optional `split` and `site` columns, a Camtrap DP
-/// package, or a JSON file of COCO Camera Traps, MegaDetector or SpeciesNet.
+/// package, a JSON file of COCO Camera Traps, MegaDetector or SpeciesNet, or what `pugmark prepare` has written, also in a
+/// bucket (`s3://...`) or on a web server (`https://...`), from where it is fetched first.
 ///
 /// One `[METRICS]` line an epoch goes to stdout. Ctrl-C finishes the step, saves, and says how to go on.
 #[derive(Args, Debug)]
@@ -43,6 +44,9 @@ pub(crate) struct TrainArguments {
 
     #[command(flatten)]
     pub(crate) config: ConfigFlags,
+
+    #[command(flatten)]
+    pub(crate) storage: StorageFlags,
 
     #[command(flatten)]
     pub(crate) training: TrainFlags,

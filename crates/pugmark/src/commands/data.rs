@@ -1,30 +1,62 @@
 //! Reading a data set and telling what is odd about it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
-use pugmark_data::{Dataset, Note, ReadOptions};
+use pugmark_data::prepare::{Fetching, fetch};
+use pugmark_data::storage::is_url;
+use pugmark_data::{Dataset, Note, ReadOptions, StorageOptions};
+use pugmark_model::hub;
 
-use crate::error::WrongCall;
+use crate::error::{Interrupted, WrongCall};
+use crate::interrupt;
 use crate::printer::Printer;
 
 /// More names than this fill a screen and help nobody.
 const NAMES: usize = 5;
 
-/// Reads a data set; its notes go to stderr.
-pub(super) fn read(data: &Path, options: &ReadOptions, printer: &Printer) -> anyhow::Result<Dataset> {
-    exists(data, "data set")?;
-    told(pugmark_data::read(data, options)?, printer)
+/// Reads a data set; its notes go to stderr. A prepared folder in a bucket is fetched first.
+pub(super) fn read(
+    data: &Path,
+    options: &ReadOptions,
+    storage: &StorageOptions,
+    printer: &Printer,
+) -> anyhow::Result<Dataset> {
+    let local = if is_url(data) { fetched(data, storage, printer)? } else { data.to_owned() };
+    exists(&local, "data set")?;
+    let mut dataset = pugmark_data::read(&local, options)?;
+    dataset.root = data.to_owned();
+    warn(&dataset, printer);
+    Ok(dataset)
 }
 
 /// Reads the labels of a data set, without looking for photos; its notes go to stderr.
 pub(super) fn read_labels(data: &Path, options: &ReadOptions, printer: &Printer) -> anyhow::Result<Dataset> {
     exists(data, "data set")?;
-    told(pugmark_data::read_labels(data, options)?, printer)
+    let dataset = pugmark_data::read_labels(data, options)?;
+    warn(&dataset, printer);
+    Ok(dataset)
 }
 
-fn told(dataset: Dataset, printer: &Printer) -> anyhow::Result<Dataset> {
+/// Tells what is odd about a data set.
+pub(super) fn warn(dataset: &Dataset, printer: &Printer) {
     dataset.notes.iter().for_each(|note| printer.warning(&sentence(note)));
-    Ok(dataset)
+}
+
+/// The folder in the cache that holds what is prepared at `url`.
+fn fetched(url: &Path, storage: &StorageOptions, printer: &Printer) -> anyhow::Result<PathBuf> {
+    // Beside the weights.
+    let cache = hub::cache_dir()?.with_file_name("prepared");
+    let stop = interrupt::stop_flag()?;
+    let mut bar = None;
+    let folder = fetch(url, &cache, storage, &stop, &mut |Fetching { done, total }| {
+        let bar = bar.get_or_insert_with(|| printer.progress("MiB fetched", total >> 20));
+        bar.set_with_rate(done >> 20, "MiB");
+    })?;
+    match folder {
+        Some(folder) if !stop.load(Ordering::Relaxed) => Ok(folder),
+        _ => Err(Interrupted("the same call goes on fetching where this one ended").into()),
+    }
 }
 
 /// A note as one line.

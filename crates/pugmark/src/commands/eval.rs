@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use pugmark_data::{Dataset, Item, Part, ReadOptions, Split};
+use pugmark_data::{Dataset, Item, Part, ReadOptions, Split, StorageOptions};
 use pugmark_eval::{Evaluation, evaluate};
 use pugmark_model::{Classifier, ModelCard, RunFolder};
 use pugmark_train::TrainSettings;
@@ -53,6 +53,7 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     let sources = Sources::new(arguments.config.config.as_deref())?;
     let inference: InferenceSettings = sources.resolve(&arguments.inference)?.settings;
     let read: ReadSettings = sources.resolve(&arguments.read)?.settings;
+    let storage: StorageOptions = sources.resolve(&arguments.storage)?.settings;
     // The values of --part are those that a part is read from.
     let part = arguments.part.as_deref().and_then(|part| part.parse().ok());
     data::exists(&arguments.run, "run or model")?;
@@ -60,8 +61,8 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     let mut classifier = Classifier::open(&arguments.run, &engine, inference.batch_size)?;
     let card = classifier.card().clone();
     let subject = match &arguments.dataset {
-        Some(data) => other_data(data, read, part, printer)?,
-        None => own_data(&arguments.run, part, &card, printer)?,
+        Some(data) => other_data(data, read, part, &storage, printer)?,
+        None => own_data(&arguments.run, part, &card, &storage, printer)?,
     };
 
     let stop = interrupt::stop_flag()?;
@@ -114,10 +115,12 @@ fn other_data(
     data: &Path,
     read: ReadSettings,
     part: Option<Part>,
+    storage: &StorageOptions,
     printer: &Printer,
 ) -> anyhow::Result<Subject> {
     let ReadSettings { photos, skip_missing } = read;
-    let data = data::read(data, &ReadOptions { photos, skip_missing, allow_empty_class: true }, printer)?;
+    let options = ReadOptions { photos, skip_missing, allow_empty_class: true };
+    let data = data::read(data, &options, storage, printer)?;
     let indices = data.samples.iter().enumerate().filter(|(_, sample)| sample.class.is_some());
     let indices: Vec<_> =
         indices.filter(|(_, sample)| part.is_none() || sample.part == part).map(|(i, _)| i).collect();
@@ -135,7 +138,13 @@ fn other_data(
 }
 
 /// A part of the data that the run was trained on.
-fn own_data(run: &Path, part: Option<Part>, card: &ModelCard, printer: &Printer) -> anyhow::Result<Subject> {
+fn own_data(
+    run: &Path,
+    part: Option<Part>,
+    card: &ModelCard,
+    storage: &StorageOptions,
+    printer: &Printer,
+) -> anyhow::Result<Subject> {
     let name_data = || format!("name a data set: `pugmark eval {} DATA`", run.display());
     if !run.is_dir() {
         return Err(WrongCall::new(format!("{} is a model file and has no data of its own", run.display()))
@@ -148,7 +157,8 @@ fn own_data(run: &Path, part: Option<Part>, card: &ModelCard, printer: &Printer)
     let data = data.ok_or_else(|| {
         WrongCall::new(format!("{}: the setting `data` is missing", config.display())).with_hint(name_data())
     })?;
-    let data = data::read(&data, &ReadOptions { photos, skip_missing, allow_empty_class }, printer)?;
+    let options = ReadOptions { photos, skip_missing, allow_empty_class };
+    let data = data::read(&data, &options, storage, printer)?;
     if data.hash() != card.data_hash {
         printer.warning("photos or labels have changed since the training");
     }
@@ -174,7 +184,7 @@ fn items(subject: &Subject, card: &ModelCard) -> Result<Vec<Item>, WrongCall> {
         if classes[class].is_none() && !unknown.contains(&subject.data.classes[class]) {
             unknown.push(subject.data.classes[class].clone());
         }
-        items.push(Item { id: sample.id.clone(), path: sample.path.clone(), class: classes[class] });
+        items.push(Item { class: classes[class], ..Item::from(sample) });
     }
     if unknown.is_empty() {
         return Ok(items);

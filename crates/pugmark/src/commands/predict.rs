@@ -110,7 +110,7 @@ fn items(sources: &[PathBuf]) -> anyhow::Result<Vec<Item>> {
         let root = if sources.len() == 1 && source.is_dir() { source.as_path() } else { Path::new("") };
         items.extend(photos_below(source)?.into_iter().map(|path| {
             let below = path.strip_prefix(root).unwrap_or(&path);
-            Item { id: below.to_string_lossy().replace('\\', "/"), path, class: None }
+            Item { id: below.to_string_lossy().replace('\\', "/"), path, stored: None, class: None }
         }));
     }
     Ok(items)

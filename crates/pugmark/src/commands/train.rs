@@ -34,7 +34,8 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         skip_missing: settings.skip_missing,
         allow_empty_class: settings.allow_empty_class,
     };
-    let dataset = data::read(&data, &options, printer)?;
+    let storage = Sources::new(arguments.config.config.as_deref())?.resolve(&arguments.storage)?.settings;
+    let dataset = data::read(&data, &options, &storage, printer)?;
     let (out, mode) = match (&resumed, &arguments.out) {
         (Some(run), _) => (run.path().to_owned(), Mode::Resume),
         (None, Some(out)) => (out.clone(), if arguments.overwrite { Mode::Overwrite } else { Mode::New }),

@@ -2,22 +2,28 @@
 
 use clap::builder::ValueParser;
 use clap::{Arg, Args, Command};
+use pugmark_data::StorageOptions;
 use pugmark_train::TrainSettings;
 use serde::Serialize;
 use toml::Table;
 
 use super::{InferenceSettings, ReadSettings, flags};
-use crate::arguments::{InferenceFlags, ReadFlags, SplitFlags, TrainFlags};
+use crate::arguments::{InferenceFlags, ReadFlags, SplitFlags, StorageFlags, TrainFlags};
 
 /// Completes the settings of every verb.
 pub(crate) fn document(command: Command) -> Command {
     command
         .mut_subcommand("split", settings::<SplitFlags, TrainSettings>)
-        .mut_subcommand("train", settings::<TrainFlags, TrainSettings>)
+        .mut_subcommand("prepare", |prepare| buckets(settings::<ReadFlags, ReadSettings>(prepare)))
+        .mut_subcommand("train", |train| buckets(settings::<TrainFlags, TrainSettings>(train)))
         .mut_subcommand("eval", |eval| {
-            settings::<InferenceFlags, InferenceSettings>(settings::<ReadFlags, ReadSettings>(eval))
+            buckets(settings::<InferenceFlags, InferenceSettings>(settings::<ReadFlags, ReadSettings>(eval)))
         })
         .mut_subcommand("predict", settings::<InferenceFlags, InferenceSettings>)
+}
+
+fn buckets(command: Command) -> Command {
+    settings::<StorageFlags, StorageOptions>(command)
 }
 
 /// The flags of `F` in a verb, whose defaults are those of `S`.

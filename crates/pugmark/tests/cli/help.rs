@@ -4,10 +4,12 @@ use std::path::Path;
 
 use crate::harness::{Place, compare};
 
-const VERBS: [&[&str]; 12] = [
+const VERBS: [&[&str]; 15] = [
     &[],
     &["demo"],
     &["check"],
+    &["split"],
+    &["prepare"],
     &["train"],
     &["eval"],
     &["predict"],

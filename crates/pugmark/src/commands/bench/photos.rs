@@ -64,6 +64,7 @@ pub(super) fn run(
         id: index.to_string(),
         path,
         class: Some(index % arguments.classes as usize),
+        stored: None,
     };
     let items: Vec<Item> = files.into_iter().enumerate().map(item).collect();
     let photos = items.len();

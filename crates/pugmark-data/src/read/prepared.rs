@@ -1,0 +1,86 @@
+//! Folders that `pugmark prepare` has written.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use super::files::metadata;
+use crate::dataset::{Dataset, Sample};
+use crate::error::DataError;
+use crate::prepare::{INDEX, Index, PLAN, PREPARED, Store, TableRow};
+use crate::stored::Stored;
+
+/// Reads a prepared folder; none if it is another one.
+pub(super) fn read(root: &Path) -> Result<Option<Dataset>, DataError> {
+    let file = root.join(INDEX);
+    let index = match fs::read(&file) {
+        Ok(text) => Index::parse(&text, &file)?,
+        Err(_) => None,
+    };
+    let Some(index) = index else {
+        return match root.join(PLAN).is_file() {
+            true => Err(DataError::Unfinished { folder: root.to_owned() }),
+            false => Ok(None),
+        };
+    };
+    let mut shards: HashMap<&str, (PathBuf, u64)> = HashMap::new();
+    for shard in &index.shards {
+        let path = root.join(&shard.file);
+        let found = metadata(&path)?.len();
+        if found != shard.bytes {
+            let problem = format!("{found} bytes, where the index says {}", shard.bytes);
+            return Err(DataError::Prepared { file: path, problem });
+        }
+        shards.insert(&shard.name, (path, found));
+    }
+    let mut samples = Vec::with_capacity(index.photos);
+    for table in &index.tables {
+        let path = root.join(&table.file);
+        let damaged = |row: u64, problem: String| DataError::Csv { file: path.clone(), row, problem };
+        let source = File::open(&path).map_err(|source| DataError::Io { path: path.clone(), source })?;
+        let mut rows = csv::Reader::from_reader(source);
+        for (row, line) in rows.deserialize::<TableRow>().zip(2..) {
+            let row = row.map_err(|e| damaged(line, e.to_string()))?;
+            let class = match &row.label {
+                None => None,
+                Some(label) => match index.classes.iter().position(|class| class == label) {
+                    None => return Err(damaged(line, format!("`{label}` is no class of {INDEX}"))),
+                    class => class,
+                },
+            };
+            let time = row.time.as_deref().map(str::parse).transpose();
+            let time = time.map_err(|error| damaged(line, format!("{error}")))?;
+            let place = (row.shard.as_deref(), row.offset, row.bytes, row.width, row.height);
+            let (path, stored) = match (place, row.reason) {
+                (_, Some(reason)) => (root.join(&row.id), Stored::Broken(reason)),
+                ((Some(shard), Some(offset), Some(bytes), Some(width), Some(height)), None) => {
+                    let whole = |(_, size): &&(PathBuf, u64)| {
+                        offset.checked_add(bytes).is_some_and(|end| end <= *size)
+                    };
+                    let Some((path, _)) = shards.get(shard).filter(whole) else {
+                        return Err(damaged(line, format!("`{}` is in no shard of {INDEX}", row.id)));
+                    };
+                    let pixels = (index.form.store == Store::Raw).then_some((width, height));
+                    (path.clone(), Stored::Range { offset, bytes, pixels, truncated: row.truncated })
+                }
+                _ => return Err(damaged(line, format!("`{}` has neither a place nor a reason", row.id))),
+            };
+            samples.push(Sample {
+                stored: Some(stored),
+                class,
+                site: row.site,
+                sequence: row.sequence,
+                time,
+                part: row.split,
+                ..Sample::new(row.id, path)
+            });
+        }
+    }
+    if samples.len() != index.photos {
+        let problem = format!("{} photos, where its tables have {}", index.photos, samples.len());
+        return Err(DataError::Prepared { file, problem });
+    }
+    samples.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    let root = root.to_owned();
+    Ok(Some(Dataset { root, classes: index.classes, samples, format: PREPARED, notes: Vec::new() }))
+}

@@ -1,0 +1,52 @@
+//! Photos that lie in the shards of a prepared folder.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use crate::photo::{Limits, Photo, PhotoError, check_size, decode, decode_file};
+
+/// How a photo of a prepared folder lies in its file, a shard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stored {
+    /// A part of the shard.
+    Range {
+        /// Its first byte.
+        offset: u64,
+        /// Its length.
+        bytes: u64,
+        /// Width and height, where the bytes are pixels (RGB, row by row); else they are an image file.
+        pixels: Option<(u32, u32)>,
+        /// The original was cut off or damaged.
+        truncated: bool,
+    },
+    /// Not at all: the original could not be decoded, for this reason.
+    Broken(String),
+}
+
+/// Decodes the photo in `path`, or the one that `stored` describes there.
+///
+/// # Errors
+/// As [`decode_file`]; [`PhotoError::Prepared`] for a photo that was found broken when its folder was prepared.
+pub fn decode_stored(path: &Path, stored: Option<&Stored>, limits: &Limits) -> Result<Photo, PhotoError> {
+    match stored {
+        None => decode_file(path, limits),
+        Some(Stored::Broken(reason)) => Err(PhotoError::Prepared(reason.clone())),
+        Some(&Stored::Range { offset, bytes, pixels, truncated }) => {
+            check_size(bytes, limits)?;
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(offset))?;
+            let mut content = vec![0; bytes as usize];
+            file.read_exact(&mut content)?;
+            let Some((width, height)) = pixels else {
+                let photo = decode(&content, limits)?;
+                return Ok(Photo { truncated: photo.truncated || truncated, ..photo });
+            };
+            let (width, height) = (width as usize, height as usize);
+            if content.len() != width * height * 3 || content.is_empty() {
+                return Err(PhotoError::NoPixels);
+            }
+            Ok(Photo { width, height, rgb: content, truncated })
+        }
+    }
+}
