@@ -39,14 +39,14 @@ pub fn subject(data: &Path, photos: Option<&Path>, look_for_photos: bool) -> Res
         return Ok(Subject { dataset, folder, unlabelled: Vec::new() });
     }
     find_paths(data, &options, &mut dataset);
-    // Their rows are told by the pass over the photos.
-    dataset.notes.retain(|note| !note.text.starts_with("not used for want of a label"));
     let named: HashSet<&Path> = dataset.samples.iter().map(|sample| sample.path.as_path()).collect();
     let mut unlabelled = Vec::new();
-    if let Some(top) =
-        if data.is_dir() || photos.is_some() { Some(folder.as_path()) } else { common(&dataset) }
-        && top.is_dir()
-    {
+    let top = if data.is_dir() || photos.is_some() {
+        Some(folder.as_path())
+    } else {
+        common(&dataset).filter(|top| top.starts_with(&folder))
+    };
+    if let Some(top) = top.filter(|top| top.is_dir()) {
         let others = photos_below(top)?.into_iter().filter(|path| !named.contains(path.as_path()));
         unlabelled = others.map(|path| photo_id(top, &path)).collect();
         unlabelled.sort_unstable();

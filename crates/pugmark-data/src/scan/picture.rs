@@ -16,7 +16,7 @@ const BINS: usize = 8;
 
 /// Mean difference between the largest and the smallest channel, in levels, up to which a frame is infrared.
 ///
-/// Measured: the 173 gray camera-trap frames among the test photos have at most 1.9, the 101 coloured ones at least 6.7.
+/// Measured: the 193 gray frames among 302 camera-trap and other photos have at most 1.5, the 109 coloured ones at least 6.8.
 const GRAY: f64 = 3.0;
 
 /// What a photo looks like.
