@@ -8,3 +8,4 @@ mod help;
 mod odd_files;
 mod results;
 mod resume;
+mod split;
