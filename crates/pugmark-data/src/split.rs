@@ -299,6 +299,10 @@ impl<'a> Cut<'a> {
             }
         }
         self.warn_of_divided_groups(&split);
+        let shared = split.shared_sites(dataset);
+        if shared > 0 && matches!(self.by, SplitBy::Folder | SplitBy::Column) {
+            self.warnings.push(format!("In more than one part: {}.", counted(shared, "site")));
+        }
         self.warn_of_absent_classes(dataset, &split);
         split.warning = joined(self.warnings);
         Ok(split)

@@ -99,7 +99,8 @@ fn divide(
         data::exists(old, "earlier split")?;
         let (split, gone) = Split::earlier(old, dataset)?;
         let kept = split.parts.iter().flatten().count();
-        printer.note(&format!("{kept} photos stay where {} has them; {gone} of it are gone", old.display()));
+        let gone = if gone > 0 { format!("; {gone} of it are gone") } else { String::new() };
+        printer.note(&format!("{kept} photos stay where {} has them{gone}", old.display()));
         earlier = Some(split);
     }
     let options = SplitOptions {
@@ -139,6 +140,7 @@ fn text(report: &Report<'_>, folds: u32) -> String {
     let how = match by.strip_prefix("given") {
         Some("") => "keeps the split that it gives itself".to_owned(),
         Some(_) => format!("is split ({by}, seed {})", report.seed),
+        None if *by == "random" => format!("is split at random (seed {})", report.seed),
         None => format!("is split by {by} (seed {})", report.seed),
     };
     let mut text = format!("{} {how}\n\n", report.data.display());

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use crate::harness::{Place, compare};
 
-const VERBS: [&[&str]; 11] = [
+const VERBS: [&[&str]; 12] = [
     &[],
     &["demo"],
+    &["split"],
     &["train"],
     &["eval"],
     &["predict"],
