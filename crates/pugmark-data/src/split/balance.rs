@@ -340,7 +340,7 @@ fn drawn(hash: u64, shares: &[f64], room: &[bool]) -> usize {
         left -= shares[bin];
     }
     // The hash is the largest one, or rounding: the last.
-    open().last().unwrap_or(0)
+    open().next_back().unwrap_or(0)
 }
 
 /// What each part wants of a class: what is `taken` where that is more than its share of the rest, else that share.
