@@ -3,6 +3,7 @@
 import argparse
 import os
 import random
+import resource
 import tempfile
 import time
 from pathlib import Path
@@ -40,11 +41,12 @@ def main() -> None:
         for name, flags in CASES.items():
             out = "split.csv" if name == "by site" else "other.csv"
             command = [str(pugmark), "split", str(labels), "--out", out, "--overwrite", "--quiet", *flags]
-            started = time.perf_counter()
+            started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
             told, memory = text(command)
-            seconds = time.perf_counter() - started
+            seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             deviation = next(line for line in told.splitlines() if line.startswith("largest deviation"))
-            print(f"{name}: {seconds:.1f} s, {memory / 2**20:.0f} MiB; {deviation}", flush=True)
+            print(f"{name}: {seconds:.1f} s ({cpu:.1f} s of CPU), {memory / 2**20:.0f} MiB; {deviation}", flush=True)
 
 
 def write(labels: Path, rows: int, sites: int, classes: int) -> list[str]:

@@ -1,5 +1,7 @@
 //! Splits: sequences, bursts, folders, columns, duplicates and folds stay whole.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
+
 mod common;
 
 use std::collections::{HashMap, HashSet};
@@ -309,6 +311,6 @@ fn conser_vision_with_a_test_part_and_in_folds() {
         }
     }
     println!("largest deviation: with a test part {:.4}, of five folds {:.4}", worst[0], worst[1]);
-    // Measured: TODO. One site has 0.396 of a class, which no fold of a fifth can be even with.
+    // Measured: 0.0196 and 0.1304. One site has 0.396 of a class, which no fold of a fifth can be even with.
     assert!(worst[0] < 0.025 && worst[1] < 0.15, "{worst:?}");
 }

@@ -19,8 +19,12 @@ const LEAST_GAIN: f64 = 1e-9;
 /// What the tolerances are multiplied by, in turn, until everything is within them.
 const SCALES: [f64; 4] = [1.0, 0.5, 0.75, 0.25];
 
-/// Groups up to which pairs are tried; with more, moving single ones is fine enough.
-const MAX_TO_SWAP: usize = 500;
+/// Groups up to which the best of all moves and exchanges is searched; with more, moving one after the other is fine
+/// enough, and a million take seconds.
+const MAX_TO_SEARCH: usize = 500;
+
+/// Rounds of that.
+const MAX_SWEEPS: usize = 20;
 
 /// Steps after which it is left at that; 148 sites in five folds need about a hundred.
 const MAX_STEPS: usize = 1000;
@@ -128,7 +132,7 @@ impl<'a> Balance<'a> {
             if best.as_ref().is_none_or(|(least, _)| misfit < *least) {
                 best = Some((misfit, self.bins.clone()));
             }
-            if misfit == 0.0 {
+            if misfit == 0.0 || self.groups.len() > MAX_TO_SEARCH {
                 break;
             }
         }
@@ -146,6 +150,14 @@ impl<'a> Balance<'a> {
     }
 
     fn descend(&mut self) {
+        if self.groups.len() > MAX_TO_SEARCH {
+            for _ in 0..MAX_SWEEPS {
+                if !self.sweep() {
+                    break;
+                }
+            }
+            return;
+        }
         for _ in 0..MAX_STEPS {
             if self.misfits.iter().flatten().all(|&misfit| misfit == 0.0) {
                 break;
@@ -161,6 +173,18 @@ impl<'a> Balance<'a> {
                 None => break,
             }
         }
+    }
+
+    /// Moves each group that gains by it to where it gains most, in the order of their hashes; whether any moved.
+    fn sweep(&mut self) -> bool {
+        let mut moved = false;
+        for group in 0..self.groups.len() {
+            if let (_, Some(to)) = self.best_place(group) {
+                self.shift(group, to);
+                moved = true;
+            }
+        }
+        moved
     }
 
     /// How many groups are not where their hash draws them.
@@ -203,19 +227,31 @@ impl<'a> Balance<'a> {
         self.gain(columns(&self.groups[group], self.classes()), self.bins[group], to)
     }
 
+    /// The move of a group that gains most, with that gain for each photo.
+    fn best_place(&self, group: usize) -> (f64, Option<usize>) {
+        let mut best = (0.0, None);
+        let from = self.bins[group];
+        if self.locked[group] || self.groups_in[from] == 1 {
+            return best;
+        }
+        for to in (0..self.groups_in.len()).filter(|&to| to != from) {
+            let gain = self.gain_of_move(group, to);
+            let worth = gain / f64::from(self.groups[group].photos);
+            if gain > LEAST_GAIN && worth > best.0 {
+                best = (worth, Some(to));
+            }
+        }
+        best
+    }
+
     /// The move that gains most for each photo, with that gain.
     fn best_move(&self) -> (f64, Option<Step>) {
         let mut best = (0.0, None);
-        for (group, &from) in self.bins.iter().enumerate() {
-            if self.locked[group] || self.groups_in[from] == 1 {
-                continue;
-            }
-            for to in (0..self.groups_in.len()).filter(|&to| to != from) {
-                let gain = self.gain_of_move(group, to);
-                let worth = gain / f64::from(self.groups[group].photos);
-                if gain > LEAST_GAIN && worth > best.0 {
-                    best = (worth, Some(Step::Move { group, to }));
-                }
+        for group in 0..self.groups.len() {
+            if let (worth, Some(to)) = self.best_place(group)
+                && worth > best.0
+            {
+                best = (worth, Some(Step::Move { group, to }));
             }
         }
         best
@@ -225,9 +261,6 @@ impl<'a> Balance<'a> {
     fn best_swap(&self) -> (f64, Option<Step>) {
         let mut best = (0.0, None);
         let free: Vec<usize> = (0..self.groups.len()).filter(|&group| !self.locked[group]).collect();
-        if free.len() > MAX_TO_SWAP {
-            return best;
-        }
         let mut moved = vec![0.0; self.classes() + 1];
         for (at, &one) in free.iter().enumerate() {
             for &other in free[at + 1..].iter().filter(|&&other| self.bins[other] != self.bins[one]) {
@@ -307,7 +340,7 @@ fn drawn(hash: u64, shares: &[f64], room: &[bool]) -> usize {
         left -= shares[bin];
     }
     // The hash is the largest one, or rounding: the last.
-    open().last().unwrap_or(0)
+    open().next_back().unwrap_or(0)
 }
 
 /// What each part wants of a class: what is `taken` where that is more than its share of the rest, else that share.

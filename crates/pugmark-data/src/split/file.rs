@@ -71,18 +71,16 @@ impl Split {
     ) -> Result<Self, DataError> {
         let Found { split, unknown } = Found::read(path, dataset)?;
         let missing = split.unused(dataset);
+        let mut unknown: Vec<String> = unknown.into_iter().map(|(_, id)| id).collect();
         let mut warnings = Vec::new();
         if skip_missing && !unknown.is_empty() {
             let photos = counted(unknown.len(), "photo");
             warnings.push(format!("In {} but not in the data set: {photos}.", path.display()));
-        } else if !unknown.is_empty() || !missing.is_empty() {
-            let unknown = unknown.into_iter().map(|(_, id)| id).collect();
+            unknown.clear();
+        }
+        if !unknown.is_empty() || !missing.is_empty() {
             let (file, data) = (path.to_owned(), dataset.root.clone());
             return Err(SplitError::OtherPhotos { file, data, unknown, missing }.into());
-        }
-        if !missing.is_empty() {
-            let (file, data) = (path.to_owned(), dataset.root.clone());
-            return Err(SplitError::OtherPhotos { file, data, unknown: Vec::new(), missing }.into());
         }
         let folds = split.fold_count();
         let mut split = match fold {
@@ -169,6 +167,9 @@ impl Found {
                 let wrong = || SplitError::NotAFold { file: file(), row: row.line, value: value.to_owned() };
                 split.split.folds[sample] = Some(number.ok_or_else(wrong)?);
             }
+        }
+        if split.split.fold_count() == 0 {
+            split.split.folds.clear();
         }
         Ok(split)
     }

@@ -119,11 +119,19 @@ impl Groups {
             group.add(dataset.samples[index].class);
             let (kind, name) = key(index);
             if kind == PHOTO || hashed.insert((kind, name)) {
-                let mut random = Random::new(seed, 0, &format!("split {kind} {name}"));
+                let text =
+                    if kind == PHOTO { format!("split {name}") } else { format!("split {kind} {name}") };
+                let mut random = Random::new(seed, 0, &text);
                 let hash = random.next_u64();
                 if hash <= *smallest {
                     (*smallest, group.draw) = (hash, random.next_u64());
                 }
+            }
+        }
+        for (smallest, group) in &mut groups {
+            // One hash is as good as a draw; the smallest of several would lean to one side.
+            if group.photos == 1 && key(group.first as usize).0 == PHOTO {
+                group.draw = *smallest;
             }
         }
         // Draws decide from here on; two that are equal have different smallest hashes.

@@ -99,7 +99,8 @@ fn divide(
         data::exists(old, "earlier split")?;
         let (split, gone) = Split::earlier(old, dataset)?;
         let kept = split.parts.iter().flatten().count();
-        printer.note(&format!("{kept} photos stay where {} has them; {gone} of it are gone", old.display()));
+        let gone = if gone > 0 { format!("; {gone} of it are gone") } else { String::new() };
+        printer.note(&format!("{kept} photos stay where {} has them{gone}", old.display()));
         earlier = Some(split);
     }
     let options = SplitOptions {
@@ -136,7 +137,13 @@ fn text(report: &Report<'_>, folds: u32) -> String {
     let names = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let width =
         rows.iter().flat_map(|(_, values)| values).map(|value| value.chars().count()).max().unwrap_or(0);
-    let mut text = format!("{} is split by {by} (seed {})\n\n", report.data.display(), report.seed);
+    let how = match by.strip_prefix("given") {
+        Some("") => "keeps the split that it gives itself".to_owned(),
+        Some(_) => format!("is split ({by}, seed {})", report.seed),
+        None if *by == "random" => format!("is split at random (seed {})", report.seed),
+        None => format!("is split by {by} (seed {})", report.seed),
+    };
+    let mut text = format!("{} {how}\n\n", report.data.display());
     for (name, values) in rows {
         let values: String = values.iter().map(|value| format!("  {value:>width$}")).collect();
         text.push_str(format!("{name:<names$}{values}").trim_end());

@@ -12,3 +12,4 @@ mod odd_files;
 mod prepare;
 mod results;
 mod resume;
+mod split;
