@@ -11,7 +11,7 @@ mod table;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::dataset::{Dataset, Note, ReadOptions, Sample, counted};
+use crate::dataset::{Dataset, Note, ReadOptions, counted};
 use crate::error::{DataError, RowName};
 use crate::formats::{self, TableOptions};
 
@@ -130,22 +130,26 @@ fn read_csv(file: &Path, root: &Path, options: &ReadOptions, photos: Photos) -> 
 /// Reads a format that has more than one label a photo.
 fn read_other(data: &Path, options: &ReadOptions, photos: Photos) -> Result<Dataset, DataError> {
     let given = TableOptions { photos: options.photos.clone(), ..TableOptions::default() };
-    let table = formats::read_table(data, None, &given)?;
+    let mut table = formats::read_table(data, None, &given)?;
     let folder = table.folder.clone();
+    let search = Search { file: data, folder: &folder, options, photos };
+    let mut missing = Vec::new();
+    if photos == Photos::Needed {
+        // Photos without a label are listed for that.
+        table.photos.retain(|photo| {
+            let kept = photo.annotations.is_empty() || folder.join(&photo.id).is_file();
+            if !kept {
+                missing.push(RowName { row: 0, name: photo.id.clone() });
+            }
+            kept
+        });
+    }
     let named: Vec<PathBuf> = table.photos.iter().map(|photo| folder.join(&photo.id)).collect();
     let mut dataset = table.into_dataset();
-    let search = Search { file: data, folder: &folder, options, photos };
-    if photos == Photos::Needed {
-        let is_there = |sample: &Sample| sample.path.is_file();
-        let (found, missing): (Vec<_>, Vec<_>) = dataset.samples.into_iter().partition(is_there);
-        let missing = missing.into_iter().map(|sample| RowName { row: 0, name: sample.id }).collect();
-        dataset.samples = found;
-        dataset.notes.extend(search.missing(missing)?);
-    }
+    dataset.notes.extend(search.missing(missing)?);
     if dataset.samples.is_empty() {
         return Err(DataError::NoPhotos { folder });
     }
-    search.check_classes(&dataset)?;
     if photos == Photos::Needed {
         dataset.notes.extend(search.unlabelled(&dataset, &named)?);
     }

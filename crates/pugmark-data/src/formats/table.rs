@@ -158,6 +158,9 @@ pub enum Single<'a> {
     Doubtful,
 }
 
+/// Photos with the one label that each has.
+pub(super) type Labelled<'a> = Vec<(&'a LabelledPhoto, Label)>;
+
 impl LabelledPhoto {
     /// Adds what is said of the photo. Mostly that is one thing, where a first push would make room for four.
     pub(super) fn say(&mut self, annotation: Annotation) {
@@ -285,7 +288,7 @@ impl LabelTable {
     }
 
     /// Every photo that has one label, with it, and notes that list the others.
-    pub(super) fn singles(&self) -> (Vec<(&LabelledPhoto, Label)>, Vec<Note>) {
+    pub(super) fn singles(&self) -> (Labelled<'_>, Vec<Note>) {
         let mut kept = Vec::with_capacity(self.photos.len());
         let [mut several, mut unlabelled, mut doubtful, mut broken] = [const { Vec::new() }; 4];
         for photo in &self.photos {

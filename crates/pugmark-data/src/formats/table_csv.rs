@@ -4,15 +4,13 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::file::{Watch, write_csv};
+use super::table::Labelled;
 use super::{Format, FormatError, Label, LabelTable, LabelledPhoto, Written};
 use crate::dataset::{Note, Part};
 use crate::error::DataError;
 
 /// The photos that have one label, with their notes; an error if none has.
-pub(super) fn singles(
-    table: &LabelTable,
-    format: Format,
-) -> Result<(Vec<(&LabelledPhoto, Label)>, Vec<Note>), DataError> {
+pub(super) fn singles(table: &LabelTable, format: Format) -> Result<(Labelled<'_>, Vec<Note>), DataError> {
     let (kept, notes) = table.singles();
     if kept.is_empty() {
         let why = "not one has one label";

@@ -149,7 +149,7 @@ fn description(keys: &HashMap<String, Value>, findings: &mut Findings) {
     for key in ["start", "end"] {
         let date = keys.get("temporal").and_then(|temporal| temporal.get(key)).and_then(Value::as_str);
         if keys.contains_key("temporal")
-            && !date.is_some_and(|date| chrono::NaiveDate::parse_from_str(date, "%Y-%m-%d").is_ok())
+            && date.is_none_or(|date| chrono::NaiveDate::parse_from_str(date, "%Y-%m-%d").is_err())
         {
             findings.error(
                 "temporal",

@@ -202,7 +202,7 @@ fn class_values(line: &Line, columns: std::ops::Range<usize>, findings: &mut Fin
 
 /// `id` and one column a class.
 fn id_first(sheet: &Sheet, findings: &mut Findings) {
-    if !sheet.header.first().is_some_and(|name| name == "id") {
+    if sheet.header.first().is_none_or(|name| name != "id") {
         findings.error(
             "id-first",
             "row 1",
