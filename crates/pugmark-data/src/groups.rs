@@ -1,6 +1,7 @@
 //! Photos that belong together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 
 use chrono::TimeDelta;
 
@@ -50,6 +51,17 @@ impl Joined {
         for pair in numbers.windows(2) {
             let (a, b) = (self.first(pair[0]), self.first(pair[1]));
             self.0[a.max(b)] = a.min(b);
+        }
+    }
+
+    /// Makes one set of all that have the same key.
+    pub(crate) fn join_equal<K: Hash + Eq>(&mut self, numbers: &[usize], key: impl Fn(usize) -> Option<K>) {
+        let mut first: HashMap<K, usize> = HashMap::new();
+        for &number in numbers {
+            if let Some(key) = key(number) {
+                let first = *first.entry(key).or_insert(number);
+                self.join(&[first, number]);
+            }
         }
     }
 

@@ -1,14 +1,15 @@
 //! Which photos stay together.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
-use std::time::Duration;
+use std::collections::HashSet;
+
+use chrono::TimeDelta;
 
 use super::folder::folders;
 use super::{SplitBy, SplitOptions};
+use crate::bursts::bursts;
 use crate::dataset::Dataset;
+use crate::groups::Joined;
 use crate::random::Random;
-use crate::time::CaptureTime;
 
 /// Marks a sample that is in no group.
 const NONE: u32 = u32::MAX;
@@ -58,7 +59,7 @@ impl Groups {
         seed: u64,
         options: &SplitOptions<'_>,
     ) -> Self {
-        let mut forest = Forest::new(dataset.samples.len());
+        let mut joined = Joined::new(dataset.samples.len());
         let folders = match by {
             SplitBy::Folder => folders(dataset, chosen),
             _ => Vec::new(),
@@ -78,19 +79,13 @@ impl Groups {
             named.or(sequence.map(|sequence| ("sequence", sequence))).unwrap_or((PHOTO, &sample.id))
         };
         // A photo's own key is nobody else's.
-        forest.join_equal(chosen, |index| Some(key(index)).filter(|&(kind, _)| kind != PHOTO));
-        if by != SplitBy::Random {
-            forest.join_equal(chosen, |index| dataset.samples[index].sequence.as_deref());
-            for (earlier, later) in bursts(dataset, chosen, options.burst_gap) {
-                forest.join(earlier, later);
-            }
+        joined.join_equal(chosen, |index| Some(key(index)).filter(|&(kind, _)| kind != PHOTO));
+        let gap = TimeDelta::from_std(options.burst_gap).unwrap_or(TimeDelta::MAX);
+        let bursts = if by == SplitBy::Random { Vec::new() } else { bursts(dataset, None, gap) };
+        for together in bursts.iter().chain(options.keep_together) {
+            joined.join(together);
         }
-        for together in options.keep_together {
-            for pair in together.windows(2) {
-                forest.join(pair[0], pair[1]);
-            }
-        }
-        Self::gather(dataset, chosen, &mut forest, key, seed)
+        Self::gather(dataset, chosen, &mut joined, key, seed)
     }
 
     /// A group for each tree. Of the draws of its keys it takes that of the key with the smallest hash, so that neither
@@ -98,7 +93,7 @@ impl Groups {
     fn gather<'a>(
         dataset: &Dataset,
         chosen: &[usize],
-        forest: &mut Forest,
+        joined: &mut Joined,
         key: impl Fn(usize) -> (&'static str, &'a str),
         seed: u64,
     ) -> Self {
@@ -107,7 +102,7 @@ impl Groups {
         let mut groups: Vec<(u64, Group)> = Vec::new();
         let mut hashed: HashSet<(&str, &str)> = HashSet::new();
         for &index in chosen {
-            let root = forest.root(index);
+            let root = joined.first(index);
             if number_of[root] == NONE {
                 number_of[root] = groups.len() as u32;
                 let group = Group { draw: 0, photos: 0, counts: Vec::new(), first: index as u32 };
@@ -161,62 +156,6 @@ impl Group {
         match self.counts.binary_search_by_key(&class, |&(class, _)| class) {
             Ok(at) => self.counts[at].1 += 1,
             Err(at) => self.counts.insert(at, (class, 1)),
-        }
-    }
-}
-
-/// Neighbours in a burst: photos of one site, or of one folder where no site is known, at most `gap` apart by the time
-/// that the labels give.
-fn bursts(dataset: &Dataset, chosen: &[usize], gap: Duration) -> Vec<(usize, usize)> {
-    let mut timed: Vec<((bool, &str), CaptureTime, usize)> = chosen
-        .iter()
-        .filter_map(|&index| {
-            let sample = &dataset.samples[index];
-            let place = match &sample.site {
-                Some(site) => (true, site.as_str()),
-                None => (false, sample.id.rsplit_once('/').map_or("", |(folder, _)| folder)),
-            };
-            Some((place, sample.time?, index))
-        })
-        .collect();
-    timed.sort_unstable_by(|a, b| (a.0, a.1.local, a.2).cmp(&(b.0, b.1.local, b.2)));
-    let neighbours = timed.iter().zip(timed.iter().skip(1));
-    neighbours
-        .filter(|(a, b)| a.0 == b.0 && b.1.since(a.1).to_std().is_ok_and(|apart| apart <= gap))
-        .map(|(a, b)| (a.2, b.2))
-        .collect()
-}
-
-/// Trees of samples that are joined (union-find with path halving, the smaller index on top).
-struct Forest(Vec<u32>);
-
-impl Forest {
-    fn new(samples: usize) -> Self {
-        Self((0..samples as u32).collect())
-    }
-
-    fn root(&mut self, index: usize) -> usize {
-        let mut at = index;
-        while self.0[at] as usize != at {
-            self.0[at] = self.0[self.0[at] as usize];
-            at = self.0[at] as usize;
-        }
-        at
-    }
-
-    fn join(&mut self, a: usize, b: usize) {
-        let (a, b) = (self.root(a), self.root(b));
-        self.0[a.max(b)] = a.min(b) as u32;
-    }
-
-    /// Joins the samples that have the same key.
-    fn join_equal<K: Hash + Eq>(&mut self, chosen: &[usize], key: impl Fn(usize) -> Option<K>) {
-        let mut first: HashMap<K, usize> = HashMap::new();
-        for &index in chosen {
-            if let Some(key) = key(index) {
-                let first = *first.entry(key).or_insert(index);
-                self.join(first, index);
-            }
         }
     }
 }

@@ -1,7 +1,11 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
-use chrono::TimeDelta;
 use clap::Args;
+use pugmark_data::formats::Format;
+
+use super::convert::formats;
+use super::data::gap;
 
 /// Check a data set before training: what it holds, what is broken, and what a split of it would give away
 ///
@@ -10,12 +14,18 @@ use clap::Args;
 /// the site, the hour or the colours of a photo: what they score on a random split and not on a split by site, a classifier
 /// scores for knowing the place. A folder of photos without labels is checked too.
 ///
-/// Whatever is found is a result: the exit status is 0.
+/// Whatever is found is a result: the exit status is 0. With `--format`, a file of labels or predictions is checked against
+/// the rules of its format instead, and one that breaks them ends with 1.
 #[derive(Args, Debug)]
 pub(crate) struct CheckArguments {
     /// The data set: a folder or a CSV file
     #[arg(value_name = "DATA")]
     pub(crate) data: PathBuf,
+
+    /// Check the file against the rules of this format instead: what is wrong, where, and what to do
+    #[arg(long, value_name = "FORMAT", value_parser = formats(|format| format != Format::Folders))]
+    #[arg(conflicts_with_all = ["photos", "no_photos", "html", "drop_list", "split_file"])]
+    pub(crate) format: Option<Format>,
 
     /// Folder that the photos named in a CSV are below [default: the folder of the CSV]
     #[arg(long, value_name = "FOLDER")]
@@ -43,7 +53,7 @@ pub(crate) struct CheckArguments {
 
     /// Longest time between two photos of one burst: 60s, 2min, 1h
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = gap)]
-    pub(crate) burst_gap: TimeDelta,
+    pub(crate) burst_gap: Duration,
 
     /// Split to audit, a CSV `id,split` [default: the data set's own, else a random one beside one by site]
     #[arg(long, value_name = "FILE")]
@@ -62,21 +72,6 @@ pub(crate) struct CheckArguments {
     pub(crate) threads: usize,
 }
 
-/// Reads a time with its unit; a bare number is seconds.
-fn gap(text: &str) -> Result<TimeDelta, String> {
-    let wrong = || format!("`{text}` is not a time such as 60s, 2min or 1h");
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let seconds = match unit.trim() {
-        "" | "s" => 1,
-        "m" | "min" => 60,
-        "h" => 3600,
-        _ => return Err(wrong()),
-    };
-    let number: i64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(seconds).and_then(TimeDelta::try_seconds).ok_or_else(wrong)
-}
-
 /// Reads a share of the photos.
 fn share(text: &str) -> Result<f64, String> {
     let share: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
@@ -85,19 +80,7 @@ fn share(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{gap, share};
-
-    #[test]
-    fn gaps_have_units() {
-        for (text, seconds) in
-            [("60s", 60), ("60", 60), ("2min", 120), ("30m", 1800), ("1h", 3600), ("0s", 0)]
-        {
-            assert_eq!(gap(text).unwrap().num_seconds(), seconds);
-        }
-        for text in ["", "s", "-3s", "1d", "1.5h", "99999999999999999999s", "9223372036854775807h"] {
-            assert!(gap(text).is_err(), "{text}");
-        }
-    }
+    use super::share;
 
     #[test]
     fn shares_leave_something_on_both_sides() {

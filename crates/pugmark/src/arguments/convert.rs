@@ -61,7 +61,7 @@ pub(crate) struct ConvertArguments {
 }
 
 /// The names of the formats that `is_meant` takes.
-fn formats(is_meant: fn(Format) -> bool) -> impl TypedValueParser<Value = Format> {
+pub(super) fn formats(is_meant: fn(Format) -> bool) -> impl TypedValueParser<Value = Format> {
     let names = Format::ALL.into_iter().filter(move |format| is_meant(*format)).map(|format| {
         let name = PossibleValue::new(format.name());
         if format == Format::Csv { name.alias("zamba") } else { name }

@@ -7,13 +7,14 @@ use pugmark_data::SplitBy;
 use serde::Serialize;
 
 use super::ConfigFlags;
+use super::data::gap;
 use super::train::seed;
 
 /// Split a data set into train, val and test, or into folds, and write which photo is where
 ///
 /// Photos that belong together (of one site, one sequence, one burst) stay together in one part, and the parts get the
 /// same classes as evenly as that allows; the largest deviation is told. Parts that the data set itself gives are kept.
-/// Only labels are read: the photos need not be there.
+/// Photos that are there are looked at once: duplicates, and bursts by the cameras' clocks, stay together too.
 ///
 /// `pugmark train DATA --split-file split.csv` trains on it, with `--fold I` on fold I of `--folds`. The same labels and
 /// seed give the same split in whatever order they are listed. More photos change few of the old ones' parts, and with
@@ -35,6 +36,18 @@ pub(crate) struct SplitArguments {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Folder that the photos named in a CSV are below [default: the folder of the CSV]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) photos: Option<PathBuf>,
+
+    /// Look at the labels alone
+    #[arg(long)]
+    pub(crate) no_photos: bool,
+
+    /// Threads that read and decode photos; 0 takes every core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) threads: usize,
 
     /// Column of the labels' CSV whose values stay together (with `--by column`)
     #[arg(long, value_name = "NAME", help_heading = "Split")]
@@ -80,35 +93,4 @@ pub(crate) struct SplitFlags {
     /// Another seed gives another split
     #[arg(long, value_name = "N", value_parser = seed())]
     seed: Option<u64>,
-}
-
-/// Reads a time such as `60s`, `5min` or `1h`; a number alone means seconds.
-fn gap(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let seconds = match unit.trim() {
-        "" | "s" => 1,
-        "m" | "min" => 60,
-        "h" => 3600,
-        _ => return Err("a time is a whole number with s, min or h: 60s".to_owned()),
-    };
-    let number: u64 = number.parse().map_err(|_| "a time begins with a whole number: 60s".to_owned())?;
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "that is too long".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times() {
-        for (text, seconds) in
-            [("60s", 60), ("0", 0), (" 30 s", 30), ("5min", 300), ("2m", 120), ("1h", 3600)]
-        {
-            assert_eq!(gap(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in ["", "s", "-1s", "1.5h", "3 days", "99999999999999999999s", "9999999999999999999h"] {
-            assert!(gap(text).is_err(), "{text}");
-        }
-    }
 }

@@ -4,25 +4,26 @@ mod page;
 mod text;
 mod thumbnails;
 
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use chrono::{DateTime, NaiveDateTime};
-use pugmark_data::check::{CheckSettings, Report, Subject, check, subject};
-use pugmark_data::{Limits, PhotoFacts, ScanSettings, Split, scan};
+use chrono::{DateTime, NaiveDateTime, TimeDelta};
+use pugmark_data::Split;
+use pugmark_data::check::{CheckSettings, Report, check, subject};
+use pugmark_data::formats::{Format, validate};
 use pugmark_model::write_atomic;
 
 use super::data;
 use crate::arguments::CheckArguments;
 use crate::error::{ExitStatus, WrongCall};
-use crate::interrupt;
 use crate::printer::Printer;
 
 pub(crate) fn run(arguments: &CheckArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
     data::exists(&arguments.data, "data set")?;
+    if let Some(format) = arguments.format {
+        return rules(arguments, format, printer);
+    }
     for file in [&arguments.html, &arguments.drop_list].into_iter().flatten() {
         free(file, arguments.overwrite)?;
     }
@@ -31,18 +32,10 @@ pub(crate) fn run(arguments: &CheckArguments, printer: &Printer) -> anyhow::Resu
         Some(file) => Some(Split::from_csv(file, &subject.dataset)?),
         None => None,
     };
-    let facts = if arguments.no_photos {
-        None
-    } else {
-        let stop = interrupt::stop_flag()?;
-        let Some(facts) = look(&subject, arguments.threads, &stop, printer) else {
-            printer.warning("interrupted: nothing was written");
-            return Ok(ExitStatus::Interrupted);
-        };
-        Some(facts)
-    };
+    let facts =
+        if arguments.no_photos { None } else { data::look(&subject.dataset, arguments.threads, printer)? };
     let settings = CheckSettings {
-        burst_gap: arguments.burst_gap,
+        burst_gap: TimeDelta::from_std(arguments.burst_gap).unwrap_or(TimeDelta::MAX),
         seed: arguments.seed,
         val: arguments.val,
         split,
@@ -67,6 +60,17 @@ pub(crate) fn run(arguments: &CheckArguments, printer: &Printer) -> anyhow::Resu
     Ok(ExitStatus::Done)
 }
 
+/// What breaks the rules of a format.
+fn rules(arguments: &CheckArguments, format: Format, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    let report = validate(&arguments.data, format)?;
+    if arguments.json {
+        printer.json(&report)?;
+    } else {
+        printer.result(&report.to_string())?;
+    }
+    Ok(if report.is_valid() { ExitStatus::Done } else { ExitStatus::Failed })
+}
+
 fn free(file: &Path, overwrite: bool) -> Result<(), WrongCall> {
     if overwrite || !file.exists() {
         return Ok(());
@@ -77,20 +81,6 @@ fn free(file: &Path, overwrite: bool) -> Result<(), WrongCall> {
 
 fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     write_atomic(file, bytes).with_context(|| format!("cannot write {}", file.display()))
-}
-
-/// The pass over the photos; none if it was interrupted.
-fn look(subject: &Subject, threads: usize, stop: &AtomicBool, printer: &Printer) -> Option<Vec<PhotoFacts>> {
-    let threads = match threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
-    let paths: Vec<&Path> = subject.dataset.samples.iter().map(|sample| sample.path.as_path()).collect();
-    let mut progress = printer.progress("photos", paths.len() as u64);
-    scan(&paths, &ScanSettings { threads, limits: Limits::default() }, &mut |done| {
-        progress.set_with_rate(done.photos as u64, "photos");
-        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })
 }
 
 /// The time of this machine's clock, UTC.

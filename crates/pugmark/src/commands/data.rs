@@ -1,11 +1,13 @@
 //! Reading a data set and telling what is odd about it.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::thread::available_parallelism;
 
 use pugmark_data::prepare::{Fetching, fetch};
 use pugmark_data::storage::is_url;
-use pugmark_data::{Dataset, Note, ReadOptions, StorageOptions};
+use pugmark_data::{Dataset, Limits, Note, PhotoFacts, ReadOptions, ScanSettings, StorageOptions, scan};
 use pugmark_model::hub;
 
 use crate::error::{Interrupted, WrongCall};
@@ -56,6 +58,36 @@ fn fetched(url: &Path, storage: &StorageOptions, printer: &Printer) -> anyhow::R
     match folder {
         Some(folder) if !stop.load(Ordering::Relaxed) => Ok(folder),
         _ => Err(Interrupted("the same call goes on fetching where this one ended").into()),
+    }
+}
+
+/// One pass over the photos of a data set, in the order of its samples; none where they are in shards, as `prepare` has
+/// left them.
+pub(super) fn look(
+    dataset: &Dataset,
+    threads: usize,
+    printer: &Printer,
+) -> anyhow::Result<Option<Vec<PhotoFacts>>> {
+    if dataset.samples.iter().any(|sample| sample.stored.is_some()) {
+        printer.note(
+            "the photos are in shards, and were looked at when they were prepared: only the labels are read",
+        );
+        return Ok(None);
+    }
+    let threads = match threads {
+        0 => available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let paths: Vec<&Path> = dataset.samples.iter().map(|sample| sample.path.as_path()).collect();
+    let stop = interrupt::stop_flag()?;
+    let mut progress = printer.progress("photos", paths.len() as u64);
+    let facts = scan(&paths, &ScanSettings { threads, limits: Limits::default() }, &mut |done| {
+        progress.set_with_rate(done.photos as u64, "photos");
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    match facts {
+        Some(facts) => Ok(Some(facts)),
+        None => Err(Interrupted("nothing was written; the same call begins again").into()),
     }
 }
 

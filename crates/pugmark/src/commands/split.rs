@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use anyhow::Context;
+use chrono::TimeDelta;
+use pugmark_data::scan::Problem;
 use pugmark_data::{
-    Dataset, Evenness, PartRow, ReadOptions, Split, SplitBy, SplitOptions, read_column, split_with,
+    Dataset, Evenness, PartRow, ReadOptions, Split, SplitBy, SplitOptions, keep_together, read_column,
+    split_with,
 };
 use pugmark_model::write_atomic;
 use pugmark_train::TrainSettings;
@@ -54,8 +57,9 @@ pub(crate) fn run(arguments: &SplitArguments, printer: &Printer) -> anyhow::Resu
             )
             .into());
     }
-    // Photos are not looked for, and a class without one divides like any other.
-    let options = ReadOptions { allow_empty_class: true, ..ReadOptions::default() };
+    // A label whose photo is elsewhere divides like any other, and so does a class without one.
+    let options =
+        ReadOptions { photos: arguments.photos.clone(), allow_empty_class: true, ..ReadOptions::default() };
     let dataset = data::read_labels(data, &options, printer)?;
     let split = divide(&dataset, &settings, arguments, printer)?;
     write_atomic(out, split.to_csv(&dataset).as_bytes())
@@ -103,14 +107,43 @@ fn divide(
         printer.note(&format!("{kept} photos stay where {} has them{gone}", old.display()));
         earlier = Some(split);
     }
+    let together = together(dataset, arguments, printer)?;
     let options = SplitOptions {
         folds: arguments.folds.unwrap_or(0),
         burst_gap: arguments.burst_gap,
         column: column.as_deref(),
-        keep_together: &[],
+        keep_together: &together,
         earlier: earlier.as_ref(),
     };
     Ok(split_with(dataset, settings, &options)?)
+}
+
+/// Duplicates, and bursts by the clocks of the cameras, of the photos that are there.
+fn together(
+    dataset: &Dataset,
+    arguments: &SplitArguments,
+    printer: &Printer,
+) -> anyhow::Result<Vec<Vec<usize>>> {
+    if arguments.no_photos {
+        return Ok(Vec::new());
+    }
+    let Some(facts) = data::look(dataset, arguments.threads, printer)? else { return Ok(Vec::new()) };
+    let missing = facts.iter().filter(|facts| facts.problem == Some(Problem::Missing)).count();
+    if missing > 0 {
+        printer.note(&format!(
+            "{missing} of {} photos are not there: their duplicates and bursts are not known (`--photos` names the \
+             folder they are below)",
+            facts.len()
+        ));
+    }
+    let gap = TimeDelta::from_std(arguments.burst_gap).unwrap_or(TimeDelta::MAX);
+    let groups = keep_together(dataset, Some(&facts), gap);
+    let photos: usize = groups.iter().map(Vec::len).sum();
+    if photos > 0 {
+        printer
+            .note(&format!("{photos} photos stay together in {} bursts or sets of duplicates", groups.len()));
+    }
+    Ok(groups)
 }
 
 /// A table with a column for each part and a row for each class, and what to do with it.
