@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::TimeDelta;
 use pugmark_data::audit::{Evidence, Sees, audit};
 use pugmark_data::check::{CheckSettings, Report, check, subject};
-use pugmark_data::{Dataset, Part, Sample, Split};
+use pugmark_data::{Dataset, Part, Sample, Split, SplitSettings, split};
 
 fn settings(seed: u64) -> CheckSettings {
     let now = "2026-05-01T12:00:00".parse().expect("a time");
@@ -103,8 +103,9 @@ fn world(rows: &[(&str, usize, Part, u32)]) -> (Dataset, Split) {
         format: "test",
         notes: Vec::new(),
     };
-    let parts = rows.iter().map(|row| Some(row.2)).collect();
-    (data, Split { parts, how: "given".to_owned(), warning: None })
+    let split = split(&data, &SplitSettings::default()).unwrap();
+    assert_eq!(split.how, "given");
+    (data, split)
 }
 
 #[test]
