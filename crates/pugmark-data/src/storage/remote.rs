@@ -238,18 +238,19 @@ impl Remote {
     }
 
     fn tried<T>(&self, request: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
-        for attempt in 1.. {
+        let mut attempt = 1;
+        loop {
             let started = Instant::now();
             match self.runtime.block_on(request()) {
                 Err(error @ Error::Generic { .. })
                     if attempt < ATTEMPTS && started.elapsed() < SOON && !is_denied(&error) =>
                 {
                     thread::sleep(FIRST_PAUSE * 2_u32.pow(attempt - 1));
+                    attempt += 1;
                 }
                 result => return result,
             }
         }
-        unreachable!("the last attempt returns")
     }
 
     fn writable(&self, key: &str) -> Result<(), StorageError> {
