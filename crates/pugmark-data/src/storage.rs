@@ -233,7 +233,10 @@ impl Spool {
     pub fn finish(mut self) -> Result<(), StorageError> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
         let io = |source| self.storage.io(&self.key, source);
-        let mut file = writer.into_inner().map_err(|error| io(error.into_error()))?;
+        let mut file = writer.into_inner().map_err(|error| {
+            local::discard(&self.temporary);
+            io(error.into_error())
+        })?;
         match &self.storage.kind {
             Kind::Local(folder) => {
                 let saved = local::publish(&file, &self.temporary, &folder.join(&self.key));

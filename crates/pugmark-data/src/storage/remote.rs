@@ -3,7 +3,8 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -32,6 +33,12 @@ const UPLOADS: usize = 3;
 /// Unlike one request, an upload of many parts may take long on a slow line: this is for each of its requests.
 const REQUEST: Duration = Duration::from_secs(300);
 
+/// `object_store` tries requests again, but not all of those whose answer is cut off. What fails sooner than its own
+/// attempts would take is tried again here.
+const ATTEMPTS: u32 = 6;
+const SOON: Duration = Duration::from_secs(20);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
 /// A prefix in a bucket or on a web server.
 #[derive(Debug)]
 pub(super) struct Remote {
@@ -58,6 +65,8 @@ impl Remote {
                 let store = s3_builder(url, options)?
                     .with_bucket_name(bucket)
                     .with_retry(RetryConfig::default())
+                    // A request that deletes one file can be tried again; one that deletes many is not.
+                    .with_disable_bulk_delete(true)
                     .with_client_options(client.with_allow_http(true))
                     .build()
                     .map_err(|error| wrong(error.to_string()))?;
@@ -104,7 +113,7 @@ impl Remote {
         }
         let prefix = (!self.prefix.as_ref().is_empty()).then_some(&self.prefix);
         let listed: Result<Vec<ObjectMeta>, Error> =
-            self.runtime.block_on(self.store.list(prefix).try_collect());
+            self.tried(async || self.store.list(prefix).try_collect().await);
         let listed = match listed {
             Err(Error::NotFound { .. }) => return Err(StorageError::Missing { place: self.url.clone() }),
             listed => listed.map_err(|error| self.failed("", error))?,
@@ -120,7 +129,7 @@ impl Remote {
 
     pub(super) fn head(&self, key: &str) -> Result<Option<Entry>, StorageError> {
         let path = self.path(key)?;
-        let meta = self.if_there(key, self.runtime.block_on(self.store.head(&path)))?;
+        let meta = self.if_there(key, self.tried(async || self.store.head(&path).await))?;
         Ok(meta.map(|meta| Entry { key: key.to_owned(), size: meta.size, etag: meta.e_tag }))
     }
 
@@ -137,15 +146,16 @@ impl Remote {
             range: range.map(GetRange::Bounded),
             ..GetOptions::default()
         };
-        let read = async { self.store.get_opts(&path, options).await?.bytes().await };
-        Ok(self.if_there(key, self.runtime.block_on(read))?.map(Vec::from))
+        let read = self.tried(async || self.store.get_opts(&path, options.clone()).await?.bytes().await);
+        Ok(self.if_there(key, read)?.map(Vec::from))
     }
 
     pub(super) fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StorageError> {
         self.writable(key)?;
         let path = self.path(key)?;
         let payload = PutPayload::from(bytes.to_vec());
-        match self.runtime.block_on(self.store.put_opts(&path, payload, PutMode::Create.into())) {
+        let put = async || self.store.put_opts(&path, payload.clone(), PutMode::Create.into()).await;
+        match self.tried(put) {
             // The attempt whose answer was lost may have been this one.
             Err(Error::AlreadyExists { .. }) => Ok(self.read(key, None, None)?.as_deref() == Some(bytes)),
             put => put.map(|_| true).map_err(|error| self.failed(key, error)),
@@ -155,13 +165,14 @@ impl Remote {
     pub(super) fn delete(&self, key: &str) -> Result<(), StorageError> {
         self.writable(key)?;
         let path = self.path(key)?;
-        self.if_there(key, self.runtime.block_on(self.store.delete(&path))).map(drop)
+        self.if_there(key, self.tried(async || self.store.delete(&path).await)).map(drop)
     }
 
     pub(super) fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), StorageError> {
         self.writable(key)?;
         let path = self.path(key)?;
-        let put = self.runtime.block_on(self.store.put(&path, PutPayload::from(bytes)));
+        let payload = PutPayload::from(bytes);
+        let put = self.tried(async || self.store.put(&path, payload.clone()).await);
         put.map(drop).map_err(|error| self.failed(key, error))
     }
 
@@ -226,6 +237,22 @@ impl Remote {
         sent
     }
 
+    fn tried<T>(&self, request: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+        let mut attempt = 1;
+        loop {
+            let started = Instant::now();
+            match self.runtime.block_on(request()) {
+                Err(error @ Error::Generic { .. })
+                    if attempt < ATTEMPTS && started.elapsed() < SOON && !is_denied(&error) =>
+                {
+                    thread::sleep(FIRST_PAUSE * 2_u32.pow(attempt - 1));
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
     fn writable(&self, key: &str) -> Result<(), StorageError> {
         if self.read_only {
             let what = "a web server takes no files";
@@ -249,9 +276,16 @@ impl Remote {
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
                 StorageError::Denied { place, source }
             }
+            source if is_denied(&source) => StorageError::Denied { place, source },
             source => StorageError::Server { place, source },
         }
     }
+}
+
+/// Listings that are refused come without a kind of their own.
+fn is_denied(error: &Error) -> bool {
+    let text = error.to_string();
+    text.contains("status code: 403") || text.contains("status code: 401")
 }
 
 /// What ended an upload: this machine, or the other.
@@ -288,8 +322,9 @@ fn s3_builder(url: &str, options: &StorageOptions) -> Result<AmazonS3Builder, St
     } else {
         Profile::of_environment(|name| std::env::var_os(name))?
     };
+    let anonymous = builder.get_config_value(&Key::SkipSignature).is_some_and(|value| value == "true");
     let no_keys = !given && profile.key_id.is_none() && !options.s3_anonymous;
-    if no_keys && !set(&builder, Key::SkipSignature) && !set(&builder, Key::MetadataEndpoint) && !on_ec2() {
+    if no_keys && !anonymous && !set(&builder, Key::MetadataEndpoint) && !on_ec2() {
         return Err(StorageError::NoCredentials { url: url.to_owned() });
     }
     if let (Some(key_id), Some(secret)) = (profile.key_id, profile.secret) {
