@@ -103,7 +103,7 @@ fn world(rows: &[(&str, usize, Part, u32)]) -> (Dataset, Split) {
         format: "test",
         notes: Vec::new(),
     };
-    let split = split(&data, &SplitSettings::default()).unwrap();
+    let split = split(&data, &SplitSettings::default()).expect("a split");
     assert_eq!(split.how, "given");
     (data, split)
 }

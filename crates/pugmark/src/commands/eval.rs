@@ -214,10 +214,8 @@ fn table(report: &Report<'_>, own: bool) -> String {
     if own && report.part == Some(Part::Val) {
         text.push_str("The best epoch was chosen on these photos: expect a little less on others.\n");
     }
-    if own && report.split == "random" {
-        text.push_str(
-            "The split was random: photos of one place are in every part; expect less at new places.\n",
-        );
+    if own && matches!(report.split, "random" | "sequence" | "burst") {
+        text.push_str("Photos of one place are in every part of this split: expect less at new places.\n");
     }
     text + "\n" + &report.evaluation.table()
 }
