@@ -1,4 +1,4 @@
-"""Seconds and peak memory of `pugmark split` on made-up labels, without photos."""
+"""Seconds and peak memory of `pugmark check` and `pugmark split` on made-up labels, without photos."""
 
 import argparse
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 from measure import text
 
 CASES = {
+    "check": None,
     "by site": ["--by", "site", "--val", "0.2", "--test", "0.1"],
     "by site, 5 folds": ["--by", "site", "--folds", "5"],
     "by folder, 300,000 of them": ["--by", "folder", "--val", "0.2", "--test", "0.1"],
@@ -40,13 +41,14 @@ def main() -> None:
         pugmark = arguments.pugmark if arguments.pugmark.is_absolute() else Path(START, arguments.pugmark)
         for name, flags in CASES.items():
             out = "split.csv" if name == "by site" else "other.csv"
-            command = [str(pugmark), "split", str(labels), "--out", out, "--overwrite", "--quiet", *flags]
+            verb = ["check", str(labels)] if flags is None else ["split", str(labels), "--out", out, "--overwrite", *flags]
+            command = [str(pugmark), *verb, "--no-photos", "--quiet"]
             started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
             told, memory = text(command)
             seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
             cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            deviation = next(line for line in told.splitlines() if line.startswith("largest deviation"))
-            print(f"{name}: {seconds:.1f} s ({cpu:.1f} s of CPU), {memory / 2**20:.0f} MiB; {deviation}", flush=True)
+            deviation = next((f"; {line}" for line in told.splitlines() if line.startswith("largest deviation")), "")
+            print(f"{name}: {seconds:.1f} s ({cpu:.1f} s of CPU), {memory / 2**20:.0f} MiB{deviation}", flush=True)
 
 
 def write(labels: Path, rows: int, sites: int, classes: int) -> list[str]:
