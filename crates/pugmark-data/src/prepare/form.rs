@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use image::ExtendedColorType;
-use image::codecs::jpeg::JpegEncoder;
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use serde::{Deserialize, Serialize};
 
 use crate::photo::{Limits, Photo, PhotoError, decode};
@@ -88,9 +87,9 @@ fn jpeg(rgb: &[u8], width: usize, height: usize, quality: u8) -> Result<Vec<u8>,
     let side = |side: usize| u16::try_from(side).map_err(|_| undone("a side of over 65,535 pixels".into()));
     let (w, h) = (side(width)?, side(height)?);
     let mut bytes = Vec::with_capacity(rgb.len() / 4);
-    JpegEncoder::new_with_quality(&mut bytes, quality)
-        .encode(rgb, w.into(), h.into(), ExtendedColorType::Rgb8)
-        .map_err(|error| undone(error.to_string()))?;
+    let mut encoder = Encoder::new(&mut bytes, quality);
+    encoder.set_sampling_factor(SamplingFactor::F_1_1);
+    encoder.encode(rgb, w, h, ColorType::Rgb).map_err(|error| undone(error.to_string()))?;
     Ok(bytes)
 }
 
