@@ -5,7 +5,7 @@ use crate::dataset::{Dataset, counted};
 use crate::error::DataError;
 
 /// What a random split means, in plain words.
-const RANDOM_WARNING: &str = "Random split: frames of one camera and one burst are on both sides, so the model \
+const RANDOM_WARNING: &str = "Random split: frames of one camera are on both sides, so the model \
      can recognise the place instead of the animal. The validation number is then optimistic and says little \
      about new cameras. Name the sites of the photos to split by site.";
 
