@@ -25,7 +25,7 @@ pub use files::{Camera, FileReason, Files, Mismatch, Resolution, Temperatures};
 pub use groups::{Bursts, Duplicates, Group};
 pub use held_out::HeldOut;
 pub use labels::{Count, PartCount, Site, Sites};
-pub use subject::{Subject, subject};
+pub use subject::{Subject, find_paths, subject};
 pub use when::{Hour, ImpossibleTime, Times};
 
 /// How to check.
@@ -150,7 +150,12 @@ fn audits(
     }
     let look = |split: &Split| audit(dataset, split, evidence, settings.seed);
     if let Some(split) = &settings.split {
-        return Ok(vec![look(split)]);
+        let folds = (1..=split.fold_count()).filter_map(|fold| split.fold(fold));
+        return Ok(if split.fold_count() == 0 {
+            vec![look(split)]
+        } else {
+            folds.map(|fold| look(&fold)).collect()
+        });
     }
     let made = |by| {
         let settings =
@@ -158,7 +163,14 @@ fn audits(
         split(dataset, &settings)
     };
     if labelled.clone().any(|sample| sample.part.is_some()) {
-        return Ok(vec![look(&made(SplitBy::Auto)?)]);
+        return match made(SplitBy::Auto) {
+            // Val cannot be cut from a train part of one site: what is given is audited as it is.
+            Err(DataError::Split(SplitError::TooFewGroups { .. })) => {
+                let given = SplitSettings { val: 0.0, ..SplitSettings::default() };
+                Ok(vec![look(&split(dataset, &given)?)])
+            }
+            split => Ok(vec![look(&split?)]),
+        };
     }
     let mut audits = vec![look(&made(SplitBy::Random)?)];
     if labelled.clone().any(|sample| sample.site.is_some()) {

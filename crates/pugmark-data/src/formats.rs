@@ -32,6 +32,7 @@ pub use detect::detect;
 pub(crate) use detect::is_json;
 pub use error::FormatError;
 pub use file::Step;
+pub use one_hot::features_of;
 pub use table::{Annotation, Area, Detection, Label, LabelTable, LabelledPhoto, Method, Single, Word};
 
 pub use validate::{Finding, Report, Severity, validate};

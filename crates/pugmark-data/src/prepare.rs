@@ -14,7 +14,7 @@ mod plan;
 mod tables;
 mod tar;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
@@ -112,6 +112,9 @@ pub fn prepare(
         let file = there[0].key.clone();
         return Err(PrepareError::OtherFiles { out: out.to_string(), file });
     }
+    if !there.is_empty() {
+        check_photos(input, out)?;
+    }
     let plan = Plan::agree(input, out, settings)?;
     let shards = plan.shards(input);
     let (machine, machines) = settings.machine;
@@ -163,9 +166,37 @@ pub fn prepare(
     Ok(Prepare { progress, shards: shards.len(), complete, interrupted: false })
 }
 
+/// Whether a name is that of a shard or its listing: other files below the folder are not ours to delete.
+fn is_shard(key: &str) -> bool {
+    let name = key.strip_prefix(SHARDS).and_then(|name| name.rsplit_once('.'));
+    let numbered =
+        name.filter(|(_, end)| matches!(*end, "tar" | "json")).and_then(|(name, _)| name.split_once('-'));
+    numbered.is_some_and(|(group, number)| {
+        plan::GROUPS.contains(&group)
+            && !number.is_empty()
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+/// Refuses to replace what was prepared from other photos.
+fn check_photos(input: &Input, out: &Storage) -> Result<(), PrepareError> {
+    let known: HashSet<&str> = input.dataset.samples.iter().map(|sample| sample.id.as_str()).collect();
+    let mut others = false;
+    for table in TABLES {
+        let Some(text) = out.read(table)? else { continue };
+        for row in csv::Reader::from_reader(text.as_slice()).records().flatten() {
+            match row.get(0) {
+                Some(id) if known.contains(id) => return Ok(()),
+                _ => others = true,
+            }
+        }
+    }
+    if others { Err(PrepareError::OtherPhotos { out: out.to_string() }) } else { Ok(()) }
+}
+
 /// Deletes what earlier calls wrote, the plan last: a folder without one is nobody's.
 fn clear(out: &Storage, there: &[Entry]) -> Result<(), PrepareError> {
-    let ours = |key: &str| key.starts_with(SHARDS) || key == SUMMARY || TABLES.contains(&key);
+    let ours = |key: &str| is_shard(key) || key == SUMMARY || TABLES.contains(&key);
     if !there.iter().any(|entry| entry.key == PLAN) {
         if let Some(entry) = there.first() {
             return Err(PrepareError::OtherFiles { out: out.to_string(), file: entry.key.clone() });
@@ -197,7 +228,7 @@ fn finish(
     out.delete(INDEX)?;
     let wanted: BTreeSet<String> = shards.iter().flat_map(|shard| [shard.tar(), shard.listing()]).collect();
     for entry in out.list()? {
-        if entry.key.starts_with(SHARDS) && !wanted.contains(&entry.key) {
+        if is_shard(&entry.key) && !wanted.contains(&entry.key) {
             out.delete(&entry.key)?;
         }
     }
@@ -208,4 +239,25 @@ fn finish(
         }
     }
     Ok(out.write(INDEX, index.as_bytes())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_shard;
+
+    #[test]
+    fn only_shards_are_ours_to_delete() {
+        for ours in ["shards/train-00000.tar", "shards/photos-00012.json", "shards/val-1.tar"] {
+            assert!(is_shard(ours), "{ours}");
+        }
+        for other in [
+            "shards/notes.txt",
+            "shards/old/train-00000.tar",
+            "shards/train-.tar",
+            "shards/mine-1.tar",
+            "train-1.tar",
+        ] {
+            assert!(!is_shard(other), "{other}");
+        }
+    }
 }

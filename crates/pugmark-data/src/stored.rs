@@ -11,6 +11,8 @@ use crate::photo::{Limits, Photo, PhotoError, check_size, decode, decode_file};
 pub enum Stored {
     /// A part of the shard.
     Range {
+        /// Length of the shard: one that was made again meanwhile has its photos elsewhere.
+        shard_bytes: u64,
         /// Its first byte.
         offset: u64,
         /// Its length.
@@ -32,9 +34,14 @@ pub fn decode_stored(path: &Path, stored: Option<&Stored>, limits: &Limits) -> R
     match stored {
         None => decode_file(path, limits),
         Some(Stored::Broken(reason)) => Err(PhotoError::Prepared(reason.clone())),
-        Some(&Stored::Range { offset, bytes, pixels, truncated }) => {
+        Some(&Stored::Range { shard_bytes, offset, bytes, pixels, truncated }) => {
             check_size(bytes, limits)?;
             let mut file = File::open(path)?;
+            if file.metadata()?.len() != shard_bytes {
+                return Err(PhotoError::Prepared(
+                    "its shard was made again since the folder was read".into(),
+                ));
+            }
             file.seek(SeekFrom::Start(offset))?;
             let mut content = vec![0; bytes as usize];
             file.read_exact(&mut content)?;

@@ -151,6 +151,7 @@ fn is_wrong_call(error: &(dyn Error + 'static)) -> bool {
         error.downcast_ref(),
         Some(
             PrepareError::OtherFiles { .. }
+                | PrepareError::OtherPhotos { .. }
                 | PrepareError::OtherSettings { .. }
                 | PrepareError::AlreadyPrepared { .. }
                 | PrepareError::Data(DataError::NotFound { .. } | DataError::NotAFolder { .. })

@@ -66,7 +66,7 @@ fn unlabelled(data: &Path, folder: PathBuf) -> Result<Subject, DataError> {
 }
 
 /// Where ids stand for files whose extension they do not name, looks for those files.
-fn find_paths(data: &Path, options: &ReadOptions, dataset: &mut Dataset) {
+pub fn find_paths(data: &Path, options: &ReadOptions, dataset: &mut Dataset) {
     if dataset.samples.iter().all(|sample| sample.path.extension().is_some()) {
         return;
     }

@@ -11,7 +11,7 @@ use crate::error::DataError;
 const LABELS: &str = "_labels.csv";
 
 /// The file of paths and sites that belongs to a file of labels, if that is called as it must be.
-pub(super) fn features_of(labels: &Path) -> Option<PathBuf> {
+pub fn features_of(labels: &Path) -> Option<PathBuf> {
     let name = labels.file_name()?.to_str()?.strip_suffix(LABELS)?;
     Some(labels.with_file_name(format!("{name}_features.csv")))
 }

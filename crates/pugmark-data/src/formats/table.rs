@@ -14,7 +14,7 @@ use crate::time::CaptureTime;
 pub type Word = Arc<str>;
 
 /// Photos and what is said of each: several animals, boxes and probabilities a photo, where a
-/// [`Dataset`](crate::Dataset) has one class. [`LabelTable::dataset`] makes one of the other.
+/// [`Dataset`](crate::Dataset) has one class. [`LabelTable::into_dataset`] makes one of the other.
 #[derive(Clone, PartialEq, Debug)]
 pub struct LabelTable {
     /// The file or folder that was read.
@@ -240,7 +240,9 @@ impl LabelTable {
             dataset.classes.iter().map(|class| label(class, blank, &mut words)).collect();
         table.photos.reserve(dataset.samples.len());
         for sample in dataset.samples {
-            let below = sample.path.strip_prefix(folder).unwrap_or(&sample.path);
+            // A photo of a prepared folder lies in a shard, and its id is the path it had.
+            let path = if sample.stored.is_some() { Path::new(&sample.id) } else { &sample.path };
+            let below = path.strip_prefix(folder).unwrap_or(path);
             let names: Vec<_> = below.iter().map(|name| name.to_string_lossy()).collect();
             let id = crate::read::as_id(&names.join("/"));
             table.photos.push(LabelledPhoto {

@@ -21,6 +21,12 @@ pub enum PrepareError {
         /// One of them.
         file: String,
     },
+    /// The output folder was prepared from other photos, of which none is among these.
+    #[error("{out} is prepared from other photos: not one of them is in this data set")]
+    OtherPhotos {
+        /// The folder.
+        out: String,
+    },
     /// The output folder was begun with other settings.
     #[error("{out} is prepared with {there}, not with {asked}")]
     OtherSettings {
@@ -54,6 +60,7 @@ impl PrepareError {
             Self::Data(error) => return error.hint(),
             Self::Storage(error) => return error.hint(),
             Self::OtherFiles { .. } => "give a folder that does not exist yet, or one that is empty",
+            Self::OtherPhotos { .. } => "give another folder, or throw the old one away with --overwrite",
             Self::OtherSettings { .. } => {
                 "use the same settings to go on, give another folder, or throw the old one away with --overwrite"
             }

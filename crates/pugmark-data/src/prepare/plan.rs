@@ -16,7 +16,7 @@ use crate::storage::Storage;
 const SHARD_BYTES: u64 = 64 << 20;
 
 /// Photos of each part are kept apart, so that no reader trains on what is to be tested.
-const GROUPS: [&str; 4] = ["photos", "train", "val", "test"];
+pub(super) const GROUPS: [&str; 4] = ["photos", "train", "val", "test"];
 
 /// What a folder is prepared as, agreed among the machines that prepare it: the first one writes it.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]

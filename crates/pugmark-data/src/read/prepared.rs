@@ -57,11 +57,20 @@ pub(super) fn read(root: &Path) -> Result<Option<Dataset>, DataError> {
                     let whole = |(_, size): &&(PathBuf, u64)| {
                         offset.checked_add(bytes).is_some_and(|end| end <= *size)
                     };
-                    let Some((path, _)) = shards.get(shard).filter(whole) else {
+                    let Some((path, shard_bytes)) = shards.get(shard).filter(whole) else {
                         return Err(damaged(line, format!("`{}` is in no shard of {INDEX}", row.id)));
                     };
                     let pixels = (index.form.store == Store::Raw).then_some((width, height));
-                    (path.clone(), Stored::Range { offset, bytes, pixels, truncated: row.truncated })
+                    (
+                        path.clone(),
+                        Stored::Range {
+                            shard_bytes: *shard_bytes,
+                            offset,
+                            bytes,
+                            pixels,
+                            truncated: row.truncated,
+                        },
+                    )
                 }
                 _ => return Err(damaged(line, format!("`{}` has neither a place nor a reason", row.id))),
             };

@@ -79,9 +79,9 @@ pub(super) fn create(folder: &Path, key: &str, bytes: &[u8]) -> Result<bool, Sto
     let linked = (&file).write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| {
         match fs::hard_link(&temporary, &path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            // A file system without links: exclusive, though not whole at once.
-            Err(error) if error.kind() == ErrorKind::Unsupported => exclusive(&path, bytes),
-            linked => linked.map(|()| true),
+            // A file system without links, whichever way it says so: exclusive, though not whole at once.
+            Err(_) => exclusive(&path, bytes),
+            Ok(()) => Ok(true),
         }
     });
     discard(&temporary);

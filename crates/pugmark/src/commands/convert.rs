@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use pugmark_data::DataError;
-use pugmark_data::formats::{self, FormatError, TableOptions, WriteOptions, detect, read_table, write_table};
+use pugmark_data::formats::{
+    self, Format, FormatError, TableOptions, WriteOptions, detect, read_table, write_table,
+};
 
 use super::data;
 use crate::arguments::ConvertArguments;
@@ -14,8 +16,11 @@ use crate::printer::Printer;
 pub(crate) fn run(arguments: &ConvertArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let ConvertArguments { input, out, to, .. } = arguments;
     data::exists(input, "file or folder")?;
-    if out.exists() && !arguments.overwrite {
-        return Err(WrongCall::new(format!("{} exists", out.display()))
+    let features = (*to == Format::OneHot).then(|| formats::features_of(out)).flatten();
+    if let Some(there) = [Some(out), features.as_ref()].into_iter().flatten().find(|file| file.exists())
+        && !arguments.overwrite
+    {
+        return Err(WrongCall::new(format!("{} exists", there.display()))
             .with_hint("`--overwrite` replaces it, another `--out` keeps it")
             .into());
     }

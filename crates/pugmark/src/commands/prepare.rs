@@ -36,6 +36,16 @@ pub(crate) fn run(arguments: &PrepareArguments, printer: &Printer) -> anyhow::Re
     if !is_url(&arguments.data) {
         data::exists(&arguments.data, "data set")?;
     }
+    if let Some(data) = [Some(&arguments.data), photos.as_ref()]
+        .into_iter()
+        .flatten()
+        .find(|data| is_below(&arguments.out, data))
+    {
+        let (out, data) = (arguments.out.display(), data.display());
+        return Err(WrongCall::new(format!("{out} is in {data}, whose photos it is to hold"))
+            .with_hint("give a folder beside it: it would be read as photos the next time")
+            .into());
+    }
     let out = Storage::open(&arguments.out, &storage)?;
     let options = ReadOptions { photos, skip_missing, allow_empty_class: true };
     let input = Input::open(&arguments.data, &options, &storage)?;
@@ -71,6 +81,17 @@ pub(crate) fn run(arguments: &PrepareArguments, printer: &Printer) -> anyhow::Re
     } else {
         ExitStatus::Done
     })
+}
+
+/// Whether `out` is `data` or a folder below it, where both are on a disk or both are not.
+fn is_below(out: &Path, data: &Path) -> bool {
+    if is_url(out) || is_url(data) {
+        return out.starts_with(data);
+    }
+    // What is not there yet lies in the nearest folder that is.
+    let there = |path: &Path| path.ancestors().find_map(|path| path.canonicalize().ok());
+    let (Ok(out), Ok(data)) = (std::path::absolute(out), data.canonicalize()) else { return false };
+    there(&out).is_some_and(|there| there.starts_with(&data))
 }
 
 fn settings(arguments: &PrepareArguments) -> Result<PrepareSettings, WrongCall> {

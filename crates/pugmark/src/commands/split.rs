@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::Context;
 use chrono::TimeDelta;
+use pugmark_data::check::find_paths;
 use pugmark_data::scan::Problem;
 use pugmark_data::{
-    Dataset, Evenness, PartRow, ReadOptions, Split, SplitBy, SplitOptions, keep_together, read_column,
+    Dataset, Evenness, Part, PartRow, ReadOptions, Split, SplitBy, SplitOptions, keep_together, read_column,
     split_with,
 };
 use pugmark_model::write_atomic;
@@ -60,7 +61,10 @@ pub(crate) fn run(arguments: &SplitArguments, printer: &Printer) -> anyhow::Resu
     // A label whose photo is elsewhere divides like any other, and so does a class without one.
     let options =
         ReadOptions { photos: arguments.photos.clone(), allow_empty_class: true, ..ReadOptions::default() };
-    let dataset = data::read_labels(data, &options, printer)?;
+    let mut dataset = data::read_labels(data, &options, printer)?;
+    if !arguments.no_photos {
+        find_paths(data, &options, &mut dataset);
+    }
     let split = divide(&dataset, &settings, arguments, printer)?;
     write_atomic(out, split.to_csv(&dataset).as_bytes())
         .with_context(|| format!("cannot write {}", out.display()))?;
@@ -115,7 +119,18 @@ fn divide(
         keep_together: &together,
         earlier: earlier.as_ref(),
     };
-    Ok(split_with(dataset, settings, &options)?)
+    let split = split_with(dataset, settings, &options)?;
+    if let Some(earlier) = &earlier {
+        let moved = |(old, new): (&Option<Part>, &Option<Part>)| old.is_some() && new.is_some() && old != new;
+        let moved = earlier.parts.iter().zip(&split.parts).filter(|&pair| moved(pair)).count();
+        if moved > 0 {
+            printer.warning(&format!(
+                "{moved} photos of the earlier split change their part: the data set itself now gives them another, and \
+                 that goes first"
+            ));
+        }
+    }
+    Ok(split)
 }
 
 /// Duplicates, and bursts by the clocks of the cameras, of the photos that are there.

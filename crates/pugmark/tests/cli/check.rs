@@ -111,6 +111,9 @@ fn a_split_that_is_given_is_the_one_that_is_looked_at() {
     }
     place.write("split.csv", split);
     place.snapshot("check_split_file", &["check", "labels.csv", "--no-photos", "--split-file", "split.csv"]);
+    let folds = ["--folds", "3", "--no-photos", "--out", "folds.csv"];
+    place.done(&[&["split", "labels.csv"][..], &folds].concat());
+    place.snapshot("check_folds", &["check", "labels.csv", "--no-photos", "--split-file", "folds.csv"]);
     place.write("other.csv", "id,split\nnowhere.png,train\n");
     place.snapshot(
         "check_split_of_others",

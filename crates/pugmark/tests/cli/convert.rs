@@ -44,7 +44,9 @@ fn what_stops_a_conversion() {
     place.write("other.json", "{\"photos\": []}");
     place.write("broken.json", "{\"images\": [{\"file_name\": 3}], \"categories\": []}");
     place.write("format.csv", "id,blank,hog\n1,0.5,0.5\n");
-    let cases: [(&str, &[&str]); 9] = [
+    place.write("test_features.csv", "id,filepath,site\n");
+    let cases: [(&str, &[&str]); 10] = [
+        ("convert_features_exist", &["labels.csv", "--to", "one-hot", "--out", "test_labels.csv"]),
         ("convert_exists", &["labels.csv", "--to", "coco", "--out", "predictions.csv"]),
         ("convert_no_such", &["label.csv", "--to", "coco", "--out", "x.json"]),
         ("convert_unknown", &["other.json", "--to", "coco", "--out", "x.json"]),

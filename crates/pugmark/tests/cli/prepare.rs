@@ -412,6 +412,10 @@ fn errors() {
     place.snapshot("prepare_overwrite_spares_files", &["prepare", "photos", "--out", "taken", "--overwrite"]);
     place.snapshot("prepare_other_settings", &["prepare", "photos", "--out", "out"]);
     place.snapshot("prepare_other_shards", &call("photos", "out", &["--shards", "7"]));
+    place.photo("others/day/elsewhere.png", 0, 1);
+    place.photo("others/night/elsewhere.png", 2, 1);
+    place.snapshot("prepare_other_photos", &call("others", "out", &[]));
+    place.snapshot("prepare_out_in_data", &["prepare", "photos", "--out", "photos/new"]);
     place.snapshot("prepare_prepared", &["prepare", "out", "--out", "again"]);
     place.snapshot("prepare_no_such_data", &["prepare", "fotos", "--out", "new"]);
     place.snapshot("prepare_wrong_shard", &["prepare", "photos", "--out", "new", "--shard", "3/3"]);
