@@ -57,3 +57,26 @@ pub fn decode_stored(path: &Path, stored: Option<&Stored>, limits: &Limits) -> R
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{Stored, decode_stored};
+    use crate::photo::Limits;
+
+    #[test]
+    fn a_shard_that_was_made_again_gives_no_other_photo() {
+        let folder = tempfile::tempdir().unwrap();
+        let shard = folder.path().join("train-00000.tar");
+        fs::write(&shard, [1, 2, 3, 4, 5, 6]).unwrap();
+        let stored = |shard_bytes| {
+            Some(Stored::Range { shard_bytes, offset: 3, bytes: 3, pixels: Some((1, 1)), truncated: false })
+        };
+        let photo = decode_stored(&shard, stored(6).as_ref(), &Limits::default()).unwrap();
+        assert_eq!((photo.width, photo.height, photo.rgb), (1, 1, vec![4, 5, 6]));
+        fs::write(&shard, [0, 0, 0, 1, 2, 3, 4, 5, 6]).unwrap();
+        let error = decode_stored(&shard, stored(6).as_ref(), &Limits::default()).unwrap_err();
+        assert!(error.reason().contains("made again"), "{error}");
+    }
+}

@@ -163,3 +163,14 @@ fn the_order_of_the_rows_does_not_matter() {
     assert_eq!(forward.sites, backward.sites);
     assert_eq!(forward.verdict, backward.verdict);
 }
+
+#[test]
+fn a_train_part_of_one_site_is_audited_as_it_is_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rows = ["1.jpg,hog,train,S1", "2.jpg,blank,train,S1", "3.jpg,hog,test,S2", "4.jpg,blank,test,S2"];
+    let labels = folder.path().join("labels.csv");
+    std::fs::write(&labels, format!("filepath,label,split,site\n{}\n", rows.join("\n"))).expect("written");
+    let report = of_labels(&labels, 0);
+    assert_eq!(report.audits.len(), 1);
+    assert_eq!(report.audits[0].parts.iter().map(|part| part.part).collect::<Vec<_>>(), [Part::Test]);
+}

@@ -125,8 +125,7 @@ fn divide(
         let moved = earlier.parts.iter().zip(&split.parts).filter(|&pair| moved(pair)).count();
         if moved > 0 {
             printer.warning(&format!(
-                "{moved} photos of the earlier split change their part: the data set itself now gives them another, and \
-                 that goes first"
+                "the data set itself gives {moved} of these photos another part, and that goes first"
             ));
         }
     }

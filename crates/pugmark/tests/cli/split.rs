@@ -55,6 +55,44 @@ fn a_table_is_split() {
 }
 
 #[test]
+fn what_the_data_set_gives_goes_before_an_earlier_split() {
+    let place = Place::new();
+    place.write(
+        "labels.csv",
+        "filepath,label,split\n1.png,a,train\n2.png,b,train\n3.png,a,val\n4.png,b,val\n",
+    );
+    place.write("old.csv", "id,split\n1.png,val\n2.png,train\n");
+    let ended = place.done(&["split", "labels.csv", "--no-photos", "--keep", "old.csv"]);
+    assert!(
+        ended.stderr.contains("warning: the data set itself gives 1 of these photos another part"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn photos_are_found_by_an_id_without_its_extension_and_copies_stay_together() {
+    let place = Place::new();
+    for number in 0..8 {
+        place.photo(&format!("{number}.png"), (number % 2) as u8, number);
+    }
+    std::fs::copy(place.path("0.png"), place.path("6.png")).unwrap();
+    let rows: String =
+        (0..8).map(|number| format!("{number},{},{}\n", (number + 1) % 2, number % 2)).collect();
+    place.write("labels.csv", format!("id,day,dusk\n{rows}"));
+    let ended = place.done(&["split", "labels.csv", "--by", "random"]);
+    assert!(
+        !ended.stderr.contains("not there") && ended.stderr.contains("stay together"),
+        "{}",
+        ended.stderr
+    );
+    let split = std::fs::read_to_string(place.path("split.csv")).unwrap();
+    let part =
+        |id: &str| split.lines().find_map(|row| row.strip_prefix(id)?.split(',').next().map(str::to_owned));
+    assert_eq!(part("0,"), part("6,"));
+}
+
+#[test]
 fn json_has_the_same_figures() {
     let place = Place::new();
     place.write("labels.csv", labels());
