@@ -68,6 +68,10 @@ fn simple_cnn(classes: usize) -> Graph {
     let mut x = b.push("input", Op::Input { channels: 3 }, &[]);
     let mut channels = 3;
     for (index, out) in [32, 64, 128, 256].into_iter().enumerate() {
+        if index > 0 {
+            b.begin_stage();
+            b.begin_block();
+        }
         let block = format!("block{}", index + 1);
         x = b.conv2d(&format!("{block}.conv"), x, (channels, out), (3, 1, 1), false);
         x = b.batch_norm2d(&format!("{block}.bn"), x, out);
@@ -108,7 +112,9 @@ fn resnet(block: Block, depths: [usize; 4], classes: usize) -> Graph {
     let mut channels = 64;
     for (stage, depth) in depths.into_iter().enumerate() {
         let planes = 64 << stage;
+        b.begin_stage();
         for index in 0..depth {
+            b.begin_block();
             let stride = if stage > 0 && index == 0 { 2 } else { 1 };
             let name = format!("layer{}.{index}", stage + 1);
             x = residual(&mut b, block, &name, x, (channels, planes), stride);

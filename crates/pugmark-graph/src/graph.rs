@@ -61,6 +61,10 @@ pub struct Param {
     pub role: Role,
     /// Part of the classifying head, which changes with the number of classes and stays trainable when the backbone is frozen.
     pub head: bool,
+    /// The stage it belongs to: 0 for the stem, then one a resolution, the head last.
+    pub stage: usize,
+    /// The block it belongs to: 0 for the stem, then one a residual block (a convolution of the simple CNN), the head last.
+    pub block: usize,
 }
 
 impl Param {
@@ -126,6 +130,16 @@ impl Graph {
         self.params.iter().filter(|p| p.role.is_trained()).map(Param::len).sum()
     }
 
+    /// Stages, the stem and the head among them.
+    pub fn stages(&self) -> usize {
+        self.params.iter().map(|p| p.stage + 1).max().unwrap_or(0)
+    }
+
+    /// Blocks, the stem and the head among them.
+    pub fn blocks(&self) -> usize {
+        self.params.iter().map(|p| p.block + 1).max().unwrap_or(0)
+    }
+
     /// How many nodes read each node.
     pub fn consumers(&self) -> Vec<usize> {
         let mut count = vec![0; self.nodes.len()];
@@ -144,6 +158,8 @@ pub struct Builder {
     nodes: Vec<Node>,
     params: Vec<Param>,
     head: bool,
+    stage: usize,
+    block: usize,
 }
 
 impl Builder {
@@ -152,9 +168,21 @@ impl Builder {
         Self::default()
     }
 
-    /// Parameters added from here on belong to the head.
+    /// Parameters added from here on belong to the head, a stage and a block of its own.
     pub fn begin_head(&mut self) {
         self.head = true;
+        self.begin_stage();
+        self.begin_block();
+    }
+
+    /// Parameters added from here on belong to the next stage.
+    pub fn begin_stage(&mut self) {
+        self.stage += 1;
+    }
+
+    /// Parameters added from here on belong to the next block.
+    pub fn begin_block(&mut self) {
+        self.block += 1;
     }
 
     /// Adds any operator.
@@ -164,7 +192,8 @@ impl Builder {
     }
 
     fn param(&mut self, name: String, shape: &[usize], role: Role) -> ParamId {
-        self.params.push(Param { name, shape: shape.to_vec(), role, head: self.head });
+        let Self { head, stage, block, .. } = *self;
+        self.params.push(Param { name, shape: shape.to_vec(), role, head, stage, block });
         ParamId(self.params.len() - 1)
     }
 

@@ -71,6 +71,25 @@ fn only_the_last_layer_is_head() {
 }
 
 #[test]
+fn stages_and_blocks_count_from_stem_to_head() {
+    let place = |graph: &Graph, name: &str| {
+        let param = graph.params().iter().find(|param| param.name == name).unwrap();
+        (param.stage, param.block)
+    };
+    let graph = Architecture::ResNet50.graph(3);
+    assert_eq!((graph.stages(), graph.blocks()), (6, 18));
+    assert_eq!(place(&graph, "conv1.weight"), (0, 0));
+    assert_eq!(place(&graph, "layer1.0.conv1.weight"), (1, 1));
+    assert_eq!(place(&graph, "layer2.0.downsample.0.weight"), (2, 4));
+    assert_eq!(place(&graph, "layer4.2.bn3.bias"), (4, 16));
+    assert_eq!(place(&graph, "fc.weight"), (5, 17));
+    let graph = Architecture::SimpleCnn.graph(3);
+    assert_eq!(place(&graph, "block1.conv.weight"), (0, 0));
+    assert_eq!(place(&graph, "block4.bn.bias"), (3, 3));
+    assert_eq!(place(&graph, "fc.bias"), (4, 4));
+}
+
+#[test]
 fn shapes_follow_the_picture() {
     struct Case {
         architecture: Architecture,
