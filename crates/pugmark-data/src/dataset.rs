@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::formats::CropBox;
 use crate::stored::Stored;
 use crate::time::CaptureTime;
 
@@ -57,7 +58,7 @@ impl FromStr for Part {
 }
 
 /// One photo and what is known of it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Sample {
     /// Unique in the data set: the path below the root with forward slashes, or the CSV's id; never the base name alone.
     pub id: String,
@@ -65,6 +66,8 @@ pub struct Sample {
     pub path: PathBuf,
     /// How it lies there, where that is a shard of a prepared folder and not a file of its own.
     pub stored: Option<Stored>,
+    /// The part of the photo that is meant; none for the whole of it. `pugmark prepare` alone cuts it out.
+    pub crop: Option<CropBox>,
     /// Index into [`Dataset::classes`]; none where the label is not known.
     pub class: Option<usize>,
     /// The camera or place, where the data set names it.
@@ -81,7 +84,17 @@ impl Sample {
     /// A photo of which nothing else is known.
     pub fn new(id: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         let (id, path) = (id.into(), path.into());
-        Self { id, path, stored: None, class: None, site: None, sequence: None, time: None, part: None }
+        Self {
+            id,
+            path,
+            stored: None,
+            crop: None,
+            class: None,
+            site: None,
+            sequence: None,
+            time: None,
+            part: None,
+        }
     }
 }
 
@@ -95,7 +108,7 @@ pub struct Note {
 }
 
 /// How to read a data set.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Default, Debug)]
 pub struct ReadOptions {
     /// The folder that a CSV's photos are below; by default the CSV's own folder.
     pub photos: Option<PathBuf>,
@@ -103,10 +116,12 @@ pub struct ReadOptions {
     pub skip_missing: bool,
     /// Keep a class that has no photo instead of failing.
     pub allow_empty_class: bool,
+    /// Take every box of the labels for a photo of its own, with this margin: [`CropBox::margin`].
+    pub crop: Option<f64>,
 }
 
 /// A table of samples.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Dataset {
     /// The folder or CSV that was read.
     pub root: PathBuf,

@@ -50,6 +50,12 @@ pub enum DataError {
         /// The folder that was searched.
         folder: PathBuf,
     },
+    /// Boxes were asked for, and the labels have none.
+    #[error("{path} has no boxes to cut out")]
+    NoBoxes {
+        /// The labels.
+        path: PathBuf,
+    },
     /// Photos, but neither class folders nor a CSV of labels.
     #[error("{folder} holds {} but no labels", counted(*photos, "photo"))]
     NoLabels {
@@ -274,6 +280,10 @@ impl DataError {
             Self::NoPhotos { .. } => {
                 "photos end in .jpg .jpeg .png .ppm .bmp .pgm .tif .tiff .webp or .gif; names that begin with a \
                  dot are skipped"
+            }
+            Self::NoBoxes { .. } => {
+                "boxes are in the JSON of MegaDetector, SpeciesNet and COCO Camera Traps and in Camtrap DP packages; \
+                 without `--crop` whole photos are used"
             }
             Self::NoLabels { .. } => {
                 "put the photos of each class in a folder of its name, or give a CSV with the columns \

@@ -1,7 +1,7 @@
 //! What a camera wrote beside the picture: EXIF.
 //!
 //! A photo with broken or no EXIF is a photo of which less is known, never an error. The date of the file is not
-//! looked at: copying changes it.
+//! looked at unless that is asked for: copying changes it.
 
 mod reconyx;
 
@@ -22,6 +22,8 @@ pub enum TimeTag {
     DateTimeDigitized,
     /// When the file was last written, which software changes.
     DateTime,
+    /// The date of the file itself, which copying changes; only where that was asked for.
+    File,
 }
 
 /// What the EXIF of a photo says.

@@ -47,6 +47,8 @@ use crate::error::DataError;
 pub enum Format {
     /// A folder for each class; read only.
     Folders,
+    /// What `pugmark prepare` writes; read only.
+    Prepared,
     /// `filepath,label[,split][,site]`, as zamba reads it.
     Csv,
     /// `id` and one column of 0 and 1 a class, as Conser-vision has it, with `id,filepath,site` beside it.
@@ -71,8 +73,9 @@ pub enum Format {
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Folders,
+        Self::Prepared,
         Self::Csv,
         Self::OneHot,
         Self::Coco,
@@ -89,6 +92,7 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Self::Folders => "folders",
+            Self::Prepared => "prepared",
             Self::Csv => "csv",
             Self::OneHot => "one-hot",
             Self::Coco => "coco",
@@ -106,6 +110,7 @@ impl Format {
     pub fn title(self) -> &'static str {
         match self {
             Self::Folders => "a folder for each class",
+            Self::Prepared => "prepared folder",
             Self::Csv => "table of labels",
             Self::OneHot => "one-hot CSV",
             Self::Coco => "COCO Camera Traps",
@@ -126,7 +131,7 @@ impl Format {
 
     /// Whether [`write_table`] writes it.
     pub fn is_written(self) -> bool {
-        !matches!(self, Self::Folders | Self::ZambaPredictions | Self::Predictions)
+        !matches!(self, Self::Folders | Self::Prepared | Self::ZambaPredictions | Self::Predictions)
     }
 }
 
@@ -202,9 +207,12 @@ pub fn read_table(
         Format::SpeciesNet => speciesnet::read(path, options),
         Format::Predictions => predictions::read(path, options),
         Format::ZambaPredictions => zamba::read(path, options),
-        Format::Folders | Format::Csv | Format::OneHot | Format::PytorchWildlife => {
-            let read =
-                ReadOptions { photos: options.photos.clone(), allow_empty_class: true, skip_missing: false };
+        Format::Folders | Format::Prepared | Format::Csv | Format::OneHot | Format::PytorchWildlife => {
+            let read = ReadOptions {
+                photos: options.photos.clone(),
+                allow_empty_class: true,
+                ..ReadOptions::default()
+            };
             let dataset = crate::read::read_labels(path, &read)?;
             let folder = options.photos.clone().unwrap_or_else(|| match path.is_dir() {
                 true => path.to_owned(),
@@ -247,7 +255,7 @@ pub fn write_table(
         Format::MegaDetector => megadetector::write(table, path, watch),
         Format::SpeciesNet => speciesnet::write(table, path, watch),
         Format::Submission => submission::write(table, path, options, watch),
-        Format::Folders | Format::ZambaPredictions | Format::Predictions => {
+        Format::Folders | Format::Prepared | Format::ZambaPredictions | Format::Predictions => {
             let what = format.title().to_owned();
             let hint = "choose one of csv, one-hot, coco, camtrap-dp, megadetector, speciesnet, pytorch-wildlife, \
                         submission";

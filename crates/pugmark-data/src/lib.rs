@@ -32,7 +32,7 @@ pub use loader::{Batch, Epoch, Item, Loader, LoaderSettings};
 pub use photo::{Limits, Photo, PhotoError, decode, decode_file};
 pub use prepare::{Form, Input, PrepareError, PrepareSettings, Store};
 pub use random::Random;
-pub use read::{photos_below, read, read_column, read_labels};
+pub use read::{photos_below, read, read_column, read_labels, read_prepared};
 pub use recipe::{Colour, Recipe, Resize};
 pub use resize::resize_bilinear;
 pub use scan::{PhotoFacts, ScanSettings, scan};

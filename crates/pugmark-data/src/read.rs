@@ -63,6 +63,14 @@ pub(crate) fn read_to_check(data: &Path, options: &ReadOptions) -> Result<Datase
     read_with(data, options, Photos::Listed)
 }
 
+/// Reads a folder that `pugmark prepare` has written; none if it is something else.
+///
+/// # Errors
+/// If it is not whole.
+pub fn read_prepared(folder: &Path) -> Result<Option<Dataset>, DataError> {
+    if folder.is_dir() { prepared::read(folder) } else { Ok(None) }
+}
+
 fn read_with(data: &Path, options: &ReadOptions, photos: Photos) -> Result<Dataset, DataError> {
     if let Some(folder) = &options.photos
         && !metadata(folder)?.is_dir()
@@ -70,10 +78,16 @@ fn read_with(data: &Path, options: &ReadOptions, photos: Photos) -> Result<Datas
         return Err(DataError::NotAFolder { path: folder.clone() });
     }
     let is_folder = metadata(data)?.is_dir();
+    let other = if is_folder { data.join("datapackage.json").is_file() } else { formats::is_json(data) };
+    if options.crop.is_some() && !other {
+        return Err(DataError::NoBoxes { path: data.to_owned() });
+    }
     if is_folder && let Some(dataset) = prepared::read(data)? {
+        let all: Vec<usize> = (0..dataset.samples.len()).collect();
+        check_classes(&dataset.classes, &dataset.class_counts(&all), data, options)?;
         return Ok(dataset);
     }
-    if if is_folder { data.join("datapackage.json").is_file() } else { formats::is_json(data) } {
+    if other {
         return read_other(data, options, photos);
     }
     match labels_csv(data)? {
@@ -145,10 +159,13 @@ fn read_other(data: &Path, options: &ReadOptions, photos: Photos) -> Result<Data
         });
     }
     let named: Vec<PathBuf> = table.photos.iter().map(|photo| folder.join(&photo.id)).collect();
-    let mut dataset = table.into_dataset();
+    let mut dataset = table.into_dataset_with(options.crop);
     dataset.notes.extend(search.missing(missing)?);
     if dataset.samples.is_empty() {
-        return Err(DataError::NoPhotos { folder });
+        return Err(match options.crop {
+            Some(_) => DataError::NoBoxes { path: data.to_owned() },
+            None => DataError::NoPhotos { folder },
+        });
     }
     if photos == Photos::Needed {
         dataset.notes.extend(search.unlabelled(&dataset, &named)?);

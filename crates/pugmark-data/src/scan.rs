@@ -12,11 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::exif::ExifFacts;
+use crate::exif::{ExifFacts, TimeTag};
 use crate::photo::{Limits, PhotoError, decode};
+use crate::time::CaptureTime;
 
 pub use format::PhotoFormat;
 pub use hash::PerceptualHash;
@@ -29,6 +31,8 @@ pub struct ScanSettings {
     pub threads: usize,
     /// What is not decoded.
     pub limits: Limits,
+    /// Take the date of the file for the capture time of a photo that does not say it itself.
+    pub file_dates: bool,
 }
 
 /// What is wrong with a photo file.
@@ -66,7 +70,7 @@ pub struct PhotoFacts {
 
 impl PhotoFacts {
     /// Looks at one photo file.
-    pub fn of_file(path: &Path, limits: &Limits) -> Self {
+    pub fn of_file(path: &Path, settings: &ScanSettings) -> Self {
         let mut facts = Self {
             bytes: 0,
             content: None,
@@ -76,12 +80,15 @@ impl PhotoFacts {
             picture: None,
             problem: None,
         };
-        facts.problem = match facts.look(path, limits) {
+        facts.problem = match facts.look(path, &settings.limits) {
             Ok(problem) => problem,
             Err(PhotoError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Some(Problem::Missing),
             Err(PhotoError::Empty) => Some(Problem::Empty),
             Err(error) => Some(Problem::Undecodable(error.reason())),
         };
+        if settings.file_dates && facts.exif.time.is_none() {
+            facts.exif.time = file_date(path).map(|time| (time, TimeTag::File));
+        }
         facts
     }
 
@@ -108,6 +115,12 @@ impl PhotoFacts {
         self.picture = Some(PictureFacts::of(&photo));
         Ok(photo.truncated.then_some(Problem::Truncated))
     }
+}
+
+/// When a file was last written, in UTC.
+fn file_date(path: &Path) -> Option<CaptureTime> {
+    let written = DateTime::<Utc>::from(fs::metadata(path).ok()?.modified().ok()?);
+    Some(CaptureTime { local: written.naive_utc(), offset_minutes: Some(0) })
 }
 
 /// How far a scan has come.
@@ -142,7 +155,7 @@ pub fn scan<P: AsRef<Path> + Sync>(
                     && let index = next.fetch_add(1, Ordering::Relaxed)
                     && let Some(path) = paths.get(index)
                 {
-                    let facts = PhotoFacts::of_file(path.as_ref(), &settings.limits);
+                    let facts = PhotoFacts::of_file(path.as_ref(), settings);
                     if sender.send((index, facts)).is_err() {
                         return;
                     }

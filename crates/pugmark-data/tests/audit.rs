@@ -74,7 +74,8 @@ fn a_missing_file_is_a_row_and_a_photo_named_twice_a_note() {
     let Some(data) = common::test_data("ena24/assets") else { return };
     let subject = subject(&data.join("images/labels.csv"), Some(&data), true).unwrap();
     let paths: Vec<&PathBuf> = subject.dataset.samples.iter().map(|sample| &sample.path).collect();
-    let scan_settings = pugmark_data::ScanSettings { threads: 1, limits: Default::default() };
+    let scan_settings =
+        pugmark_data::ScanSettings { threads: 1, limits: Default::default(), file_dates: false };
     let facts =
         pugmark_data::scan(&paths, &scan_settings, &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
     let report = check(&subject, Some(&facts), &settings(0)).unwrap();

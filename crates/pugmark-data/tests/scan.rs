@@ -14,7 +14,7 @@ use pugmark_data::{
 };
 
 fn look(paths: &[PathBuf], threads: usize) -> Vec<PhotoFacts> {
-    let settings = ScanSettings { threads, limits: Limits::default() };
+    let settings = ScanSettings { threads, limits: Limits::default(), file_dates: false };
     scan(paths, &settings, &mut |_| ControlFlow::Continue(())).expect("nobody stops it")
 }
 
@@ -65,7 +65,10 @@ fn reconyx_notes_hold_temperature_and_serial_number() {
     ] {
         let photos = photos_below(&data).unwrap();
         let path = photos.iter().find(|path| name(path) == end).unwrap();
-        let facts = PhotoFacts::of_file(path, &Limits::default());
+        let facts = PhotoFacts::of_file(
+            path,
+            &ScanSettings { threads: 1, limits: Limits::default(), file_dates: false },
+        );
         assert_eq!(facts.exif.temperature, Some(temperature), "{end}");
         assert_eq!(facts.exif.serial.as_deref(), Some(serial), "{end}");
         assert_eq!(facts.exif.camera().as_deref(), camera, "{end}");
@@ -117,7 +120,7 @@ fn nothing_depends_on_threads_and_a_stopped_pass_gives_nothing() {
         drawn(number).save(path).unwrap();
     }
     assert_eq!(look(&paths, 1), look(&paths, 4));
-    let settings = ScanSettings { threads: 2, limits: Limits::default() };
+    let settings = ScanSettings { threads: 2, limits: Limits::default(), file_dates: false };
     let mut seen = 0;
     let stopped = scan(&paths, &settings, &mut |progress| {
         seen = progress.photos;
@@ -213,4 +216,19 @@ fn camtrapr_bursts_and_re_tagged_copies() {
     assert!(longest.iter().all(|name| name.starts_with("StationB__2009-04-28__17-4")), "{longest:?}");
     // No burst reaches over stations.
     assert!(found.iter().map(names).all(|names| names.iter().all(|name| name[..8] == names[0][..8])));
+}
+
+#[test]
+fn the_date_of_a_file_counts_where_it_was_asked_for() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("a.png");
+    image::RgbImage::new(4, 4).save(&path).unwrap();
+    let written = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000);
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
+    let facts = |file_dates| {
+        PhotoFacts::of_file(&path, &ScanSettings { threads: 1, limits: Limits::default(), file_dates })
+    };
+    assert_eq!(facts(false).exif.time, None);
+    // `date -u -d @1600000000`.
+    assert_eq!(facts(true).exif.time, Some(("2020-09-13T12:26:40Z".parse().unwrap(), TimeTag::File)));
 }

@@ -85,6 +85,28 @@ pub(crate) struct DemoArguments {
     /// Replace an earlier demo in that folder
     #[arg(long)]
     pub(crate) overwrite: bool,
+
+    /// Only draw the photos, and train nothing
+    #[arg(long)]
+    pub(crate) world_only: bool,
+
+    /// Sites to train on, with 50 photos each
+    #[arg(long, value_name = "N", default_value = "36", value_parser = value_parser!(u16).range(2..=1000))]
+    #[arg(requires = "world_only")]
+    pub(crate) sites: u16,
+
+    /// How large animals are, 1 as in the demo
+    #[arg(long, value_name = "X", default_value = "1", value_parser = animals, requires = "world_only")]
+    pub(crate) animals: f32,
+
+    /// Another seed draws another world
+    #[arg(long, value_name = "N", default_value = "0", requires = "world_only")]
+    pub(crate) seed: u64,
+}
+
+fn animals(word: &str) -> Result<f32, String> {
+    let size = word.parse().ok().filter(|size| (0.1..=2.0).contains(size));
+    size.ok_or_else(|| "it is a number from 0.1 to 2".to_owned())
 }
 
 /// Names of memory formats of activations.

@@ -13,15 +13,17 @@ mod train;
 mod weights;
 
 use crate::arguments::{Command, DemoArguments};
-use crate::demo::{self, DemoSettings};
+use crate::demo::{self, DemoSettings, WorldSettings};
 use crate::error::ExitStatus;
 use crate::printer::Printer;
 
 /// Does what was asked.
 pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitStatus> {
     match command {
-        Command::Demo(DemoArguments { out, overwrite }) => {
-            demo::run(&DemoSettings::new(out, overwrite), printer)
+        Command::Demo(DemoArguments { out, overwrite, world_only, sites, animals, seed }) => {
+            let world = WorldSettings { seed, animals, ..WorldSettings::default() };
+            let world = if world_only { world.with_sites(sites.into()) } else { world };
+            demo::run(&DemoSettings { world_only, world, ..DemoSettings::new(out, overwrite) }, printer)
         }
         Command::Split(arguments) => split::run(&arguments, printer),
         Command::Check(arguments) => check::run(&arguments, printer),

@@ -27,7 +27,9 @@ use crate::error::{ExitStatus, WrongCall};
 use crate::interrupt;
 use crate::printer::{Printer, duration};
 use progress::{Epochs, watch};
-use world::{WorldSettings, write_world};
+use world::write_world;
+
+pub(crate) use world::WorldSettings;
 
 /// The first line of a demo's README.txt; by it a later demo knows the folder.
 const MARK: &str = "This folder was made by `pugmark demo`.";
@@ -39,6 +41,8 @@ pub(crate) struct DemoSettings {
     pub(crate) out: PathBuf,
     /// Draw the world again even if it is there.
     pub(crate) overwrite: bool,
+    /// Draw the world and train nothing.
+    pub(crate) world_only: bool,
     /// The photos.
     pub(crate) world: WorldSettings,
     /// The training; its split is set to both kinds in turn.
@@ -60,7 +64,7 @@ impl DemoSettings {
             precision: PrecisionChoice::F32,
             ..TrainSettings::default()
         };
-        Self { out, overwrite, world: WorldSettings::default(), training }
+        Self { out, overwrite, world_only: false, world: WorldSettings::default(), training }
     }
 }
 
@@ -78,6 +82,11 @@ pub(crate) fn run(settings: &DemoSettings, printer: &Printer) -> anyhow::Result<
         printer.note("interrupted; the next demo in this folder starts from the photos that are there");
         return Ok(ExitStatus::Interrupted);
     };
+    if settings.world_only {
+        let world = settings.out.join("world");
+        printer.result(&format!("photos  {}", world.display()))?;
+        return Ok(ExitStatus::Done);
+    }
     printer.result(&report(settings, &comparisons))?;
     printer.note(&format!("\nThe demo took {}.", duration(started.elapsed())));
     Ok(ExitStatus::Done)
@@ -91,7 +100,8 @@ fn compare(
 ) -> anyhow::Result<Option<Vec<Comparison>>> {
     claim(&settings.out)?;
     let world = settings.out.join("world");
-    if settings.overwrite || !world.join(README).is_file() {
+    let drawn = fs::read_to_string(world.join(README)).ok();
+    if settings.overwrite || drawn.is_none() {
         // What an interrupted or earlier demo left; `claim` has made sure that it is a demo's.
         if world.exists() {
             fs::remove_dir_all(&world).with_context(|| format!("cannot delete {}", world.display()))?;
@@ -103,8 +113,18 @@ fn compare(
             return Ok(None);
         }
         drawn.with_context(|| format!("cannot write to {}", world.display()))?;
-    } else {
+    } else if drawn.is_some_and(|text| text.contains(&settings.world.to_string())) {
         printer.note(&format!("the photos of the earlier demo are used: {}", world.display()));
+    } else {
+        return Err(WrongCall::new(format!(
+            "{} holds another world than the one asked for",
+            world.display()
+        ))
+        .with_hint("`--overwrite` draws it anew, another `--out` keeps it")
+        .into());
+    }
+    if settings.world_only {
+        return Ok(Some(Vec::new()));
     }
 
     let read = |name: &str| pugmark_data::read(&world.join(name), &ReadOptions::default());

@@ -26,8 +26,12 @@ pub struct Subject {
 /// # Errors
 /// Labels that cannot be read, and a folder with neither labels nor photos.
 pub fn subject(data: &Path, photos: Option<&Path>, look_for_photos: bool) -> Result<Subject, DataError> {
-    let options =
-        ReadOptions { photos: photos.map(Path::to_owned), skip_missing: true, allow_empty_class: true };
+    let options = ReadOptions {
+        photos: photos.map(Path::to_owned),
+        skip_missing: true,
+        allow_empty_class: true,
+        crop: None,
+    };
     let folder = if data.is_dir() { data } else { data.parent().unwrap_or(Path::new("")) };
     let folder = photos.unwrap_or(folder).to_owned();
     let mut dataset = match read_to_check(data, &options) {

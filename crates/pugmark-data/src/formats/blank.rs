@@ -17,8 +17,8 @@ impl Format {
         match self {
             Self::Coco => "empty",
             Self::CamtrapDp | Self::SpeciesNet | Self::OneHot | Self::Csv | Self::ZambaPredictions => BLANK,
-            Self::MegaDetector | Self::PytorchWildlife | Self::Folders | Self::Predictions => BLANK,
-            Self::Submission => BLANK,
+            Self::MegaDetector | Self::PytorchWildlife | Self::Folders | Self::Prepared => BLANK,
+            Self::Predictions | Self::Submission => BLANK,
         }
     }
 }

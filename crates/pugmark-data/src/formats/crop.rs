@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Annotation, Area, LabelledPhoto};
 use crate::dataset::{Note, counted};
+use crate::photo::{Photo, PhotoError};
 
 /// A part of a photo to cut out: a box and some of what is around it.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Debug)]
 pub struct CropBox {
     /// The box.
     pub area: Area,
@@ -44,6 +47,21 @@ impl CropBox {
         let (left, right) = span(x, box_width, columns, margin)?;
         let (top, bottom) = span(y, box_height, rows, margin)?;
         Some(Pixels { x: left, y: top, width: right - left, height: bottom - top })
+    }
+}
+
+impl CropBox {
+    /// This part of a photo.
+    ///
+    /// # Errors
+    /// [`PhotoError::NoPixels`] if nothing of it is in the photo.
+    pub fn cut(&self, photo: &Photo) -> Result<Photo, PhotoError> {
+        let (columns, rows) = (photo.width as u32, photo.height as u32);
+        let Pixels { x, y, width, height } = self.pixels(columns, rows).ok_or(PhotoError::NoPixels)?;
+        let (x, width) = (x as usize * 3, width as usize);
+        let lines = photo.rgb.chunks_exact(photo.width * 3).skip(y as usize).take(height as usize);
+        let rgb = lines.flat_map(|line| &line[x..x + width * 3]).copied().collect();
+        Ok(Photo { width, height: height as usize, rgb, truncated: photo.truncated })
     }
 }
 
@@ -123,5 +141,17 @@ mod tests {
             let found = crop.pixels(columns, rows).map(|found| (found.x, found.y, found.width, found.height));
             assert_eq!(found, expected, "{crop:?}");
         }
+    }
+
+    #[test]
+    fn a_cut_has_the_pixels_of_its_box() {
+        let rgb: Vec<u8> = (0..10 * 8).flat_map(|at| [at % 10, at / 10, 7]).collect();
+        let photo = Photo { width: 10, height: 8, rgb, truncated: true };
+        let crop = |x, y| CropBox { area: Area { x, y, width: 0.3, height: 0.25 }, margin: 0.0 };
+        let cut = crop(0.2, 0.5).cut(&photo).unwrap();
+        assert_eq!((cut.width, cut.height, cut.truncated), (3, 2, true));
+        let expected = [(2, 4), (3, 4), (4, 4), (2, 5), (3, 5), (4, 5)].map(|(x, y)| [x, y, 7]);
+        assert_eq!(cut.rgb, expected.concat());
+        assert!(matches!(crop(1.5, 0.5).cut(&photo), Err(PhotoError::NoPixels)));
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Format, FormatError, json, predictions, zamba};
 use crate::error::DataError;
+use crate::prepare::{INDEX, PLAN};
 use crate::read::{Rows, metadata};
 
 /// The format of a file or folder, from its contents: the keys of a JSON file, the header of a CSV.
@@ -12,9 +13,13 @@ use crate::read::{Rows, metadata};
 /// If it cannot be read, or is in no format that is known.
 pub fn detect(path: &Path) -> Result<Format, DataError> {
     if metadata(path)?.is_dir() {
-        return Ok(match path.join("datapackage.json").is_file() {
-            true => Format::CamtrapDp,
-            false => folder(path),
+        let has = |name: &str| path.join(name).is_file();
+        return Ok(if has(PLAN) && has(INDEX) {
+            Format::Prepared
+        } else if has("datapackage.json") {
+            Format::CamtrapDp
+        } else {
+            folder(path)
         });
     }
     if is_json(path) { of_json(path) } else { of_csv(path) }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::camtrap::{Deployment, Package};
 use super::{Format, FormatError};
 use crate::dataset::{Dataset, Note, Part, counted};
@@ -107,6 +109,11 @@ impl Label {
 
     /// The class; none for an empty frame.
     pub(super) fn class(&self) -> Option<&str> {
+        self.named().map(|word| &**word)
+    }
+
+    /// [`Label::class`] as a word of its table.
+    pub(super) fn named(&self) -> Option<&Word> {
         match self {
             Self::Blank => None,
             Self::Class(word) => Some(word),
@@ -124,7 +131,7 @@ pub struct Detection {
 }
 
 /// A rectangle in a photo, in shares of its width and height: (0, 0) is the upper left corner.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Debug)]
 pub struct Area {
     /// Left edge.
     pub x: f64,

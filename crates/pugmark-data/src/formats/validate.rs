@@ -119,8 +119,8 @@ pub fn validate(path: &Path, format: Format) -> Result<Report, DataError> {
         Format::Submission => csv_files::check_submission(path, &mut findings),
         Format::Predictions => csv_files::check_predictions(path, &mut findings),
         Format::ZambaPredictions => csv_files::check_zamba_predictions(path, &mut findings),
-        Format::Folders => {
-            let (action, what) = ("check", "a folder for each class, which is no file format".to_owned());
+        Format::Folders | Format::Prepared => {
+            let (action, what) = ("check", format!("a folder ({}), which is no file format", format.name()));
             return Err(
                 FormatError::Cannot { action, what, hint: "`pugmark check FOLDER` looks at photos" }.into()
             );

@@ -28,7 +28,9 @@ pub struct Fetching {
 /// Brings the prepared folder at `url` into a folder of its own below `cache`, and gives that; none if `stop` became true.
 ///
 /// Files that are there are not fetched again, one that was cut off is taken up where it ended. Each is named by its SHA-256
-/// and checked against it before it gets its name, so that what lies there is what the index means.
+/// and checked against it before it gets its name, so that what lies there is what the index means. Another state of the
+/// folder at `url` gets a folder of its own, since a training may be reading the earlier one; they share the shards that are
+/// in both.
 ///
 /// # Errors
 /// If there is no prepared folder at `url`, and as [`Storage::read_range`].
@@ -51,8 +53,10 @@ pub fn fetch(
     let damaged = |problem: &str| PrepareError::Damaged { place: place.clone(), problem: problem.to_owned() };
     let mut index = Index::parse(&text, Path::new(&place))?
         .ok_or_else(|| damaged("not the index of a prepared folder"))?;
-    let name = hex(&Sha256::digest(url.to_string_lossy().trim_end_matches('/').as_bytes())[..8]);
-    let folder = cache.join(name);
+    let source = hex(&Sha256::digest(url.to_string_lossy().trim_end_matches('/').as_bytes())[..8]);
+    let folder = cache.join(format!("{source}-{}", hex(&Sha256::digest(&text)[..8])));
+    let earlier =
+        folders_of(cache, &source).map_err(|source| StorageError::Io { path: cache.to_owned(), source })?;
     let to = Storage::open(&folder, options)?;
     let total = index.shards.iter().chain(&index.tables).map(|file| file.bytes).sum();
     let mut done = 0;
@@ -60,7 +64,8 @@ pub fn fetch(
         let hash = file.sha256.get(..16).filter(|hash| hash.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         let hash = hash.ok_or_else(|| damaged("a file without a checksum"))?;
         let local = folder.join(format!("{hash}-{}", file.name.replace('/', "-")));
-        if !fs::metadata(&local).is_ok_and(|metadata| metadata.len() == file.bytes) {
+        let is_there = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.len() == file.bytes);
+        if !is_there(&local) && !share(&local, &earlier, &is_there) {
             let mut pieces = |here: u64| {
                 observe(Fetching { done: done + here, total });
                 !stop.load(Ordering::Relaxed)
@@ -77,14 +82,32 @@ pub fn fetch(
     if to.read(INDEX)?.as_deref() != Some(text.as_bytes()) {
         to.write(INDEX, text.as_bytes())?;
     }
-    // Shards of an earlier state of the folder.
-    for entry in to.list()? {
-        if entry.key != INDEX && !index.shards.iter().chain(&index.tables).any(|file| file.file == entry.key)
+    Ok(Some(folder))
+}
+
+/// The folders in `cache` of a prepared folder's states.
+fn folders_of(cache: &Path, source: &str) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(cache) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut folders = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().strip_prefix(source).is_some_and(|rest| rest.starts_with('-'))
         {
-            to.delete(&entry.key)?;
+            folders.push(entry.path());
         }
     }
-    Ok(Some(folder))
+    Ok(folders)
+}
+
+/// Takes a file over from an earlier state; whether there was one and the file system has links.
+fn share(local: &Path, earlier: &[PathBuf], is_there: &dyn Fn(&Path) -> bool) -> bool {
+    let (Some(folder), Some(name)) = (local.parent(), local.file_name()) else { return false };
+    let candidate = earlier.iter().map(|folder| folder.join(name)).find(|path| is_there(path));
+    let link = |from: PathBuf| fs::create_dir_all(folder).and_then(|()| fs::hard_link(from, local));
+    candidate.is_some_and(|from| link(from).is_ok())
 }
 
 /// Brings one file; whether it was not stopped.

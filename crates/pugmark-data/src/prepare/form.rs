@@ -5,6 +5,7 @@ use std::fmt;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use serde::{Deserialize, Serialize};
 
+use crate::formats::CropBox;
 use crate::photo::{Limits, Photo, PhotoError, decode};
 use crate::resize::resize_bilinear;
 
@@ -19,7 +20,7 @@ pub enum Store {
 }
 
 /// How a photo is stored.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct Form {
     /// Pixels a side, squashed with Pillow's bilinear filter; none keeps the photo's own.
     pub size: Option<u32>,
@@ -28,6 +29,9 @@ pub struct Form {
     /// JPEG quality, 1 to 100; none where it is no JPEG.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<u8>,
+    /// Each photo is the box of an animal, cut out with this margin: [`CropBox::margin`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crop: Option<f64>,
 }
 
 /// A photo in its form.
@@ -49,9 +53,18 @@ impl Form {
         }
     }
 
-    /// Brings a photo into this form.
-    pub(super) fn apply(&self, bytes: &[u8], limits: &Limits) -> Result<Packed, PhotoError> {
-        let Photo { width, height, rgb, truncated } = decode(bytes, limits)?;
+    /// Brings a photo, or a part of it, into this form.
+    pub(super) fn apply(
+        &self,
+        bytes: &[u8],
+        crop: Option<&CropBox>,
+        limits: &Limits,
+    ) -> Result<Packed, PhotoError> {
+        let photo = decode(bytes, limits)?;
+        let Photo { width, height, rgb, truncated } = match crop {
+            Some(crop) => crop.cut(&photo)?,
+            None => photo,
+        };
         let (width, height, rgb) = match self.size.map(|size| size as usize) {
             Some(size) => (size, size, resize_bilinear(&rgb, width, height, size, size)),
             None => (width, height, rgb),
@@ -74,6 +87,9 @@ impl fmt::Display for Form {
         match self.size {
             Some(size) => write!(f, "{size} x {size} pixels, ")?,
             None => write!(f, "the photos' own sizes, ")?,
+        }
+        if let Some(margin) = self.crop {
+            write!(f, "boxes cut out with a margin of {margin}, ")?;
         }
         match (self.store, self.quality) {
             (Store::Raw, _) => write!(f, "raw"),

@@ -23,7 +23,7 @@ pub(crate) fn is_prepared(dataset: &Dataset) -> bool {
 }
 
 /// What a prepared folder holds.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub(crate) struct Index {
     format: String,
     version: u32,

@@ -13,11 +13,12 @@ use super::input::Origin;
 use super::plan::Shard;
 use super::{PrepareError, PrepareSettings};
 use crate::dataset::{Part, Sample};
+use crate::formats::CropBox;
 use crate::photo::{Limits, PhotoError};
 use crate::storage::{Entry, Storage};
 
 /// What is known of a photo besides its pixels.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub(super) struct Described {
     pub(super) id: String,
     /// Its name in the shard: a hash of the id, since names of files in a tar are short and have no dots.
@@ -28,6 +29,8 @@ pub(super) struct Described {
     pub(super) site: Option<String>,
     pub(super) sequence: Option<String>,
     pub(super) time: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) crop: Option<CropBox>,
 }
 
 /// What became of a photo.
@@ -41,7 +44,7 @@ pub(super) enum Outcome {
 }
 
 /// A photo of a shard.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub(super) struct Row {
     #[serde(flatten)]
     pub(super) photo: Described,
@@ -54,7 +57,7 @@ pub(super) struct Row {
 }
 
 /// A shard as it is; it stands beside the shard and is written after it.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub(super) struct Listing {
     pub(super) name: String,
     pub(super) form: Form,
@@ -75,6 +78,7 @@ impl Described {
             site: sample.site.clone(),
             sequence: sample.sequence.clone(),
             time: sample.time.map(|time| time.to_string()),
+            crop: sample.crop,
         }
     }
 }

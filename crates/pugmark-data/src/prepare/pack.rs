@@ -15,6 +15,7 @@ use super::listing::{Described, FileRead, Listing, Outcome, Row, object_version}
 use super::plan::Shard;
 use super::tar::Tar;
 use super::{PrepareError, PrepareSettings, Progress};
+use crate::formats::CropBox;
 use crate::photo::PhotoError;
 use crate::storage::{Spool, Storage, StorageError};
 
@@ -30,8 +31,8 @@ pub(super) struct Packer<'a> {
     pub(super) observe: &'a mut dyn FnMut(&Progress),
 }
 
-/// A photo that was read: its size, version and bytes, or why there are none.
-type Read = Result<FileRead, StorageError>;
+/// A photo that was read: its size, version and bytes, or why there are none; and the part of it that is wanted.
+type Read = Result<(FileRead, Option<CropBox>), StorageError>;
 
 /// A photo that was decoded.
 struct Done {
@@ -66,9 +67,8 @@ impl Packer<'_> {
                         .map(|reader| {
                             let (sender, receiver) = sync_channel(1);
                             let turns = (thread + reader * threads..photos.len()).step_by(threads * readers);
-                            scope.spawn(move || {
-                                read_all(turns.map(|at| photos[at].1), settings, stop, &sender)
-                            });
+                            scope
+                                .spawn(move || read_all(turns.map(|at| photos[at]), settings, stop, &sender));
                             receiver
                         })
                         .collect();
@@ -172,20 +172,21 @@ fn add_to(tar: &mut Tar<Spool>, photo: &Described, extension: &str, bytes: &[u8]
 }
 
 fn read_all<'a>(
-    origins: impl Iterator<Item = &'a Origin>,
+    photos: impl Iterator<Item = &'a (Described, &'a Origin)>,
     settings: &PrepareSettings,
     stop: &AtomicBool,
     sender: &SyncSender<Read>,
 ) {
-    for origin in origins {
+    for (photo, origin) in photos {
         // The other end hangs up when something failed.
-        if stop.load(Ordering::Relaxed) || sender.send(read(origin, settings)).is_err() {
+        let read = || read(origin, settings).map(|read| (read, photo.crop));
+        if stop.load(Ordering::Relaxed) || sender.send(read()).is_err() {
             return;
         }
     }
 }
 
-fn read(origin: &Origin, settings: &PrepareSettings) -> Read {
+fn read(origin: &Origin, settings: &PrepareSettings) -> Result<FileRead, StorageError> {
     let limits = &settings.limits;
     match origin {
         Origin::File(path) => Ok(FileRead::new(path, limits)),
@@ -209,9 +210,10 @@ fn decode_all(
 ) {
     for receiver in read.iter().cycle() {
         let Ok(read) = receiver.recv() else { return };
-        let done = read.map(|FileRead { size, version, bytes }| {
+        let done = read.map(|(FileRead { size, version, bytes }, crop)| {
             let packed = bytes.and_then(|bytes| {
-                settings.form.apply(&bytes, &settings.limits).map_err(|error| error.reason())
+                let packed = settings.form.apply(&bytes, crop.as_ref(), &settings.limits);
+                packed.map_err(|error| error.reason())
             });
             Done { size, version, packed }
         });

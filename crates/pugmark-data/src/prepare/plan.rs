@@ -19,7 +19,7 @@ const SHARD_BYTES: u64 = 64 << 20;
 pub(super) const GROUPS: [&str; 4] = ["photos", "train", "val", "test"];
 
 /// What a folder is prepared as, agreed among the machines that prepare it: the first one writes it.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub(super) struct Plan {
     format: String,
     version: u32,

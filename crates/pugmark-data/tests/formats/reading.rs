@@ -300,3 +300,9 @@ fn what_is_wrong_in_a_camtrap_dp_package() {
         assert!(error.hint().is_some());
     }
 }
+
+#[test]
+fn a_prepared_folder_is_told_from_others() {
+    let data = folder(&[("prepare.json", "{}"), ("index.json", "{}"), ("hog/1.jpg", "")]);
+    assert_eq!(detect(data.path()).unwrap(), Format::Prepared);
+}

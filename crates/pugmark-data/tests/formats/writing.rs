@@ -192,24 +192,49 @@ fn what_cannot_be_written_is_said() {
 
 #[test]
 fn a_stopped_conversion_leaves_what_was_there() {
-    let rows: String = (0..5000).map(|row| format!("{row}.jpg,hog\n")).collect();
-    let data = folder(&[("labels.csv", &format!("filepath,label\n{rows}")), ("out.json", "as it was")]);
-    let table = read_table(&data.path().join("labels.csv"), None, &TableOptions::default()).unwrap();
-    for (format, name) in
-        [(Format::Coco, "out.json"), (Format::MegaDetector, "out.json"), (Format::Csv, "out.csv")]
-    {
+    let rows: String = (0..5000).map(|row| format!("{row}.jpg,hog,north,2021-03-01T10:00:00Z\n")).collect();
+    let data = folder(&[
+        ("labels.csv", &format!("filepath,label,site,photo_time\n{rows}")),
+        ("places.csv", "deploymentID,latitude,longitude\nnorth,1.5,2.5\n"),
+        ("metadata.toml", METADATA),
+        ("out.json", "as it was"),
+    ]);
+    let at = |name: &str| data.path().join(name);
+    let table = read_table(&at("labels.csv"), None, &TableOptions::default()).unwrap();
+    let options = WriteOptions {
+        metadata: Some(at("metadata.toml")),
+        deployments: Some(at("places.csv")),
+        ..WriteOptions::default()
+    };
+    let written = write_table(&table, Format::CamtrapDp, &at("package"), &options, &mut |_| true).unwrap();
+    assert_eq!(written.files[0], at("package/datapackage.json"));
+    let names = ["datapackage.json", "deployments.csv", "media.csv", "observations.csv"];
+    let package = || names.map(|name| fs::read(at("package").join(name)).unwrap());
+    let before = package();
+    let mut fewer = table.clone();
+    fewer.photos.truncate(4000);
+
+    for (format, name) in [
+        (Format::Coco, "out.json"),
+        (Format::MegaDetector, "out.json"),
+        (Format::Csv, "out.csv"),
+        (Format::CamtrapDp, "package"),
+    ] {
         let mut seen = 0;
-        let stopped =
-            write_table(&table, format, &data.path().join(name), &WriteOptions::default(), &mut |done| {
-                seen = done;
-                done < 2000
-            });
+        let stopped = write_table(&fewer, format, &at(name), &options, &mut |done| {
+            seen = done;
+            done < 2000
+        });
         assert!(matches!(stopped, Err(DataError::Format(FormatError::Interrupted { .. }))), "{format}");
         assert!(seen >= 2000, "{seen}");
-        assert_eq!(fs::read_to_string(data.path().join("out.json")).unwrap(), "as it was");
+        assert_eq!(fs::read_to_string(at("out.json")).unwrap(), "as it was");
     }
+    assert!(package() == before, "the package is as it was");
+    assert_eq!(fs::read_dir(at("package")).unwrap().count(), names.len());
+    write_table(&fewer, Format::CamtrapDp, &at("package"), &options, &mut |_| true).unwrap();
+    assert!(package() != before, "and can be replaced");
     let left: Vec<_> = fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left.len(), 2, "{left:?}");
+    assert_eq!(left.len(), 5, "{left:?}");
     let nowhere = write(&table, Format::Csv, Path::new("no/such/folder/x.csv"), &WriteOptions::default());
     assert!(matches!(nowhere, Err(DataError::Format(FormatError::Write { .. }))));
 }

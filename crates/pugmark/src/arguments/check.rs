@@ -55,6 +55,10 @@ pub(crate) struct CheckArguments {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = gap)]
     pub(crate) burst_gap: Duration,
 
+    /// Take the date of the file (in UTC) for the time of a photo that does not say it; copying changes those dates
+    #[arg(long)]
+    pub(crate) file_dates: bool,
+
     /// Split to audit, a CSV `id,split` [default: the data set's own, else a random one beside one by site]
     #[arg(long, value_name = "FILE")]
     pub(crate) split_file: Option<PathBuf>,

@@ -14,7 +14,7 @@ pub(crate) struct PredictArguments {
     /// A run folder or a model file
     pub(crate) run: PathBuf,
 
-    /// Photos and folders of photos
+    /// Photos, folders of photos, and folders that `pugmark prepare` has written
     #[arg(required = true, value_name = "SOURCE")]
     pub(crate) sources: Vec<PathBuf>,
 

@@ -25,6 +25,11 @@ pub(crate) struct PrepareArguments {
     #[arg(long, value_name = "PIXELS", default_value = "224", value_parser = size)]
     pub(crate) size: Size,
 
+    /// Cut each box of the labels out and take it for a photo of its own, with a margin on each side in shares of the box's
+    /// longer side: for MegaDetector, SpeciesNet, COCO and Camtrap DP files
+    #[arg(long, value_name = "MARGIN", value_parser = margin)]
+    pub(crate) crop: Option<f64>,
+
     /// How pixels are stored: JPEG, or raw for speed and exactness
     #[arg(long, value_name = "FORM", default_value = "jpeg", value_parser = ["jpeg", "raw"])]
     pub(crate) store: String,
@@ -73,6 +78,11 @@ fn size(word: &str) -> Result<Size, String> {
         (_, Ok(pixels @ 1..=4096)) => Ok(Size(Some(pixels))),
         _ => Err("it is `keep` or a number from 1 to 4096".to_owned()),
     }
+}
+
+fn margin(word: &str) -> Result<f64, String> {
+    let margin = word.parse().ok().filter(|margin| (0.0..=10.0).contains(margin));
+    margin.ok_or_else(|| "it is a number from 0 to 10, such as 0.1".to_owned())
 }
 
 fn machine(word: &str) -> Result<(usize, usize), String> {

@@ -62,6 +62,10 @@ pub(crate) struct SplitArguments {
     #[arg(long, value_name = "TIME", value_parser = gap, default_value = "60s", help_heading = "Split")]
     pub(crate) burst_gap: Duration,
 
+    /// Take the date of the file (in UTC) for the time of a photo that does not say it; copying changes those dates
+    #[arg(long, help_heading = "Split")]
+    pub(crate) file_dates: bool,
+
     /// An earlier split: its photos keep their parts, and only new ones are placed
     #[arg(long, value_name = "OLD.csv", help_heading = "Split")]
     pub(crate) keep: Option<PathBuf>,

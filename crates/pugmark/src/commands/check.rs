@@ -32,8 +32,11 @@ pub(crate) fn run(arguments: &CheckArguments, printer: &Printer) -> anyhow::Resu
         Some(file) => Some(Split::from_csv(file, &subject.dataset)?),
         None => None,
     };
-    let facts =
-        if arguments.no_photos { None } else { data::look(&subject.dataset, arguments.threads, printer)? };
+    let facts = if arguments.no_photos {
+        None
+    } else {
+        data::look(&subject.dataset, arguments.threads, arguments.file_dates, printer)?
+    };
     let settings = CheckSettings {
         burst_gap: TimeDelta::from_std(arguments.burst_gap).unwrap_or(TimeDelta::MAX),
         seed: arguments.seed,

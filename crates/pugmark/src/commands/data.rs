@@ -66,6 +66,7 @@ fn fetched(url: &Path, storage: &StorageOptions, printer: &Printer) -> anyhow::R
 pub(super) fn look(
     dataset: &Dataset,
     threads: usize,
+    file_dates: bool,
     printer: &Printer,
 ) -> anyhow::Result<Option<Vec<PhotoFacts>>> {
     if dataset.samples.iter().any(|sample| sample.stored.is_some()) {
@@ -81,7 +82,8 @@ pub(super) fn look(
     let paths: Vec<&Path> = dataset.samples.iter().map(|sample| sample.path.as_path()).collect();
     let stop = interrupt::stop_flag()?;
     let mut progress = printer.progress("photos", paths.len() as u64);
-    let facts = scan(&paths, &ScanSettings { threads, limits: Limits::default() }, &mut |done| {
+    let settings = ScanSettings { threads, limits: Limits::default(), file_dates };
+    let facts = scan(&paths, &settings, &mut |done| {
         progress.set_with_rate(done.photos as u64, "photos");
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });

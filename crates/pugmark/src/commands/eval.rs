@@ -119,7 +119,7 @@ fn other_data(
     printer: &Printer,
 ) -> anyhow::Result<Subject> {
     let ReadSettings { photos, skip_missing } = read;
-    let options = ReadOptions { photos, skip_missing, allow_empty_class: true };
+    let options = ReadOptions { photos, skip_missing, allow_empty_class: true, crop: None };
     let data = data::read(data, &options, storage, printer)?;
     let indices = data.samples.iter().enumerate().filter(|(_, sample)| sample.class.is_some());
     let indices: Vec<_> =
@@ -157,7 +157,7 @@ fn own_data(
     let data = data.ok_or_else(|| {
         WrongCall::new(format!("{}: the setting `data` is missing", config.display())).with_hint(name_data())
     })?;
-    let options = ReadOptions { photos, skip_missing, allow_empty_class };
+    let options = ReadOptions { photos, skip_missing, allow_empty_class, crop: None };
     let data = data::read(&data, &options, storage, printer)?;
     if data.hash() != card.data_hash {
         printer.warning("photos or labels have changed since the training");

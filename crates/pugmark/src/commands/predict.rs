@@ -102,11 +102,16 @@ fn end(
     if broken == done { ExitStatus::Failed } else { ExitStatus::Done }
 }
 
-/// Every photo that `sources` name, in their order. Below one folder, the id is the path below it; otherwise the path.
+/// Every photo that `sources` name, in their order. Below one folder, the id is the path below it; in a prepared one it is
+/// what it was there; otherwise the path.
 fn items(sources: &[PathBuf]) -> anyhow::Result<Vec<Item>> {
     let mut items = Vec::new();
     for source in sources {
         data::exists(source, "photo or folder")?;
+        if let Some(prepared) = pugmark_data::read_prepared(source)? {
+            items.extend(prepared.samples.iter().map(|sample| Item { class: None, ..Item::from(sample) }));
+            continue;
+        }
         let root = if sources.len() == 1 && source.is_dir() { source.as_path() } else { Path::new("") };
         items.extend(photos_below(source)?.into_iter().map(|path| {
             let below = path.strip_prefix(root).unwrap_or(&path);

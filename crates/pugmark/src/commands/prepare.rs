@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &PrepareArguments, printer: &Printer) -> anyhow::Re
             .into());
     }
     let out = Storage::open(&arguments.out, &storage)?;
-    let options = ReadOptions { photos, skip_missing, allow_empty_class: true };
+    let options = ReadOptions { photos, skip_missing, allow_empty_class: true, crop: arguments.crop };
     let input = Input::open(&arguments.data, &options, &storage)?;
     data::warn(&input.dataset, printer);
     printer.note(&format!("{} photos to {out}: {}", input.dataset.samples.len(), settings.form));
@@ -108,7 +108,7 @@ fn settings(arguments: &PrepareArguments) -> Result<PrepareSettings, WrongCall> 
         threads => threads,
     };
     Ok(PrepareSettings {
-        form: Form { size: arguments.size.0, store, quality },
+        form: Form { size: arguments.size.0, store, quality, crop: arguments.crop },
         shards: arguments.shards.map(|shards| shards as usize),
         machine: arguments.shard,
         threads,

@@ -141,7 +141,9 @@ fn together(
     if arguments.no_photos {
         return Ok(Vec::new());
     }
-    let Some(facts) = data::look(dataset, arguments.threads, printer)? else { return Ok(Vec::new()) };
+    let Some(facts) = data::look(dataset, arguments.threads, arguments.file_dates, printer)? else {
+        return Ok(Vec::new());
+    };
     let missing = facts.iter().filter(|facts| facts.problem == Some(Problem::Missing)).count();
     if missing > 0 {
         printer.note(&format!(

@@ -33,6 +33,7 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         photos: settings.photos.clone(),
         skip_missing: settings.skip_missing,
         allow_empty_class: settings.allow_empty_class,
+        crop: None,
     };
     let storage = Sources::new(arguments.config.config.as_deref())?.resolve(&arguments.storage)?.settings;
     let dataset = data::read(&data, &options, &storage, printer)?;

@@ -5,7 +5,8 @@ use super::*;
 /// A demo that takes a second.
 fn small(out: PathBuf) -> DemoSettings {
     let mut settings = DemoSettings::new(out, false);
-    settings.world = WorldSettings { seed: 0, sites: [6, 4], photos: [120, 60], size: [64, 48] };
+    settings.world =
+        WorldSettings { seed: 0, sites: [6, 4], photos: [120, 60], size: [64, 48], animals: 1.0 };
     settings.training.image_size = 32;
     settings.training.epochs = 1;
     settings
@@ -42,6 +43,28 @@ fn stops_when_asked_and_goes_on_the_next_time() {
     assert!(compare(&settings, &printer, &AtomicBool::new(true)).unwrap().is_none());
     assert!(!settings.out.join("world").join(README).exists());
     assert!(compare(&settings, &printer, &AtomicBool::new(false)).unwrap().is_some());
+}
+
+#[test]
+fn a_world_alone_is_drawn_as_asked_and_not_in_place_of_another() {
+    let folder = tempdir().unwrap();
+    let mut settings = small(folder.path().join("demo"));
+    settings.world_only = true;
+    let photo = || fs::read(settings.out.join("world/train_features/PM000003.jpg")).unwrap();
+    let printer = Printer::new(true);
+    let draw = |settings: &DemoSettings| compare(settings, &printer, &AtomicBool::new(false));
+    assert!(draw(&settings).unwrap().is_some_and(|runs| runs.is_empty()));
+    let before = photo();
+    assert!(!settings.out.join("site-split").exists());
+    let smaller = WorldSettings { animals: 0.5, ..settings.world.clone() };
+    let mut other = DemoSettings { world: smaller, ..small(settings.out.clone()) };
+    other.world_only = true;
+    let error = draw(&other).err().expect("a refusal");
+    assert!(error.to_string().contains("holds another world"), "{error}");
+    assert!(photo() == before);
+    other.overwrite = true;
+    assert!(draw(&other).unwrap().is_some());
+    assert!(photo() != before, "the animals are smaller now");
 }
 
 #[test]

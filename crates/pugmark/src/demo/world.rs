@@ -3,7 +3,7 @@
 //! Every site has a place, a camera and favourite animals of its own, as in the field. A classifier can therefore do
 //! well by knowing the sites, and only photos from other sites show whether it knows the animals.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -31,11 +31,30 @@ pub(crate) struct WorldSettings {
     pub(crate) photos: [usize; 2],
     /// Width and height in pixels.
     pub(crate) size: [usize; 2],
+    /// How large animals are, 1 as in the demo.
+    pub(crate) animals: f32,
+}
+
+impl WorldSettings {
+    /// Training sites with 50 photos each, as many as the demo has.
+    pub(crate) fn with_sites(self, sites: usize) -> Self {
+        Self { sites: [sites, self.sites[1]], photos: [sites * 50, self.photos[1]], ..self }
+    }
+}
+
+/// What was drawn, in the world's README.txt.
+impl fmt::Display for WorldSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, sites, photos, size, animals } = self;
+        write!(f, "drawn with seed {seed}: {} + {} sites, ", sites[0], sites[1])?;
+        write!(f, "{} + {} photos of {} x {}, ", photos[0], photos[1], size[0], size[1])?;
+        write!(f, "animals {animals} times as large as in the demo")
+    }
 }
 
 impl Default for WorldSettings {
     fn default() -> Self {
-        Self { seed: 0, sites: [36, 24], photos: [1800, 480], size: [320, 240] }
+        Self { seed: 0, sites: [36, 24], photos: [1800, 480], size: [320, 240], animals: 1.0 }
     }
 }
 
@@ -111,7 +130,11 @@ pub(crate) fn write_world(
         let empty = &rest[..(count / 400).max(1).min(rest.len())];
         frames.par_iter().enumerate().try_for_each(|(index, frame)| {
             let (scene, camera) = &sites[frame.site];
-            let mut bytes = if empty.contains(&index) { Vec::new() } else { shoot(scene, camera, frame)? };
+            let mut bytes = if empty.contains(&index) {
+                Vec::new()
+            } else {
+                shoot(scene, camera, frame, settings.animals)?
+            };
             if truncated.contains(&index) {
                 bytes.truncate(bytes.len() * 6 / 10);
             }
@@ -218,14 +241,14 @@ fn snap(site: usize, class: usize, random: &mut Random, frames: &mut Vec<Frame>)
 }
 
 /// Draws one frame.
-fn shoot(scene: &Scene, camera: &Camera, frame: &Frame) -> io::Result<Vec<u8>> {
+fn shoot(scene: &Scene, camera: &Camera, frame: &Frame, animals: f32) -> io::Result<Vec<u8>> {
     let mut canvas = scene.canvas.clone();
     let (w, h) = (canvas.width as f32, canvas.height as f32);
     if let Some(individual) = &frame.animal {
         let animal = individual.pose(frame.phase);
         let foot = [w * frame.place[0], scene.horizon + frame.place[1] * (h - scene.horizon)];
         // Pixels a metre: the nearer, the more.
-        let metre = h / 240.0 * (38.0 + 102.0 * frame.place[1]);
+        let metre = animals * h / 240.0 * (38.0 + 102.0 * frame.place[1]);
         stand(&mut canvas, &animal, foot, metre, frame);
     }
     shift(&mut canvas, frame.drift);
@@ -272,6 +295,7 @@ fn readme(broken: &Broken, settings: &WorldSettings) -> String {
         "A small camera-trap survey, drawn by `pugmark demo`. No photo is real.\n\n\
          train_features.csv, train_labels.csv  {} photos from {} sites\n\
          test_features.csv, test_labels.csv    {} photos from {} other sites\n\n\
+         {settings}\n\n\
          Photos come in bursts of one to four; EXIF DateTimeOriginal tells when.\n\
          As in the field, some files are broken:\n\n\
          cut short: {}\n\

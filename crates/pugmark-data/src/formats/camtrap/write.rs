@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use chrono::{DateTime, FixedOffset};
@@ -18,6 +19,11 @@ use crate::formats::{FormatError, LabelTable, LabelledPhoto, Word, WriteOptions,
 use crate::time::CaptureTime;
 
 const FORMAT: &str = "Camtrap DP";
+
+const DESCRIPTION: &str = "datapackage.json";
+
+/// The photos that can't be in a package.
+const UNTIMED: &str = "without-time.csv";
 
 const DEPLOYMENTS: [&str; 24] = [
     "deploymentID",
@@ -83,35 +89,53 @@ pub(in crate::formats) fn write(
     let mut notes = Vec::new();
     let deployments = deployments(&media, &places, offset, &mut notes)?;
 
-    fs::create_dir_all(path).map_err(|source| FormatError::Write { path: path.to_owned(), source })?;
-    let file = |name: &str| path.join(name);
-    // The description comes last: without it there is no package.
-    let description = file("datapackage.json");
-    if description.exists() {
-        fs::remove_file(&description)
-            .map_err(|source| FormatError::Write { path: description.clone(), source })?;
-    }
-    write_deployments(&file("deployments.csv"), &deployments, watch)?;
-    write_media(&file("media.csv"), &media, &package, watch)?;
-    let observed = write_observations(&file("observations.csv"), &media, &package, watch)?;
-    let mut files: Vec<_> = [description.clone()].into_iter().collect();
-    files.extend(["deployments.csv", "media.csv", "observations.csv"].map(file));
-    write_description(&description, &package, &deployments, &observed.taxa, observed.events, watch)?;
-
     let untimed: Vec<&LabelledPhoto> = table.photos.iter().filter(|photo| photo.time.is_none()).collect();
+    let mut names = vec!["deployments.csv", "media.csv", "observations.csv"];
+    // A package that is there stays as it is until the new one is whole.
+    let new = path.join(".new");
+    let file = |name: &str| new.join(name);
+    let write_all = || {
+        fs::create_dir_all(&new).map_err(|source| FormatError::Write { path: new.clone(), source })?;
+        write_deployments(&file("deployments.csv"), &deployments, watch)?;
+        write_media(&file("media.csv"), &media, &package, watch)?;
+        let observed = write_observations(&file("observations.csv"), &media, &package, watch)?;
+        let description = file(DESCRIPTION);
+        write_description(&description, &package, &deployments, &observed.taxa, observed.events, watch)?;
+        if !untimed.is_empty() {
+            write_untimed(&file(UNTIMED), &untimed, watch)?;
+        }
+        Ok(observed)
+    };
+    let observed = write_all().inspect_err(|_: &DataError| {
+        // The first error is the one to tell.
+        let _ = fs::remove_dir_all(&new);
+    })?;
     if !untimed.is_empty() {
-        let side = file("without-time.csv");
-        write_untimed(&side, &untimed, watch)?;
+        names.push(UNTIMED);
+        let side = path.join(UNTIMED);
         let count = counted(untimed.len(), "photo");
         let text = format!("not in the package for want of a time, listed in {}: {count}", side.display());
         notes.push(Note { text, items: untimed.iter().map(|photo| photo.id.clone()).collect() });
-        files.push(side);
     }
+    // The description comes last: without it there is no package.
+    names.push(DESCRIPTION);
+    publish(&new, path, &names).map_err(|source| FormatError::Write { path: path.to_owned(), source })?;
+    let files = names.iter().rev().map(|name| path.join(name)).collect();
     if !observed.unnamed.is_empty() {
         let text = "written as scientificName as they are (`[taxa]` in the metadata gives them other names)";
         notes.push(Note { text: text.to_owned(), items: observed.unnamed });
     }
     Ok(Written { files, photos: media.len(), notes })
+}
+
+/// Moves files from `new` to `path` and removes `new`.
+fn publish(new: &Path, path: &Path, names: &[&str]) -> io::Result<()> {
+    for name in names {
+        fs::rename(new.join(name), path.join(name))?;
+    }
+    fs::remove_dir_all(new)?;
+    // The renames are to last through a power cut; only Unix lets a folder be synced.
+    if cfg!(unix) { fs::File::open(path)?.sync_all() } else { Ok(()) }
 }
 
 /// What is said of the project: in the metadata file, else in the package that was read.

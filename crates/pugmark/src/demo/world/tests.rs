@@ -8,7 +8,7 @@ use tempfile::tempdir;
 use super::*;
 
 fn settings(seed: u64) -> WorldSettings {
-    WorldSettings { seed, sites: [5, 3], photos: [70, 40], size: [96, 72] }
+    WorldSettings { seed, sites: [5, 3], photos: [70, 40], size: [96, 72], animals: 1.0 }
 }
 
 fn draw(folder: &Path, seed: u64, threads: usize) -> Broken {
