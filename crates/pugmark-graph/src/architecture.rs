@@ -1,9 +1,13 @@
+mod convnext;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Builder, Graph, GraphError, NodeId, Op};
+
+use convnext::convnext;
 
 /// The model families that can be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +22,12 @@ pub enum Architecture {
     ResNet34,
     /// torchvision's `resnet50`.
     ResNet50,
+    /// torchvision's `convnext_tiny`.
+    #[serde(rename = "convnext_tiny")]
+    ConvNextTiny,
+    /// torchvision's `convnext_small`.
+    #[serde(rename = "convnext_small")]
+    ConvNextSmall,
 }
 
 /// What a training may change of an architecture; unset is torchvision's default.
@@ -32,8 +42,14 @@ pub struct GraphSettings {
 
 impl Architecture {
     /// Every architecture.
-    pub const ALL: [Architecture; 4] =
-        [Architecture::SimpleCnn, Architecture::ResNet18, Architecture::ResNet34, Architecture::ResNet50];
+    pub const ALL: [Architecture; 6] = [
+        Architecture::SimpleCnn,
+        Architecture::ResNet18,
+        Architecture::ResNet34,
+        Architecture::ResNet50,
+        Architecture::ConvNextTiny,
+        Architecture::ConvNextSmall,
+    ];
 
     /// torchvision's name for it.
     pub fn name(self) -> &'static str {
@@ -42,6 +58,8 @@ impl Architecture {
             Architecture::ResNet18 => "resnet18",
             Architecture::ResNet34 => "resnet34",
             Architecture::ResNet50 => "resnet50",
+            Architecture::ConvNextTiny => "convnext_tiny",
+            Architecture::ConvNextSmall => "convnext_small",
         }
     }
 
@@ -52,6 +70,7 @@ impl Architecture {
             | Architecture::ResNet18
             | Architecture::ResNet34
             | Architecture::ResNet50 => false,
+            Architecture::ConvNextTiny | Architecture::ConvNextSmall => true,
         }
     }
 
@@ -62,12 +81,15 @@ impl Architecture {
 
     /// The graph with a head of `classes` logits, changed by `settings`.
     pub fn graph_with(self, classes: usize, settings: GraphSettings) -> Graph {
-        let GraphSettings { stochastic_depth: _, dropout } = settings;
+        let dropout = |default: f32| settings.dropout.unwrap_or(default);
+        let depth = |default: f32| settings.stochastic_depth.unwrap_or(default);
         match self {
-            Architecture::SimpleCnn => simple_cnn(classes, dropout.unwrap_or(0.2)),
-            Architecture::ResNet18 => resnet(Block::Basic, [2, 2, 2, 2], classes, dropout),
-            Architecture::ResNet34 => resnet(Block::Basic, [3, 4, 6, 3], classes, dropout),
-            Architecture::ResNet50 => resnet(Block::Bottleneck, [3, 4, 6, 3], classes, dropout),
+            Architecture::SimpleCnn => simple_cnn(classes, dropout(0.2)),
+            Architecture::ResNet18 => resnet(Block::Basic, [2, 2, 2, 2], classes, dropout(0.0)),
+            Architecture::ResNet34 => resnet(Block::Basic, [3, 4, 6, 3], classes, dropout(0.0)),
+            Architecture::ResNet50 => resnet(Block::Bottleneck, [3, 4, 6, 3], classes, dropout(0.0)),
+            Architecture::ConvNextTiny => convnext([3, 3, 9, 3], classes, depth(0.1), dropout(0.0)),
+            Architecture::ConvNextSmall => convnext([3, 3, 27, 3], classes, depth(0.4), dropout(0.0)),
         }
     }
 }
@@ -128,7 +150,7 @@ impl Block {
     }
 }
 
-fn resnet(block: Block, depths: [usize; 4], classes: usize, dropout: Option<f32>) -> Graph {
+fn resnet(block: Block, depths: [usize; 4], classes: usize, dropout: f32) -> Graph {
     let mut b = Builder::new();
     let input = b.push("input", Op::Input { channels: 3 }, &[]);
     let mut x = b.conv2d("conv1", input, (3, 64), (7, 2, 3), false);
@@ -149,7 +171,7 @@ fn resnet(block: Block, depths: [usize; 4], classes: usize, dropout: Option<f32>
     }
     x = b.push("avgpool", Op::GlobalAvgPool, &[x]);
     b.begin_head();
-    x = b.dropout("dropout", x, dropout.unwrap_or(0.0));
+    x = b.dropout("dropout", x, dropout);
     b.linear("fc", x, channels, classes);
     b.finish()
 }

@@ -77,6 +77,22 @@ impl Builder {
         )
     }
 
+    /// Adds a square convolution of each channel by itself.
+    pub fn depthwise_conv2d(
+        &mut self,
+        name: &str,
+        input: NodeId,
+        channels: usize,
+        (kernel, stride, padding): (usize, usize, usize),
+        bias: bool,
+    ) -> NodeId {
+        let shape = [channels, 1, kernel, kernel];
+        let weight = self.param(format!("{name}.weight"), &shape, Role::ConvWeight);
+        let fan_in = kernel * kernel;
+        let bias = bias.then(|| self.param(format!("{name}.bias"), &[channels], Role::Bias { fan_in }));
+        self.push(name, Op::DepthwiseConv2d { weight, bias, channels, kernel, stride, padding }, &[input])
+    }
+
     /// Adds a batch norm with PyTorch's defaults (`eps` 1e-5, momentum 0.1).
     pub fn batch_norm2d(&mut self, name: &str, input: NodeId, channels: usize) -> NodeId {
         let shape = [channels];

@@ -25,6 +25,21 @@ pub enum Op {
         /// Zeros added on each side.
         padding: usize,
     },
+    /// Each channel by itself: `torch.nn.Conv2d` with as many groups as channels.
+    DepthwiseConv2d {
+        /// `[channels, 1, kernel, kernel]`.
+        weight: ParamId,
+        /// `[channels]`.
+        bias: Option<ParamId>,
+        /// Channels of input and output.
+        channels: usize,
+        /// Side of the kernel.
+        kernel: usize,
+        /// Step in both directions.
+        stride: usize,
+        /// Zeros added on each side; less than the kernel's side.
+        padding: usize,
+    },
     /// Batch normalisation over (image, height, width) as `torch.nn.BatchNorm2d`.
     BatchNorm2d {
         /// Scale, `[channels]`.
@@ -107,6 +122,7 @@ impl Op {
         match self {
             Op::Input { .. } => "Input",
             Op::Conv2d { .. } => "Conv2d",
+            Op::DepthwiseConv2d { .. } => "DepthwiseConv2d",
             Op::BatchNorm2d { .. } => "BatchNorm2d",
             Op::LayerNorm { .. } => "LayerNorm",
             Op::Relu => "Relu",

@@ -67,6 +67,20 @@ fn infer(node: &Node, inputs: &[Shape], height: usize, width: usize) -> Result<S
                 )),
             }
         }
+        (
+            &Op::DepthwiseConv2d { channels: own, kernel, stride, padding, .. },
+            &[Shape::Image { channels, height, width }],
+        ) => {
+            if channels != own {
+                return fail(format!("takes {own} channels and is given {channels}"));
+            }
+            match (window(height, kernel, stride, padding), window(width, kernel, stride, padding)) {
+                (Some(height), Some(width)) => Ok(Shape::Image { channels, height, width }),
+                _ => fail(format!(
+                    "its {kernel} x {kernel} kernel is larger than the padded {height} x {width} input"
+                )),
+            }
+        }
         (&Op::MaxPool2d { kernel, stride, padding }, &[Shape::Image { channels, height, width }]) => {
             match (window(height, kernel, stride, padding), window(width, kernel, stride, padding)) {
                 (Some(height), Some(width)) => Ok(Shape::Image { channels, height, width }),

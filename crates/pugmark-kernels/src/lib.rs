@@ -31,11 +31,12 @@ mod simd;
 mod stats;
 
 pub use conv::{
-    ConvElement, ConvShape, Epilogue, conv2d_backward_data, conv2d_backward_weight,
-    conv2d_backward_weight_scratch_len, conv2d_forward, pack_backward, pack_forward, packed_len_backward,
-    packed_len_forward, winograd_backward_data, winograd_backward_weight, winograd_forward,
-    winograd_pack_backward, winograd_pack_forward, winograd_packed_len, winograd_weight_workspace_len,
-    winograd_workspace_len, with_modelled_tiles,
+    ConvElement, ConvShape, DepthwiseShape, Epilogue, conv2d_backward_data, conv2d_backward_weight,
+    conv2d_backward_weight_scratch_len, conv2d_forward, depthwise_backward_data, depthwise_backward_weight,
+    depthwise_forward, depthwise_pack, depthwise_pack_backward, pack_backward, pack_forward,
+    packed_len_backward, packed_len_forward, winograd_backward_data, winograd_backward_weight,
+    winograd_forward, winograd_pack_backward, winograd_pack_forward, winograd_packed_len,
+    winograd_weight_workspace_len, winograd_workspace_len, with_modelled_tiles,
 };
 pub use element::{Bf16, Element};
 pub use elementwise::{

@@ -53,6 +53,23 @@ fn bits() -> Vec<u32> {
         keep(&dx);
         keep(&dw);
 
+        let d = DepthwiseShape { kernel: 7, stride, padding: 3, channels: inputs };
+        let (out_size, _) = d.output_size(size, size);
+        let (xp, yp) = (plane(size, size, inputs, 3), plane(out_size, out_size, inputs, 3));
+        let (x, w) = (random.tensor(images, xp), random.values(49 * inputs));
+        let mut packed = vec![0.0; d.packed_len()];
+        depthwise_pack(&d, &w, &mut packed);
+        let mut y = poisoned(images, yp);
+        depthwise_forward(&d, images, &x, xp, &packed, None, &mut y, yp);
+        keep(&y);
+        let (mut dx, mut dw) = (poisoned(images, xp), vec![0.0; w.len()]);
+        depthwise_pack_backward(&d, &w, &mut packed);
+        let target = GradientTarget { gradient: &mut dx, plane: xp, accumulate: false };
+        depthwise_backward_data(&d, images, &y, yp, &packed, target);
+        depthwise_backward_weight(&d, images, &x, xp, &y, yp, &mut dw);
+        keep(&dx);
+        keep(&dw);
+
         let pool = PoolShape { kernel: 3, stride: 2, padding: 1 };
         let (height, width) = pool.output_size(size, size);
         let pp = plane(height, width, inputs, 0);

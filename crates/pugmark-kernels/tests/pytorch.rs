@@ -176,6 +176,40 @@ fn convolution() {
 }
 
 #[test]
+fn depthwise_convolution() {
+    each("op_depthwise_conv2d", |case| {
+        let (weight_shape, weight) = case.find("weight").unwrap();
+        let [channels, _, kernel, _] = weight_shape[..] else { panic!() };
+        let (stride, padding) = (case.scalar("stride") as usize, case.scalar("padding") as usize);
+        let shape = DepthwiseShape { kernel, stride, padding, channels };
+        // `[channels][1][kernel][kernel]` is a convolution from one channel.
+        let layout =
+            ConvShape { kernel: (kernel, kernel), stride, padding, in_channels: 1, out_channels: channels };
+        let weight = hwio(&layout, &weight);
+        let (images, xp, x) = case.planes("input", shape.input_border());
+        let (_, dyp, dy) = case.planes("grad_output", shape.gradient_border());
+        let yp = Plane { border: 1, ..dyp };
+
+        let mut packed = vec![f32::NAN; shape.packed_len()];
+        depthwise_pack(&shape, &weight, &mut packed);
+        let bias = case.find("bias").map(|(_, bias)| bias);
+        let mut y = poisoned(images, &yp);
+        depthwise_forward(&shape, images, &x, xp, &packed, bias.as_deref(), &mut y, yp);
+        case.check_planes("output", &yp, &y);
+
+        depthwise_pack_backward(&shape, &weight, &mut packed);
+        let mut dx = poisoned(images, &xp);
+        let target = GradientTarget { gradient: &mut dx, plane: xp, accumulate: false };
+        depthwise_backward_data(&shape, images, &dy, dyp, &packed, target);
+        case.check_planes("grad_input", &xp, &dx);
+
+        let mut dw = vec![f32::NAN; weight.len()];
+        depthwise_backward_weight(&shape, images, &x, xp, &dy, dyp, &mut dw);
+        case.check("grad_weight", &dw, &hwio(&layout, &case.values("grad_weight")));
+    });
+}
+
+#[test]
 fn batch_norm() {
     each("op_batch_norm", |case| {
         let training = case.name.starts_with("train");

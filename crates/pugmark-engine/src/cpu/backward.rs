@@ -120,6 +120,21 @@ impl<E: Activation> Machine<E> {
                     E::backward_data(&convolution, images, (dy, dyp), packed, dx, accumulate, scratch);
                 }
             }
+            Kind::Depthwise { shape, weight, bias } => {
+                if self.parameters.is_trained(*weight) {
+                    let gradient = &mut self.parameters.get_mut(*weight).gradient;
+                    kernels::depthwise_backward_weight(shape, images, x, xp, dy, dyp, gradient);
+                }
+                if let Some(bias) = bias.filter(|&bias| self.parameters.is_trained(bias)) {
+                    kernels::channel_sum(images, dy, dyp, &mut self.parameters.get_mut(bias).gradient);
+                }
+                self.clock.lap(Some(index), Pass::BackwardWeight, images);
+                if let Some(dx) = dx {
+                    let packed = &mut scratch[..shape.packed_len()];
+                    kernels::depthwise_pack_backward(shape, self.parameters.value(*weight), packed);
+                    kernels::depthwise_backward_data(shape, images, dy, dyp, packed, dx);
+                }
+            }
             Kind::Norm { norm, running, relu } => {
                 let y = relu.then_some((y, yp));
                 let own = &mut workspace.norm;
@@ -262,8 +277,8 @@ impl<E: Activation> Machine<E> {
                 }
             }
         }
-        // Without a gradient to hand on, convolution and linear layer end with their weights.
-        if dxp.is_some() || !matches!(step.kind, Kind::Conv { .. } | Kind::Linear { .. }) {
+        // Without a gradient to hand on, what has weights ends with them.
+        if dxp.is_some() || !step.has_weights() {
             self.clock.lap(Some(index), Pass::BackwardData, images);
         }
     }

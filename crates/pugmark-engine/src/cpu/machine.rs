@@ -138,6 +138,18 @@ impl<E: Activation> Machine<E> {
                 }
                 E::forward(&convolution, images, (x, xp), packed, (y, yp), &epilogue, stats, scratch);
             }
+            Kind::Depthwise { shape, weight, bias } => {
+                let packed = match workspace.packed_f32.as_slice() {
+                    [] => {
+                        let packed = &mut scratch[..shape.packed_len()];
+                        kernels::depthwise_pack(shape, self.parameters.value(*weight), packed);
+                        packed
+                    }
+                    packed => packed,
+                };
+                let bias = bias.map(|bias| self.parameters.value(bias));
+                kernels::depthwise_forward(shape, images, x, xp, packed, bias, y, yp);
+            }
             Kind::Norm { norm, running, relu } => {
                 let own = &mut workspace.norm;
                 let gamma = self.parameters.value(norm.weight);
@@ -177,7 +189,7 @@ impl<E: Activation> Machine<E> {
                 let (own_x, rest) = scratch.split_at_mut(images * inputs);
                 let (own_y, rest) = rest.split_at_mut(images * outputs);
                 kernels::copy_plane(images, x, xp, own_x, xp);
-                let packed = match workspace.linear.as_slice() {
+                let packed = match workspace.packed_f32.as_slice() {
                     [] => {
                         let packed = &mut rest[..kernels::linear_packed_len_forward(inputs, outputs)];
                         kernels::linear_pack_forward(inputs, outputs, self.parameters.value(*weight), packed);

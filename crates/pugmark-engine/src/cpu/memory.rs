@@ -10,6 +10,8 @@ use super::stages::Stages;
 
 /// Values between two tensors' starts: a cache line of the smallest element.
 const ALIGNMENT: usize = 32;
+/// Where the first tensor starts, in bytes: vectors that cross no cache line are loaded at twice the speed.
+const LINE_BYTES: usize = 64;
 
 /// Values and gradients; those that are never alive together share their place.
 #[derive(Debug)]
@@ -75,9 +77,12 @@ impl<E: Element> Memory<E> {
             }));
         }
         let (starts, len) = assign(&lifetimes);
-        let place = |i: usize| starts[i]..starts[i] + lifetimes[i].len;
+        let arena = vec![E::default(); len + LINE_BYTES / size_of::<E>()];
+        // Nothing is gained, and nothing lost, where the address can't be told.
+        let first = arena.as_ptr().align_offset(LINE_BYTES).min(LINE_BYTES / size_of::<E>());
+        let place = |i: usize| first + starts[i]..first + starts[i] + lifetimes[i].len;
         Self {
-            arena: vec![E::default(); len],
+            arena,
             values: value_of.into_iter().map(place).collect(),
             again: again_of.into_iter().map(|i| i.map(place)).collect(),
             gradients: gradient_of.into_iter().map(|i| i.map(place)).collect(),
@@ -117,6 +122,7 @@ impl<E: Element> Memory<E> {
 pub(super) fn saved_for_backward(step: &Step, id: ValueId) -> bool {
     match step.kind {
         Kind::Conv { .. }
+        | Kind::Depthwise { .. }
         | Kind::Linear { .. }
         | Kind::LayerNorm { .. }
         | Kind::Gelu

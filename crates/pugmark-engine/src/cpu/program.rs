@@ -1,7 +1,7 @@
 //! Lowers a graph to fused steps over values with known geometry.
 
 use pugmark_graph::{Graph, GraphError, Node, NodeId, Op, ParamId, Shape};
-use pugmark_kernels::{ConvShape, Plane, PoolShape};
+use pugmark_kernels::{ConvShape, DepthwiseShape, Plane, PoolShape};
 
 /// Index into [`Program::values`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub(super) enum Kind {
     Input,
     /// Convolution; where nothing in it is trained, the norm that follows is folded into its weights.
     Conv { shape: ConvShape, weight: ParamId, bias: Option<ParamId>, folded: Option<Norm>, relu: bool },
+    /// Convolution of each channel by itself.
+    Depthwise { shape: DepthwiseShape, weight: ParamId, bias: Option<ParamId> },
     /// Batch norm, over the batch's statistics or, where nothing before it is trained, the running ones.
     Norm { norm: Norm, running: bool, relu: bool },
     /// Layer norm.
@@ -78,6 +80,11 @@ pub(super) struct Step {
 }
 
 impl Step {
+    /// Whether its backward pass has two parts, weights and data.
+    pub fn has_weights(&self) -> bool {
+        matches!(self.kind, Kind::Conv { .. } | Kind::Depthwise { .. } | Kind::Linear { .. })
+    }
+
     pub fn is_linear(&self) -> bool {
         matches!(self.kind, Kind::Linear { .. })
     }
@@ -135,14 +142,17 @@ impl Program {
 
     fn set_borders(&mut self) {
         for index in 0..self.steps.len() {
-            let Step { kind: Kind::Conv { shape, .. }, input, output, .. } = &self.steps[index] else {
-                continue;
+            let step = &self.steps[index];
+            let (of_input, of_gradient) = match &step.kind {
+                Kind::Conv { shape, .. } => (shape.input_border(), shape.gradient_border()),
+                Kind::Depthwise { shape, .. } => (shape.input_border(), shape.gradient_border()),
+                _ => continue,
             };
-            let (input, output, shape) = (input.0, output.0, *shape);
+            let (input, output) = (step.input.0, step.output.0);
             let border = &mut self.values[input].plane.border;
-            *border = (*border).max(shape.input_border());
+            *border = (*border).max(of_input);
             if let Some(gradient) = &mut self.values[output].gradient {
-                gradient.border = shape.gradient_border();
+                gradient.border = of_gradient;
             }
         }
     }
@@ -180,6 +190,9 @@ impl Lowering<'_> {
                 Kind::Conv { shape, weight, bias, folded, relu }
             }
             Op::Conv2d { .. } => unreachable!("shape inference lets it have pictures alone"),
+            Op::DepthwiseConv2d { weight, bias, channels, kernel, stride, padding } => {
+                Kind::Depthwise { shape: DepthwiseShape { kernel, stride, padding, channels }, weight, bias }
+            }
             Op::BatchNorm2d { .. } => {
                 let running = !self.needs_gradient[id.0];
                 let relu;
@@ -319,9 +332,9 @@ fn convolution_of(node: &Node) -> (ConvShape, ParamId, Option<ParamId>) {
 
 fn params(op: &Op) -> Vec<ParamId> {
     match *op {
-        Op::Conv2d { weight, bias, .. } | Op::Linear { weight, bias, .. } => {
-            [Some(weight), bias].into_iter().flatten().collect()
-        }
+        Op::Conv2d { weight, bias, .. }
+        | Op::DepthwiseConv2d { weight, bias, .. }
+        | Op::Linear { weight, bias, .. } => [Some(weight), bias].into_iter().flatten().collect(),
         Op::BatchNorm2d { weight, bias, .. } | Op::LayerNorm { weight, bias, .. } => vec![weight, bias],
         Op::LayerScale { weight, .. } => vec![weight],
         _ => Vec::new(),

@@ -102,6 +102,9 @@ impl<E: Activation> Machine<E> {
                 s.out_channels,
                 tail(*relu)
             ),
+            Kind::Depthwise { shape: s, .. } => {
+                format!("depthwise {0}x{0} s{1} {channels} at {at}", s.kernel, s.stride)
+            }
             Kind::Norm { relu, .. } => format!("batch norm{} {channels} at {at}", tail(*relu)),
             Kind::LayerNorm { .. } => format!("layer norm {channels} at {at}"),
             Kind::Scale { layer_scale, stochastic_depth } => {
@@ -130,17 +133,18 @@ impl<E: Activation> Machine<E> {
     }
 
     fn flops(&self, step: &Step, pass: Pass, images: usize) -> f64 {
-        match step.kind {
-            Kind::Conv { .. } | Kind::Linear { .. } if pass != Pass::Prepare => {
-                2.0 * (images * self.program.values[step.output.0].plane.pixels() * self.weights(step)) as f64
-            }
-            _ => 0.0,
+        if pass == Pass::Prepare {
+            return 0.0;
         }
+        // Each weight meets each output pixel once; those of other kinds are none.
+        2.0 * (images * self.program.values[step.output.0].plane.pixels() * self.weights(step)) as f64
     }
 
     fn weights(&self, step: &Step) -> usize {
         match step.kind {
-            Kind::Conv { weight, .. } | Kind::Linear { weight, .. } => self.parameters.value(weight).len(),
+            Kind::Conv { weight, .. } | Kind::Depthwise { weight, .. } | Kind::Linear { weight, .. } => {
+                self.parameters.value(weight).len()
+            }
             _ => 0,
         }
     }

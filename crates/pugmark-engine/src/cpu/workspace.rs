@@ -16,8 +16,8 @@ pub(super) struct Workspace<E> {
     pub convolution: Option<Convolution>,
     /// Weights as the forward kernel reads them; empty where they are trained, for then they serve once.
     pub packed: Vec<E>,
-    /// Those of a linear layer.
-    pub linear: Vec<f32>,
+    /// Those of a linear layer or depthwise convolution, which are f32 whatever the activations are.
+    pub packed_f32: Vec<f32>,
     /// Bias of a convolution with its folded norm.
     pub bias: Vec<f32>,
     /// Sums of a convolution's output or a norm's input.
@@ -108,7 +108,7 @@ impl<E: Activation> Workspaces<E> {
         let mut own = Workspace {
             convolution: None,
             packed: Vec::new(),
-            linear: Vec::new(),
+            packed_f32: Vec::new(),
             bias: Vec::new(),
             stats: None,
             norm: NormWorkspace::default(),
@@ -143,9 +143,10 @@ impl<E: Activation> Workspaces<E> {
             Kind::MaxPool(_) if trained => {
                 own.argmax = vec![0; stages.images * output.pixels() * output.channels];
             }
+            Kind::Depthwise { shape, .. } if !trained => own.packed_f32 = vec![0.0; shape.packed_len()],
             Kind::Linear { .. } if !trained => {
                 let len = kernels::linear_packed_len_forward(input.channels, output.channels);
-                own.linear = vec![0.0; len];
+                own.packed_f32 = vec![0.0; len];
             }
             _ => {}
         }
@@ -172,6 +173,7 @@ fn shared_len<E: Activation>(
             let packed = convolution.packed_len::<E>().max(convolution.packed_len_backward::<E>());
             (packed, forward.max(weight))
         }
+        (Kind::Depthwise { shape, .. }, _) => (0, if trained { shape.packed_len() } else { 0 }),
         (Kind::Linear { .. }, _) => {
             let (inputs, outputs) = (input.plane.channels, output.plane.channels);
             let packed = kernels::linear_packed_len_forward(inputs, outputs)
@@ -212,9 +214,18 @@ impl<E: Activation> Workspace<E> {
                 E::pack(&convolution, &weights, &mut self.packed);
                 Some(Pass::Prepare)
             }
-            (Kind::Linear { weight, .. }, _) if !self.linear.is_empty() => {
+            (Kind::Depthwise { shape, weight, .. }, _) if !self.packed_f32.is_empty() => {
+                kernels::depthwise_pack(shape, parameters.value(*weight), &mut self.packed_f32);
+                Some(Pass::Prepare)
+            }
+            (Kind::Linear { weight, .. }, _) if !self.packed_f32.is_empty() => {
                 let (inputs, outputs) = parameters.linear_features(*weight).expect("a linear layer's weight");
-                kernels::linear_pack_forward(inputs, outputs, parameters.value(*weight), &mut self.linear);
+                kernels::linear_pack_forward(
+                    inputs,
+                    outputs,
+                    parameters.value(*weight),
+                    &mut self.packed_f32,
+                );
                 Some(Pass::Prepare)
             }
             _ => None,

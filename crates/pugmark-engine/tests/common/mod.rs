@@ -66,7 +66,8 @@ pub fn every_operator(classes: usize) -> Graph {
     let e = b.conv2d("conv4", pool, (4, 6), (3, 2, 1), true);
     let sum = b.push("add3", Op::Add, &[d, e]);
     let weight = b.layer_scale_parameter("layer_scale", 6, 0.7);
-    let x = b.layer_norm("layer_norm", sum, 6, 1e-6);
+    let x = b.depthwise_conv2d("depthwise", sum, 6, (5, 1, 2), true);
+    let x = b.layer_norm("layer_norm", x, 6, 1e-6);
     let x = b.linear("linear1", x, 6, 10);
     let x = b.push("gelu", Op::Gelu, &[x]);
     let x = b.linear_without_bias("linear2", x, 10, 6);
@@ -74,6 +75,8 @@ pub fn every_operator(classes: usize) -> Graph {
     let x = b.push("stochastic_depth", Op::StochasticDepth { p: 0.4 }, &[x]);
     let sum = b.push("add4", Op::Add, &[x, sum]);
     let x = b.push("gelu2", Op::Gelu, &[sum]);
+    let x = b.depthwise_conv2d("depthwise2", x, 6, (3, 2, 1), false);
+    let sum = b.depthwise_conv2d("depthwise3", sum, 6, (1, 2, 0), false);
     let x = b.push("stochastic_depth2", Op::StochasticDepth { p: 0.3 }, &[x]);
     let sum = b.push("add5", Op::Add, &[sum, x]);
     let x = b.push("avgpool", Op::GlobalAvgPool, &[sum]);
