@@ -8,12 +8,15 @@ use std::path::Path;
 
 use common::{bf16_engine, engines, spec};
 use pugmark_engine::{InputSpec, TrainBatch};
-use pugmark_graph::{Architecture, Graph, Role, Tensor, Tensors};
+use pugmark_graph::{Architecture, Graph, GraphSettings, Role, Tensor, Tensors};
 use safetensors::{Dtype, SafeTensors};
 
 const LABELS: [u32; 4] = [0, 3, 7, 2];
 const SIDE: usize = 64;
 const INPUT: InputSpec = InputSpec { batch: 4, height: SIDE, width: SIDE, mean: [0.5; 3], std: [0.25; 3] };
+
+/// What is random in PyTorch is off.
+const WITHOUT_CHANCE: GraphSettings = GraphSettings { stochastic_depth: Some(0.0), dropout: Some(0.0) };
 
 fn hash(name: &str, index: usize) -> u64 {
     let fnv1a = name
@@ -32,7 +35,7 @@ fn parameters(graph: &Graph) -> Tensors {
                 let bound = 0.5 * (6.0 / shape[1..].iter().product::<usize>() as f64).sqrt();
                 (-bound, bound)
             }
-            Role::NormWeight => (0.5, 1.5),
+            Role::NormWeight | Role::LayerScale => (0.5, 1.5),
             Role::Bias { .. } | Role::NormBias => (-0.1, 0.1),
             Role::RunningMean => (0.0, 0.0),
             Role::RunningVar => (1.0, 1.0),
@@ -95,12 +98,12 @@ fn norm(values: &[f32]) -> f64 {
 /// times that, plus a few units in the last place.
 const ROUNDING: f64 = 4.0;
 
-#[test]
-fn a_resnet18_step_agrees_with_pytorch() {
-    let fixture = Fixture::open("resnet18_step");
-    let graph = Architecture::ResNet18.graph(8);
+/// One step's logits, loss, gradients and running statistics, as far as the fixture has them.
+fn check_step(fixture: &str, architecture: Architecture, pixels_name: &str, parameters_trained: usize) {
+    let fixture = Fixture::open(fixture);
+    let graph = architecture.graph_with(8, WITHOUT_CHANCE);
     let tensors = parameters(&graph);
-    let pixels = pixels("input 6");
+    let pixels = pixels(pixels_name);
     for engine in engines() {
         let mut inference = engine.inference(&graph, &tensors, &INPUT, &[]).unwrap();
         let error = ROUNDING * fixture.scalar("eval_logits_f32_max_error") + 1e-6;
@@ -114,7 +117,7 @@ fn a_resnet18_step_agrees_with_pytorch() {
         close("logits", &step.logits, &fixture.get("logits"), error);
 
         let gradients = plan.gradients();
-        assert_eq!(gradients.len(), 62);
+        assert_eq!(gradients.len(), parameters_trained);
         for (name, gradient) in &gradients {
             let expected = fixture.scalar(&format!("{name}.grad_norm"));
             let error = ROUNDING * fixture.scalar(&format!("{name}.grad_f32_error")) + 1e-6;
@@ -131,6 +134,16 @@ fn a_resnet18_step_agrees_with_pytorch() {
             close(name, &tensor.values, &fixture.get(name), error);
         }
     }
+}
+
+#[test]
+fn a_resnet18_step_agrees_with_pytorch() {
+    check_step("resnet18_step", Architecture::ResNet18, "input 6", 62);
+}
+
+#[test]
+fn a_convnext_tiny_step_agrees_with_pytorch() {
+    check_step("convnext_tiny_step", Architecture::ConvNextTiny, "input 1", 182);
 }
 
 /// As above in bf16: as far from float64 as PyTorch's autocast is, give or take, so twice that is allowed. Batch norm over

@@ -1,6 +1,6 @@
 //! Architectures, shapes and initial values.
 
-use pugmark_graph::{Architecture, Builder, Graph, Op, Role, Shape};
+use pugmark_graph::{Architecture, Builder, Graph, GraphSettings, Op, Role, Shape};
 
 #[test]
 fn parameter_counts_equal_torchvisions() {
@@ -17,6 +17,18 @@ fn parameter_counts_equal_torchvisions() {
         Case { architecture: Architecture::ResNet34, classes: 1000, parameters: 21_797_672, tensors: 182 },
         Case { architecture: Architecture::ResNet50, classes: 1000, parameters: 25_557_032, tensors: 267 },
         Case { architecture: Architecture::ResNet18, classes: 2, parameters: 11_177_538, tensors: 102 },
+        Case {
+            architecture: Architecture::ConvNextTiny,
+            classes: 1000,
+            parameters: 28_589_128,
+            tensors: 182,
+        },
+        Case {
+            architecture: Architecture::ConvNextSmall,
+            classes: 1000,
+            parameters: 50_223_688,
+            tensors: 344,
+        },
         // 27 * 32 + 9 * (32 * 64 + 64 * 128 + 128 * 256), 2 * 480 in the norms, 257 * 8 in the head.
         Case { architecture: Architecture::SimpleCnn, classes: 8, parameters: 390_952, tensors: 22 },
     ];
@@ -62,11 +74,90 @@ fn names_and_order_are_torchvisions() {
 }
 
 #[test]
+fn convnexts_names_and_order_are_torchvisions() {
+    let layer = |name: String| ["weight", "bias"].map(|part| format!("{name}.{part}"));
+    for (architecture, depths) in
+        [(Architecture::ConvNextTiny, [3, 3, 9, 3]), (Architecture::ConvNextSmall, [3, 3, 27, 3])]
+    {
+        let mut expected = Vec::new();
+        expected.extend(["0.0", "0.1"].map(|n| layer(format!("features.{n}"))).concat());
+        for (stage, depth) in depths.into_iter().enumerate() {
+            if stage > 0 {
+                expected.extend(["0", "1"].map(|n| layer(format!("features.{}.{n}", 2 * stage))).concat());
+            }
+            for index in 0..depth {
+                let block = format!("features.{}.{index}", 2 * stage + 1);
+                expected.push(format!("{block}.layer_scale"));
+                expected.extend([0, 2, 3, 5].map(|n| layer(format!("{block}.block.{n}"))).concat());
+            }
+        }
+        expected.extend(["0", "2"].map(|n| layer(format!("classifier.{n}"))).concat());
+        let graph = architecture.graph(10);
+        let names: Vec<String> = graph.params().iter().map(|param| param.name.clone()).collect();
+        assert_eq!(names, expected, "{architecture}");
+    }
+}
+
+#[test]
+fn settings_change_stochastic_depth_and_dropout() {
+    let chances = |graph: &Graph| -> Vec<f32> {
+        let of = |op: &Op| if let Op::StochasticDepth { p } = op { Some(*p) } else { None };
+        graph.nodes().iter().filter_map(|node| of(&node.op)).collect()
+    };
+    let near = |a: f32, b: f32| (a - b).abs() < 1e-6;
+    for (architecture, blocks, default) in
+        [(Architecture::ConvNextTiny, 18, 0.1), (Architecture::ConvNextSmall, 36, 0.4)]
+    {
+        for (set, last) in [(None, default), (Some(0.2), 0.2), (Some(0.0), 0.0)] {
+            let settings = GraphSettings { stochastic_depth: set, dropout: None };
+            let p = chances(&architecture.graph_with(2, settings));
+            assert_eq!(p.len(), blocks);
+            // torchvision: the last block's, times index / (blocks - 1).
+            assert!(p.iter().enumerate().all(|(i, &p)| near(p, last * i as f32 / (blocks - 1) as f32)));
+        }
+    }
+    for architecture in Architecture::ALL {
+        let dropout = |dropout| {
+            let graph = architecture.graph_with(2, GraphSettings { stochastic_depth: None, dropout });
+            let of = |op: &Op| if let Op::Dropout { p } = op { Some(*p) } else { None };
+            graph.nodes().iter().filter_map(|node| of(&node.op)).filter(|&p| p > 0.0).collect::<Vec<_>>()
+        };
+        assert_eq!(dropout(Some(0.3)), [0.3], "{architecture}");
+        assert!(dropout(Some(0.0)).is_empty(), "{architecture}");
+    }
+}
+
+/// Weights normal with deviation 0.02, biases 0, layer scales 1e-6.
+#[test]
+fn convnext_starts_as_torchvisions() {
+    let graph = Architecture::ConvNextTiny.graph(10);
+    let tensors = graph.initialise(3);
+    for param in graph.params() {
+        let values = &tensors[&param.name].values;
+        match param.role {
+            Role::ConvWeight | Role::LinearWeight => {
+                let count = values.len() as f64;
+                let square = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / count;
+                let error = 5.0 * (2.0 / count).sqrt();
+                assert!((square / 4e-4 - 1.0).abs() < error, "{}: {square}", param.name);
+            }
+            Role::LayerScale => assert!(values.iter().all(|&v| v == 1e-6), "{}", param.name),
+            Role::NormWeight => assert!(values.iter().all(|&v| v == 1.0), "{}", param.name),
+            _ => assert!(values.iter().all(|&v| v == 0.0), "{}", param.name),
+        }
+    }
+}
+
+#[test]
 fn only_the_last_layer_is_head() {
     for architecture in Architecture::ALL {
         let graph = architecture.graph(8);
         let head: Vec<&str> = graph.params().iter().filter(|p| p.head).map(|p| p.name.as_str()).collect();
-        assert_eq!(head, ["fc.weight", "fc.bias"], "{architecture}");
+        let layer = match architecture {
+            Architecture::ConvNextTiny | Architecture::ConvNextSmall => "classifier.2",
+            _ => "fc",
+        };
+        assert_eq!(head, ["weight", "bias"].map(|part| format!("{layer}.{part}")), "{architecture}");
     }
 }
 
@@ -87,6 +178,13 @@ fn stages_and_blocks_count_from_stem_to_head() {
     assert_eq!(place(&graph, "block1.conv.weight"), (0, 0));
     assert_eq!(place(&graph, "block4.bn.bias"), (3, 3));
     assert_eq!(place(&graph, "fc.bias"), (4, 4));
+    let graph = Architecture::ConvNextTiny.graph(3);
+    assert_eq!((graph.stages(), graph.blocks()), (6, 20));
+    assert_eq!(place(&graph, "features.0.1.bias"), (0, 0));
+    assert_eq!(place(&graph, "features.2.1.weight"), (2, 4));
+    assert_eq!(place(&graph, "features.3.0.layer_scale"), (2, 4));
+    assert_eq!(place(&graph, "features.7.2.block.5.bias"), (4, 18));
+    assert_eq!(place(&graph, "classifier.2.bias"), (5, 19));
 }
 
 #[test]
@@ -103,6 +201,10 @@ fn shapes_follow_the_picture() {
         Case { architecture: Architecture::ResNet50, size: (480, 640), features: (2048, 15, 20) },
         Case { architecture: Architecture::ResNet50, size: (1, 1), features: (2048, 1, 1) },
         Case { architecture: Architecture::SimpleCnn, size: (64, 48), features: (256, 4, 3) },
+        Case { architecture: Architecture::ConvNextTiny, size: (224, 224), features: (768, 7, 7) },
+        Case { architecture: Architecture::ConvNextTiny, size: (160, 256), features: (768, 5, 8) },
+        Case { architecture: Architecture::ConvNextSmall, size: (320, 384), features: (768, 10, 12) },
+        Case { architecture: Architecture::ConvNextTiny, size: (227, 63), features: (768, 7, 1) },
     ];
     for Case { architecture, size, features } in cases {
         let graph = architecture.graph(8);
@@ -179,10 +281,27 @@ fn shape_errors_name_the_node() {
         Case {
             graph: {
                 let (mut b, x) = start();
-                b.linear("fc", x, 3, 2);
+                b.linear("fc", x, 4, 2);
                 b.finish()
             },
-            expected: "node `fc` (Linear): can't take 1 input(s) of shape [3 x 8 x 6]",
+            expected: "node `fc` (Linear): takes 4 features and is given 3",
+        },
+        Case {
+            graph: {
+                let (mut b, x) = start();
+                b.layer_norm("norm", x, 5, 1e-6);
+                b.finish()
+            },
+            expected: "node `norm` (LayerNorm): takes 5 channels and is given 3",
+        },
+        Case {
+            graph: {
+                let (mut b, x) = start();
+                let x = b.push("avgpool", Op::GlobalAvgPool, &[x]);
+                b.conv2d("conv", x, (3, 4), (1, 1, 0), true);
+                b.finish()
+            },
+            expected: "node `conv` (Conv2d): can't take 1 input(s) of shape [3]",
         },
     ];
     for Case { graph, expected } in cases {
@@ -196,7 +315,8 @@ fn unknown_architectures_are_told_the_known() {
     let message = "resnet51".parse::<Architecture>().unwrap_err().to_string();
     assert_eq!(
         message,
-        "no architecture is called `resnet51`; there are simple_cnn, resnet18, resnet34, resnet50"
+        "no architecture is called `resnet51`; there are simple_cnn, resnet18, resnet34, resnet50, convnext_tiny, \
+         convnext_small"
     );
 }
 
@@ -226,7 +346,7 @@ fn initial_values_have_torchvisions_distributions() {
             Role::ConvWeight => (2.0 / (param.shape[0] * param.shape[2] * param.shape[3]) as f64, 3.0),
             Role::LinearWeight => uniform(param.shape[1]),
             Role::Bias { fan_in } => uniform(fan_in),
-            Role::NormWeight | Role::RunningVar => {
+            Role::NormWeight | Role::RunningVar | Role::LayerScale => {
                 assert!(tensor.values.iter().all(|&v| v == 1.0), "{}", param.name);
                 continue;
             }

@@ -3,6 +3,7 @@
 mod backward_data;
 mod backward_weight;
 mod bf16;
+mod depthwise;
 mod element;
 mod forward;
 mod pack;
@@ -15,6 +16,10 @@ mod winograd;
 pub use backward_data::conv2d_backward_data;
 pub use backward_weight::{conv2d_backward_weight, conv2d_backward_weight_scratch_len};
 pub use bf16::with_modelled_tiles;
+pub use depthwise::{
+    DepthwiseShape, depthwise_backward_data, depthwise_backward_weight, depthwise_forward, depthwise_pack,
+    depthwise_pack_backward,
+};
 pub use element::ConvElement;
 pub use forward::conv2d_forward;
 pub use pack::{pack_backward, pack_forward, packed_len_backward, packed_len_forward};

@@ -90,38 +90,42 @@ macro_rules! multiversion {
 }
 pub(crate) use multiversion;
 
-/// Compiles an unsafe function that is generic over an instruction set once for each of them; the one defined takes the
-/// [`Isa`](crate::Isa) to use first, which must not exceed what the machine has.
+/// Compiles an unsafe function that is generic over an instruction set (and perhaps more, behind a semicolon) once for each
+/// of them; the one defined takes the [`Isa`](crate::Isa) to use first, which must not exceed what the machine has.
 macro_rules! per_isa {
-    ($(#[$meta:meta])* $vis:vis unsafe fn $name:ident<$s:ident: $bound:path>($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
+    (
+        $(#[$meta:meta])*
+        $vis:vis unsafe fn $name:ident<$s:ident: $bound:path $(; $($generic:ident: $also:path),+)?>
+        ($($arg:ident: $ty:ty),* $(,)?) $body:block
+    ) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments, reason = "one more than the body has")]
-        $vis unsafe fn $name(isa: $crate::Isa, $($arg: $ty),*) {
+        $vis unsafe fn $name $(<$($generic: $also),+>)? (isa: $crate::Isa, $($arg: $ty),*) {
             #[inline(always)]
             #[allow(clippy::too_many_arguments, reason = "as above")]
-            unsafe fn body<$s: $bound>($($arg: $ty),*) $body
+            unsafe fn body<$s: $bound $(, $($generic: $also),+)?>($($arg: $ty),*) $body
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments, reason = "as above")]
-            unsafe fn avx2($($arg: $ty),*) {
+            unsafe fn avx2 $(<$($generic: $also),+>)? ($($arg: $ty),*) {
                 // SAFETY: the caller's promise is the same.
-                unsafe { body::<$crate::simd::Avx2>($($arg),*) }
+                unsafe { body::<$crate::simd::Avx2 $(, $($generic),+)?>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
             #[allow(clippy::too_many_arguments, reason = "as above")]
-            unsafe fn avx512($($arg: $ty),*) {
+            unsafe fn avx512 $(<$($generic: $also),+>)? ($($arg: $ty),*) {
                 // SAFETY: the caller's promise is the same.
-                unsafe { body::<$crate::simd::Avx512>($($arg),*) }
+                unsafe { body::<$crate::simd::Avx512 $(, $($generic),+)?>($($arg),*) }
             }
             // SAFETY: the machine has what `isa` says; the rest is the caller's promise.
             unsafe {
                 match isa.vectors() {
                     #[cfg(target_arch = "x86_64")]
-                    $crate::Isa::Avx512 => avx512($($arg),*),
+                    $crate::Isa::Avx512 => avx512 $(::<$($generic),+>)? ($($arg),*),
                     #[cfg(target_arch = "x86_64")]
-                    $crate::Isa::Avx2 => avx2($($arg),*),
-                    _ => body::<$crate::simd::Portable>($($arg),*),
+                    $crate::Isa::Avx2 => avx2 $(::<$($generic),+>)? ($($arg),*),
+                    _ => body::<$crate::simd::Portable $(, $($generic),+)?>($($arg),*),
                 }
             }
         }

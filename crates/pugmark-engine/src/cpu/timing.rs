@@ -89,6 +89,10 @@ impl<E: Activation> Machine<E> {
         let tail = |relu: bool| format!("{add}{}", if relu { " + ReLU" } else { "" });
         match &step.kind {
             Kind::Input => format!("input {channels} at {at}"),
+            Kind::Conv { weight, relu, .. } if self.parameters.linear_features(*weight).is_some() => {
+                let outputs = self.program.values[step.output.0].plane.channels;
+                format!("linear {channels}->{outputs} at {at}{}", tail(*relu))
+            }
             Kind::Conv { shape: s, relu, .. } => format!(
                 "conv {}x{} s{} {}->{} at {at}{}",
                 s.kernel.0,
@@ -98,7 +102,23 @@ impl<E: Activation> Machine<E> {
                 s.out_channels,
                 tail(*relu)
             ),
+            Kind::Depthwise { shape: s, .. } => {
+                format!("depthwise {0}x{0} s{1} {channels} at {at}", s.kernel, s.stride)
+            }
             Kind::Norm { relu, .. } => format!("batch norm{} {channels} at {at}", tail(*relu)),
+            Kind::LayerNorm { .. } => format!("layer norm {channels} at {at}"),
+            Kind::Scale { layer_scale, stochastic_depth } => {
+                let parts = [
+                    layer_scale.map(|_| "layer scale"),
+                    stochastic_depth.map(|_| "stochastic depth"),
+                    step.residual.map(|_| "add"),
+                ];
+                let parts: Vec<&str> = parts.into_iter().flatten().collect();
+                format!(
+                    "{} {channels} at {at}",
+                    if parts.is_empty() { "copy".into() } else { parts.join(" + ") }
+                )
+            }
             Kind::MaxPool(_) => format!("max pool {channels} at {at}"),
             Kind::GlobalAvgPool => format!("global average pool {channels} at {at}"),
             Kind::Linear { .. } => {
@@ -106,23 +126,25 @@ impl<E: Activation> Machine<E> {
             }
             Kind::Dropout { .. } => format!("dropout {channels} at {at}"),
             Kind::Relu => format!("ReLU {channels} at {at}"),
+            Kind::Gelu => format!("GELU {channels} at {at}"),
             Kind::Add { relu: true } => format!("add + ReLU {channels} at {at}"),
             Kind::Add { relu: false } => format!("add {channels} at {at}"),
         }
     }
 
     fn flops(&self, step: &Step, pass: Pass, images: usize) -> f64 {
-        match step.kind {
-            Kind::Conv { .. } | Kind::Linear { .. } if pass != Pass::Prepare => {
-                2.0 * (images * self.program.values[step.output.0].plane.pixels() * self.weights(step)) as f64
-            }
-            _ => 0.0,
+        if pass == Pass::Prepare {
+            return 0.0;
         }
+        // Each weight meets each output pixel once; those of other kinds are none.
+        2.0 * (images * self.program.values[step.output.0].plane.pixels() * self.weights(step)) as f64
     }
 
     fn weights(&self, step: &Step) -> usize {
         match step.kind {
-            Kind::Conv { weight, .. } | Kind::Linear { weight, .. } => self.parameters.value(weight).len(),
+            Kind::Conv { weight, .. } | Kind::Depthwise { weight, .. } | Kind::Linear { weight, .. } => {
+                self.parameters.value(weight).len()
+            }
             _ => 0,
         }
     }
@@ -150,7 +172,11 @@ impl<E: Activation> Machine<E> {
                 let norm = if matches!(step.kind, Kind::Norm { .. }) { x } else { 0 };
                 size_of * (x + y + residual + norm + if relu { y } else { 0 })
             }
-            Kind::Relu if backward => size_of * (x + 2 * y),
+            Kind::Relu | Kind::Gelu | Kind::LayerNorm { .. } if backward => size_of * (x + 2 * y),
+            // The layer scale's own gradient needs its input; what it is given goes on to the residual.
+            Kind::Scale { layer_scale, .. } if backward => {
+                size_of * (x + y + residual + if layer_scale.is_some() { x } else { 0 })
+            }
             // A byte an output says where the maximum was.
             Kind::MaxPool(_) => size_of * (x + y) + if workspace.argmax.is_empty() { 0 } else { y },
             // A gradient of weights is f32.

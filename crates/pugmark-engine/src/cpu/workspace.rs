@@ -16,8 +16,8 @@ pub(super) struct Workspace<E> {
     pub convolution: Option<Convolution>,
     /// Weights as the forward kernel reads them; empty where they are trained, for then they serve once.
     pub packed: Vec<E>,
-    /// Those of a linear layer.
-    pub linear: Vec<f32>,
+    /// Those of a linear layer or depthwise convolution, which are f32 whatever the activations are.
+    pub packed_f32: Vec<f32>,
     /// Bias of a convolution with its folded norm.
     pub bias: Vec<f32>,
     /// Sums of a convolution's output or a norm's input.
@@ -26,6 +26,8 @@ pub(super) struct Workspace<E> {
     pub norm: NormWorkspace,
     /// Where each maximum was.
     pub argmax: Vec<u8>,
+    /// Of a stochastic depth in the last training step.
+    pub image_factors: Vec<f32>,
 }
 
 #[derive(Debug, Default)]
@@ -106,11 +108,12 @@ impl<E: Activation> Workspaces<E> {
         let mut own = Workspace {
             convolution: None,
             packed: Vec::new(),
-            linear: Vec::new(),
+            packed_f32: Vec::new(),
             bias: Vec::new(),
             stats: None,
             norm: NormWorkspace::default(),
             argmax: Vec::new(),
+            image_factors: Vec::new(),
         };
         match &step.kind {
             Kind::Conv { shape, bias, folded, .. } => {
@@ -133,12 +136,17 @@ impl<E: Activation> Workspaces<E> {
                 }
                 own.norm = NormWorkspace::new(channels);
             }
+            Kind::LayerNorm { weight, .. } if trained => {
+                own.norm = NormWorkspace::new(parameters.value(*weight).len());
+            }
+            Kind::Scale { stochastic_depth: Some(_), .. } => own.image_factors = vec![1.0; stages.images],
             Kind::MaxPool(_) if trained => {
                 own.argmax = vec![0; stages.images * output.pixels() * output.channels];
             }
+            Kind::Depthwise { shape, .. } if !trained => own.packed_f32 = vec![0.0; shape.packed_len()],
             Kind::Linear { .. } if !trained => {
                 let len = kernels::linear_packed_len_forward(input.channels, output.channels);
-                own.linear = vec![0.0; len];
+                own.packed_f32 = vec![0.0; len];
             }
             _ => {}
         }
@@ -165,6 +173,7 @@ fn shared_len<E: Activation>(
             let packed = convolution.packed_len::<E>().max(convolution.packed_len_backward::<E>());
             (packed, forward.max(weight))
         }
+        (Kind::Depthwise { shape, .. }, _) => (0, if trained { shape.packed_len() } else { 0 }),
         (Kind::Linear { .. }, _) => {
             let (inputs, outputs) = (input.plane.channels, output.plane.channels);
             let packed = kernels::linear_packed_len_forward(inputs, outputs)
@@ -205,9 +214,18 @@ impl<E: Activation> Workspace<E> {
                 E::pack(&convolution, &weights, &mut self.packed);
                 Some(Pass::Prepare)
             }
-            (Kind::Linear { weight, bias }, _) if !self.linear.is_empty() => {
-                let (values, outputs) = (parameters.value(*weight), parameters.value(*bias).len());
-                kernels::linear_pack_forward(values.len() / outputs, outputs, values, &mut self.linear);
+            (Kind::Depthwise { shape, weight, .. }, _) if !self.packed_f32.is_empty() => {
+                kernels::depthwise_pack(shape, parameters.value(*weight), &mut self.packed_f32);
+                Some(Pass::Prepare)
+            }
+            (Kind::Linear { weight, .. }, _) if !self.packed_f32.is_empty() => {
+                let (inputs, outputs) = parameters.linear_features(*weight).expect("a linear layer's weight");
+                kernels::linear_pack_forward(
+                    inputs,
+                    outputs,
+                    parameters.value(*weight),
+                    &mut self.packed_f32,
+                );
                 Some(Pass::Prepare)
             }
             _ => None,

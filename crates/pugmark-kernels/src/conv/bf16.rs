@@ -224,6 +224,12 @@ impl ConvKernels for Bf16 {
         unsafe { S::load_bf16(at, n) }
     }
 
+    #[inline(always)]
+    unsafe fn store<S: Simd>(at: *mut Bf16, v: S::V, n: usize) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { S::store_bf16(at, v, n) };
+    }
+
     unsafe fn row_task(
         path: Path,
         taps: &RowTaps<'_, Bf16>,

@@ -36,6 +36,12 @@ pub(super) trait ConvKernels: Sized {
     /// As for [`Simd`].
     unsafe fn load<S: Simd>(at: *const Self, n: usize) -> S::V;
 
+    /// Stores the values nearest to the first `n` lanes.
+    ///
+    /// # Safety
+    /// As for [`Simd`].
+    unsafe fn store<S: Simd>(at: *mut Self, v: S::V, n: usize);
+
     /// [`row_taps::run_task`] with the path's tiles.
     ///
     /// # Safety
@@ -100,6 +106,12 @@ impl ConvKernels for f32 {
     unsafe fn load<S: Simd>(at: *const f32, n: usize) -> S::V {
         // SAFETY: the caller's promise is the same.
         unsafe { row_taps::load::<S>(at, n) }
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(at: *mut f32, v: S::V, n: usize) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { if n == S::LANES { S::store(at, v) } else { S::store_partial(at, v, n) } }
     }
 
     unsafe fn row_task(
