@@ -10,6 +10,7 @@
 //! Public functions check every slice against its plane and panic with the argument's name: that is a bug in
 //! the caller, never bad user input.
 
+mod attention;
 mod channels;
 mod conv;
 mod element;
@@ -20,6 +21,7 @@ mod loss;
 mod norm;
 mod optimiser;
 mod parallel;
+mod patches;
 mod peak;
 mod plane;
 mod pool;
@@ -27,6 +29,7 @@ mod resample;
 mod simd;
 mod stats;
 
+pub use attention::{WindowAttention, window_attention_backward, window_attention_forward};
 pub use conv::{
     ConvElement, ConvShape, Epilogue, conv2d_backward_data, conv2d_backward_weight,
     conv2d_backward_weight_scratch_len, conv2d_forward, pack_backward, pack_forward, packed_len_backward,
@@ -46,6 +49,7 @@ pub use linear::{
 pub use loss::{CrossEntropy, cross_entropy, softmax};
 pub use norm::{ResidualGradient, batch_norm_backward_apply, batch_norm_backward_reduce, scale_shift};
 pub use optimiser::{AdamW, Sgd, adamw_step, sgd_step};
+pub use patches::{merge_patches_backward, merge_patches_forward};
 pub use peak::{peak_bandwidth, peak_flops};
 pub use plane::Plane;
 pub use pool::{
