@@ -39,7 +39,8 @@ impl WindowAttention {
         self.heads * differences(self)
     }
 
-    /// Multiplications and additions of one picture's forward pass; the backward pass has five products instead of two.
+    /// Multiplications and additions of the two products in one picture's forward pass; the gradients have four such
+    /// products, besides one that is made again.
     pub fn flops(&self, height: usize, width: usize, channels: usize) -> usize {
         let windows = height.div_ceil(self.window) * width.div_ceil(self.window);
         4 * windows * self.tokens() * self.tokens() * channels
