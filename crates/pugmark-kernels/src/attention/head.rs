@@ -1,5 +1,7 @@
 //! One head in one window: 49 tokens of 32 values stay in the nearest cache.
 
+use std::hint::select_unpredictable;
+
 use super::WindowAttention;
 use super::product::{Left, padded, product};
 use super::windows::{differences, first_entry};
@@ -7,6 +9,9 @@ use crate::Isa;
 use crate::element::Element;
 use crate::parallel::Shared;
 use crate::simd::multiversion;
+
+/// Values that a loop handles together; rows of scores are a multiple of it.
+const LANES: usize = 8;
 
 /// Values of the sums of a table's gradient; the spare ones let whole vectors be added.
 pub(super) fn table_sums_len(s: &WindowAttention) -> usize {
@@ -132,7 +137,14 @@ multiversion! {
             match pixel {
                 Some(at) => {
                     let x = &x[at + place.channel..][..padding.len()];
-                    for (row, x) in row.iter_mut().zip(x) {
+                    let (whole, rest) = x.as_chunks::<LANES>();
+                    let (rows, row) = row[..x.len()].as_chunks_mut::<LANES>();
+                    for (row, x) in rows.iter_mut().zip(whole) {
+                        for lane in 0..LANES {
+                            row[lane] = x[lane].to_f32() * place.scale;
+                        }
+                    }
+                    for (row, x) in row.iter_mut().zip(rest) {
                         *row = x.to_f32() * place.scale;
                     }
                 }
@@ -162,7 +174,14 @@ multiversion! {
                     assert!(start + len <= y.len(), "y: too short");
                     // SAFETY: inside of `y`, and a pixel belongs to one window alone.
                     let y = unsafe { std::slice::from_raw_parts_mut(y.at(start), len) };
-                    for (y, row) in y.iter_mut().zip(row) {
+                    let (whole, rest) = row[..len].as_chunks::<LANES>();
+                    let (ys, y) = y.as_chunks_mut::<LANES>();
+                    for (y, row) in ys.iter_mut().zip(whole) {
+                        for lane in 0..LANES {
+                            y[lane] = E::from_f32(row[lane] * place.scale);
+                        }
+                    }
+                    for (y, row) in y.iter_mut().zip(rest) {
                         *y = E::from_f32(row * place.scale);
                     }
                 }
@@ -187,9 +206,6 @@ multiversion! {
     }
 }
 
-/// Values that a loop handles together; rows of scores are a multiple of it.
-const LANES: usize = 8;
-
 /// `e^x` for `x <= 0`: 2^n from n = round(x / ln 2) and the Taylor series of the rest, whose eighth term is below
 /// rounding. Below e^-87, where f32 loses digits, it is 0. NaN stays.
 #[inline(always)]
@@ -205,7 +221,7 @@ fn exp(x: f32) -> f32 {
         sum = sum * r + inverse_factorial;
     }
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
-    if x < -87.0 { 0.0 } else { sum * power }
+    select_unpredictable(x < -87.0, 0.0, sum * power)
 }
 
 multiversion! {
@@ -229,11 +245,14 @@ multiversion! {
                 }
             }
             let most = most.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+            // By itself, so that the compiler makes vectors of it.
+            for x in &mut *row {
+                *x = exp(*x - most);
+            }
             let mut sums = [0.0_f32; LANES];
-            for part in row.chunks_exact_mut(LANES) {
+            for part in row.chunks_exact(LANES) {
                 for (sum, x) in sums.iter_mut().zip(part) {
-                    *x = exp(*x - most);
-                    *sum += *x;
+                    *sum += x;
                 }
             }
             let inverse = 1.0 / sums.iter().sum::<f32>();

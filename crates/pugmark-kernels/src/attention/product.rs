@@ -11,16 +11,18 @@ trait Block: Simd {
     const VECTORS: usize;
 }
 
+/// 24 sums, four vectors and a value in 32 registers.
 #[cfg(target_arch = "x86_64")]
 impl Block for Avx512 {
     const ROWS: usize = 6;
     const VECTORS: usize = 4;
 }
 
+/// 12 sums, two vectors and a value in 16 registers.
 #[cfg(target_arch = "x86_64")]
 impl Block for Avx2 {
-    const ROWS: usize = 3;
-    const VECTORS: usize = 4;
+    const ROWS: usize = 6;
+    const VECTORS: usize = 2;
 }
 
 /// A vector is two registers here.
