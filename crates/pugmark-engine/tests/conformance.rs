@@ -2,11 +2,13 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{all_nodes, batch, engines, every_engine, every_operator, input_spec, largest_difference, spec};
 use pugmark_engine::{
     Cpu, Engine, EngineError, Freeze, InputSpec, Optimiser, Precision, TrainBatch, TrainingSpec,
 };
-use pugmark_graph::{Architecture, Tensors};
+use pugmark_graph::{Architecture, Builder, Op, Tensors};
 
 /// Central differences of the loss, parameter by parameter. The loss is good to about 1e-7, so a step of 1e-3 gives a
 /// slope within 2e-4; 1 % of the largest entry covers the kinks of ReLU and maximum within the step.
@@ -53,8 +55,11 @@ fn gradients_match_finite_differences() {
 /// 1e-4 of the largest value is some hundred times f32's precision after twenty layers.
 #[test]
 fn fusing_changes_nothing() {
+    let mut graphs = vec![("every operator", every_operator(5))];
     for architecture in [Architecture::SimpleCnn, Architecture::ResNet18, Architecture::ResNet50] {
-        let graph = architecture.graph(5);
+        graphs.push((architecture.name(), architecture.graph(5)));
+    }
+    for (what, graph) in graphs {
         let tensors = graph.initialise(2);
         let input = input_spec(3, 33, 47);
         let (pixels, labels) = batch(3, 33, 47, 5);
@@ -63,7 +68,7 @@ fn fusing_changes_nothing() {
             let mut plain = engine.inference(&graph, &tensors, &input, &all_nodes(&graph)).unwrap();
             let a = fused.logits(3, &pixels).unwrap();
             let b = plain.logits(3, &pixels).unwrap();
-            assert!(largest_difference(&a, &b) < 1e-4, "{architecture}: {a:?} {b:?}");
+            assert!(largest_difference(&a, &b) < 1e-4, "{what}: {a:?} {b:?}");
 
             let tapped = TrainingSpec { taps: all_nodes(&graph), ..spec() };
             let mut fused = engine.training(&graph, &tensors, &input, &spec()).unwrap();
@@ -71,13 +76,13 @@ fn fusing_changes_nothing() {
             let batch = TrainBatch { pixels: &pixels, labels: &labels, seed: 3 };
             let a = fused.step(&batch, 0.0, 0.0).unwrap();
             let b = plain.step(&batch, 0.0, 0.0).unwrap();
-            assert!((a.loss - b.loss).abs() < 1e-4, "{architecture}: {} {}", a.loss, b.loss);
+            assert!((a.loss - b.loss).abs() < 1e-4, "{what}: {} {}", a.loss, b.loss);
             for (name, gradient) in fused.gradients() {
                 let other = &plain.gradients()[&name].values;
                 // A ReLU input of either sign of zero flips whole entries of a gradient; its norm hardly moves.
                 let norm = |v: &[f32]| v.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
                 let (x, y) = (norm(&gradient.values), norm(other));
-                assert!((x - y).abs() <= 1e-2 * x.max(y) + 1e-6, "{architecture} {name}: {x} {y}");
+                assert!((x - y).abs() <= 1e-2 * x.max(y) + 1e-6, "{what} {name}: {x} {y}");
             }
         }
     }
@@ -103,6 +108,56 @@ fn taps_have_pytorchs_shapes_and_the_loss_gradient() {
             assert!(row.iter().sum::<f32>().abs() < 1e-6);
             assert!(row.iter().enumerate().all(|(c, &g)| (g < 0.0) == (c == label as usize)));
         }
+    }
+}
+
+/// Each image's branch is left out or scaled, as a whole, the same for outputs and gradients; and kept in inference.
+#[test]
+fn stochastic_depth_leaves_out_whole_images_in_training_alone() {
+    const P: f32 = 0.25;
+    let mut b = Builder::new();
+    let x = b.push("input", Op::Input { channels: 3 }, &[]);
+    let conv = b.conv2d("conv", x, (3, 4), (3, 1, 1), true);
+    let branch = b.push("branch", Op::StochasticDepth { p: P }, &[conv]);
+    let x = b.push("avgpool", Op::GlobalAvgPool, &[branch]);
+    b.begin_head();
+    b.linear("fc", x, 4, 3);
+    let graph = b.finish();
+    let tensors = graph.initialise(1);
+    let images = 64;
+    let (pixels, labels) = batch(images, 5, 6, 3);
+    for engine in every_engine() {
+        let tapped = TrainingSpec { taps: vec![conv, branch], ..spec() };
+        let mut plan = engine.training(&graph, &tensors, &input_spec(images, 5, 6), &tapped).unwrap();
+        let mut left_out = 0;
+        let mut patterns = BTreeSet::new();
+        for seed in 0..40 {
+            plan.step(&TrainBatch { pixels: &pixels, labels: &labels, seed }, 0.0, 0.0).unwrap();
+            let ((before, d_before), (after, d_after)) = (plan.tap(conv).unwrap(), plan.tap(branch).unwrap());
+            let len = before.values.len() / images;
+            let mut pattern = Vec::new();
+            for image in 0..images {
+                let own = image * len..(image + 1) * len;
+                let out = after.values[own.clone()].iter().all(|&v| v == 0.0);
+                let factor = if out { 0.0 } else { 1.0 / (1.0 - P) };
+                let scaled = |v: &[f32]| v.iter().map(|v| v * factor).collect::<Vec<f32>>();
+                // The two products of bf16 engines are rounded once more.
+                let near = |a: &[f32], b: &[f32]| out && a == b || largest_difference(a, b) < 1e-2;
+                assert!(near(&after.values[own.clone()], &scaled(&before.values[own.clone()])));
+                assert!(near(&d_before.values[own.clone()], &scaled(&d_after.values[own])));
+                left_out += usize::from(out);
+                pattern.push(out);
+            }
+            patterns.insert(pattern);
+        }
+        // 2560 draws: five standard deviations are 0.043.
+        let share = left_out as f32 / (40 * images) as f32;
+        assert!((share - P).abs() < 0.043, "{share}");
+        assert_eq!(patterns.len(), 40);
+        let mut inference =
+            engine.inference(&graph, &tensors, &input_spec(images, 5, 6), &[conv, branch]).unwrap();
+        inference.logits(images, &pixels).unwrap();
+        assert_eq!(inference.tap(conv), inference.tap(branch));
     }
 }
 

@@ -32,7 +32,7 @@ fn parameters(graph: &Graph) -> Tensors {
                 let bound = 0.5 * (6.0 / shape[1..].iter().product::<usize>() as f64).sqrt();
                 (-bound, bound)
             }
-            Role::NormWeight => (0.5, 1.5),
+            Role::NormWeight | Role::LayerScale => (0.5, 1.5),
             Role::Bias { .. } | Role::NormBias => (-0.1, 0.1),
             Role::RunningMean => (0.0, 0.0),
             Role::RunningVar => (1.0, 1.0),

@@ -20,6 +20,16 @@ pub enum Architecture {
     ResNet50,
 }
 
+/// What a training may change of an architecture; unset is torchvision's default.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct GraphSettings {
+    /// Probability with which the last block is left out, in [0, 1); it grows evenly from 0 at the first. Only for
+    /// architectures that have stochastic depth.
+    pub stochastic_depth: Option<f32>,
+    /// Probability of zero in front of the head, in [0, 1).
+    pub dropout: Option<f32>,
+}
+
 impl Architecture {
     /// Every architecture.
     pub const ALL: [Architecture; 4] =
@@ -35,13 +45,29 @@ impl Architecture {
         }
     }
 
+    /// Whether [`GraphSettings::stochastic_depth`] means something to it.
+    pub fn has_stochastic_depth(self) -> bool {
+        match self {
+            Architecture::SimpleCnn
+            | Architecture::ResNet18
+            | Architecture::ResNet34
+            | Architecture::ResNet50 => false,
+        }
+    }
+
     /// The graph with a head of `classes` logits.
     pub fn graph(self, classes: usize) -> Graph {
+        self.graph_with(classes, GraphSettings::default())
+    }
+
+    /// The graph with a head of `classes` logits, changed by `settings`.
+    pub fn graph_with(self, classes: usize, settings: GraphSettings) -> Graph {
+        let GraphSettings { stochastic_depth: _, dropout } = settings;
         match self {
-            Architecture::SimpleCnn => simple_cnn(classes),
-            Architecture::ResNet18 => resnet(Block::Basic, [2, 2, 2, 2], classes),
-            Architecture::ResNet34 => resnet(Block::Basic, [3, 4, 6, 3], classes),
-            Architecture::ResNet50 => resnet(Block::Bottleneck, [3, 4, 6, 3], classes),
+            Architecture::SimpleCnn => simple_cnn(classes, dropout.unwrap_or(0.2)),
+            Architecture::ResNet18 => resnet(Block::Basic, [2, 2, 2, 2], classes, dropout),
+            Architecture::ResNet34 => resnet(Block::Basic, [3, 4, 6, 3], classes, dropout),
+            Architecture::ResNet50 => resnet(Block::Bottleneck, [3, 4, 6, 3], classes, dropout),
         }
     }
 }
@@ -63,7 +89,7 @@ impl FromStr for Architecture {
     }
 }
 
-fn simple_cnn(classes: usize) -> Graph {
+fn simple_cnn(classes: usize, dropout: f32) -> Graph {
     let mut b = Builder::new();
     let mut x = b.push("input", Op::Input { channels: 3 }, &[]);
     let mut channels = 3;
@@ -80,7 +106,7 @@ fn simple_cnn(classes: usize) -> Graph {
         channels = out;
     }
     x = b.push("avgpool", Op::GlobalAvgPool, &[x]);
-    x = b.push("dropout", Op::Dropout { p: 0.2 }, &[x]);
+    x = b.push("dropout", Op::Dropout { p: dropout }, &[x]);
     b.begin_head();
     b.linear("fc", x, channels, classes);
     b.finish()
@@ -102,7 +128,7 @@ impl Block {
     }
 }
 
-fn resnet(block: Block, depths: [usize; 4], classes: usize) -> Graph {
+fn resnet(block: Block, depths: [usize; 4], classes: usize, dropout: Option<f32>) -> Graph {
     let mut b = Builder::new();
     let input = b.push("input", Op::Input { channels: 3 }, &[]);
     let mut x = b.conv2d("conv1", input, (3, 64), (7, 2, 3), false);
@@ -123,6 +149,7 @@ fn resnet(block: Block, depths: [usize; 4], classes: usize) -> Graph {
     }
     x = b.push("avgpool", Op::GlobalAvgPool, &[x]);
     b.begin_head();
+    x = b.dropout("dropout", x, dropout.unwrap_or(0.0));
     b.linear("fc", x, channels, classes);
     b.finish()
 }

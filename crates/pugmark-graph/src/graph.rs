@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use crate::Op;
+use crate::{Initial, Op};
 
 /// Index of a node in [`Graph::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,7 +21,7 @@ pub struct Node {
     pub inputs: Vec<NodeId>,
 }
 
-/// What a parameter is for; decides its initial value, its layout in engines and whether it is trained.
+/// What a parameter is for; decides its layout in engines and whether it is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// `[out, in, kernel height, kernel width]`.
@@ -37,6 +37,8 @@ pub enum Role {
     NormWeight,
     /// Shift of a normalisation.
     NormBias,
+    /// Factors of a [`Op::LayerScale`].
+    LayerScale,
     /// Running mean of a batch norm; a statistic, not trained.
     RunningMean,
     /// Running variance of a batch norm; a statistic, not trained.
@@ -51,7 +53,7 @@ impl Role {
 }
 
 /// A named parameter or running statistic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Param {
     /// torchvision's name, such as `layer1.0.conv1.weight`.
     pub name: String,
@@ -59,6 +61,8 @@ pub struct Param {
     pub shape: Vec<usize>,
     /// What it is for.
     pub role: Role,
+    /// How its first values are drawn.
+    pub initial: Initial,
     /// Part of the classifying head, which changes with the number of classes and stays trainable when the backbone is frozen.
     pub head: bool,
     /// The stage it belongs to: 0 for the stem, then one a resolution, the head last.
@@ -105,8 +109,8 @@ pub enum GraphError {
 /// A model: operators in execution order and the parameters they name. The last node gives the logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Graph {
-    nodes: Vec<Node>,
-    params: Vec<Param>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) params: Vec<Param>,
 }
 
 impl Graph {
@@ -149,96 +153,5 @@ impl Graph {
             }
         }
         count
-    }
-}
-
-/// Builds a [`Graph`] node by node.
-#[derive(Debug, Default)]
-pub struct Builder {
-    nodes: Vec<Node>,
-    params: Vec<Param>,
-    head: bool,
-    stage: usize,
-    block: usize,
-}
-
-impl Builder {
-    /// An empty graph.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Parameters added from here on belong to the head, a stage and a block of its own.
-    pub fn begin_head(&mut self) {
-        self.head = true;
-        self.begin_stage();
-        self.begin_block();
-    }
-
-    /// Parameters added from here on belong to the next stage.
-    pub fn begin_stage(&mut self) {
-        self.stage += 1;
-    }
-
-    /// Parameters added from here on belong to the next block.
-    pub fn begin_block(&mut self) {
-        self.block += 1;
-    }
-
-    /// Adds any operator.
-    pub fn push(&mut self, name: &str, op: Op, inputs: &[NodeId]) -> NodeId {
-        self.nodes.push(Node { name: name.into(), op, inputs: inputs.to_vec() });
-        NodeId(self.nodes.len() - 1)
-    }
-
-    fn param(&mut self, name: String, shape: &[usize], role: Role) -> ParamId {
-        let Self { head, stage, block, .. } = *self;
-        self.params.push(Param { name, shape: shape.to_vec(), role, head, stage, block });
-        ParamId(self.params.len() - 1)
-    }
-
-    /// Adds a square convolution of `channels` = (in, out).
-    pub fn conv2d(
-        &mut self,
-        name: &str,
-        input: NodeId,
-        (in_channels, out_channels): (usize, usize),
-        (kernel, stride, padding): (usize, usize, usize),
-        bias: bool,
-    ) -> NodeId {
-        let shape = [out_channels, in_channels, kernel, kernel];
-        let weight = self.param(format!("{name}.weight"), &shape, Role::ConvWeight);
-        let fan_in = in_channels * kernel * kernel;
-        let bias = bias.then(|| self.param(format!("{name}.bias"), &[out_channels], Role::Bias { fan_in }));
-        let kernel = (kernel, kernel);
-        self.push(
-            name,
-            Op::Conv2d { weight, bias, in_channels, out_channels, kernel, stride, padding },
-            &[input],
-        )
-    }
-
-    /// Adds a batch norm with PyTorch's defaults (`eps` 1e-5, momentum 0.1).
-    pub fn batch_norm2d(&mut self, name: &str, input: NodeId, channels: usize) -> NodeId {
-        let shape = [channels];
-        let weight = self.param(format!("{name}.weight"), &shape, Role::NormWeight);
-        let bias = self.param(format!("{name}.bias"), &shape, Role::NormBias);
-        let running_mean = self.param(format!("{name}.running_mean"), &shape, Role::RunningMean);
-        let running_var = self.param(format!("{name}.running_var"), &shape, Role::RunningVar);
-        let op =
-            Op::BatchNorm2d { weight, bias, running_mean, running_var, channels, eps: 1e-5, momentum: 0.1 };
-        self.push(name, op, &[input])
-    }
-
-    /// Adds a linear layer with bias.
-    pub fn linear(&mut self, name: &str, input: NodeId, in_features: usize, out_features: usize) -> NodeId {
-        let weight = self.param(format!("{name}.weight"), &[out_features, in_features], Role::LinearWeight);
-        let bias = self.param(format!("{name}.bias"), &[out_features], Role::Bias { fan_in: in_features });
-        self.push(name, Op::Linear { weight, bias, in_features, out_features }, &[input])
-    }
-
-    /// The finished graph; its last node gives the logits.
-    pub fn finish(self) -> Graph {
-        Graph { nodes: self.nodes, params: self.params }
     }
 }

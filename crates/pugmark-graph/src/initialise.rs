@@ -1,25 +1,65 @@
 use crate::{Graph, Role, Tensor, Tensors};
 
+/// How a parameter's first values are drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Initial {
+    /// All alike.
+    Constant(f64),
+    /// Normal about 0.
+    Normal {
+        /// Standard deviation.
+        deviation: f64,
+    },
+    /// Uniform in +-1 / sqrt(fan-in).
+    Uniform {
+        /// Values summed into one output.
+        fan_in: usize,
+    },
+}
+
+/// How the layers of a model family start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scheme {
+    /// torchvision's ResNets: convolutions normal with variance 2 / fan-out (arXiv 1502.01852), linear layers and all biases
+    /// uniform in +-1 / sqrt(fan-in).
+    #[default]
+    Residual,
+    /// torchvision's ConvNeXt and the linear layers of its Swin: weights normal with deviation 0.02, biases 0. PyTorch's
+    /// `trunc_normal_` cuts at +-2, a hundred deviations away.
+    Narrow,
+}
+
+impl Scheme {
+    /// How a parameter starts; norms at 1 and 0 in every scheme.
+    pub(crate) fn initial(self, role: Role, shape: &[usize]) -> Initial {
+        match (self, role) {
+            (_, Role::NormWeight | Role::RunningVar | Role::LayerScale) => Initial::Constant(1.0),
+            (_, Role::NormBias | Role::RunningMean) => Initial::Constant(0.0),
+            (Scheme::Residual, Role::ConvWeight) => {
+                let fan_out = shape[0] * shape[2] * shape[3];
+                Initial::Normal { deviation: (2.0 / fan_out as f64).sqrt() }
+            }
+            (Scheme::Residual, Role::LinearWeight) => Initial::Uniform { fan_in: shape[1] },
+            (Scheme::Residual, Role::Bias { fan_in }) => Initial::Uniform { fan_in },
+            (Scheme::Narrow, Role::ConvWeight | Role::LinearWeight) => Initial::Normal { deviation: 0.02 },
+            (Scheme::Narrow, Role::Bias { .. }) => Initial::Constant(0.0),
+        }
+    }
+}
+
 impl Graph {
-    /// Initial values as torchvision gives them, from `seed`: convolutions normal with variance 2 / fan-out (arXiv
-    /// 1502.01852), linear layers and biases uniform in +-1 / sqrt(fan-in), norms 1 and 0.
+    /// Initial values as torchvision gives them, from `seed`.
     ///
-    /// A tensor's values depend on the seed and its name alone.
+    /// A tensor's values depend on the seed, its name and how it is drawn alone.
     pub fn initialise(&self, seed: u64) -> Tensors {
         self.params()
             .iter()
             .map(|param| {
                 let mut random = Random::new(seed, &param.name);
-                let mut value: Box<dyn FnMut() -> f64> = match param.role {
-                    Role::ConvWeight => {
-                        let fan_out = param.shape[0] * param.shape[2] * param.shape[3];
-                        let deviation = (2.0 / fan_out as f64).sqrt();
-                        Box::new(move || random.normal() * deviation)
-                    }
-                    Role::LinearWeight => Box::new(move || random.symmetric(param.shape[1])),
-                    Role::Bias { fan_in } => Box::new(move || random.symmetric(fan_in)),
-                    Role::NormWeight | Role::RunningVar => Box::new(|| 1.0),
-                    Role::NormBias | Role::RunningMean => Box::new(|| 0.0),
+                let mut value = || match param.initial {
+                    Initial::Constant(value) => value,
+                    Initial::Normal { deviation } => random.normal() * deviation,
+                    Initial::Uniform { fan_in } => random.symmetric(fan_in),
                 };
                 let values = (0..param.len()).map(|_| value() as f32).collect();
                 (param.name.clone(), Tensor { shape: param.shape.clone(), values })

@@ -4,6 +4,7 @@
 //! shapes and its initial values, and nothing of how it is run.
 
 mod architecture;
+mod builder;
 mod graph;
 mod initialise;
 mod op;
@@ -11,8 +12,10 @@ mod shape;
 mod tensors;
 mod weights;
 
-pub use architecture::Architecture;
-pub use graph::{Builder, Graph, GraphError, Node, NodeId, Param, ParamId, Role};
+pub use architecture::{Architecture, GraphSettings};
+pub use builder::Builder;
+pub use graph::{Graph, GraphError, Node, NodeId, Param, ParamId, Role};
+pub use initialise::{Initial, Scheme};
 pub use op::Op;
 pub use shape::Shape;
 pub use tensors::{Tensor, Tensors};

@@ -42,8 +42,34 @@ pub enum Op {
         /// Share of the new statistics in the running ones.
         momentum: f32,
     },
+    /// Normalisation of each pixel's (or the vector's) channels as `torch.nn.LayerNorm`.
+    LayerNorm {
+        /// Scale, `[channels]`.
+        weight: ParamId,
+        /// Shift, `[channels]`.
+        bias: ParamId,
+        /// Channels of input and output.
+        channels: usize,
+        /// Added to the variance.
+        eps: f32,
+    },
     /// `max(x, 0)`.
     Relu,
+    /// `x` times the share of a standard normal below `x`: the exact form of `torch.nn.GELU`.
+    Gelu,
+    /// A factor a channel (arXiv 2103.17239).
+    LayerScale {
+        /// `[channels, 1, 1]`.
+        weight: ParamId,
+        /// Channels of input and output.
+        channels: usize,
+    },
+    /// In training, zeroes an image's whole tensor with probability `p` and scales the rest by `1 / (1 - p)`: the mode
+    /// `row` of `torchvision.ops.StochasticDepth` (arXiv 1603.09382).
+    StochasticDepth {
+        /// Probability of zero.
+        p: f32,
+    },
     /// Sum of two tensors of one shape.
     Add,
     /// Maximum over square windows; padding counts as minus infinity.
@@ -62,12 +88,12 @@ pub enum Op {
         /// Probability of zero.
         p: f32,
     },
-    /// `y = x W^T + b` as `torch.nn.Linear`.
+    /// `y = x W^T + b` as `torch.nn.Linear`, of a vector or of each pixel.
     Linear {
         /// `[out, in]`.
         weight: ParamId,
         /// `[out]`.
-        bias: ParamId,
+        bias: Option<ParamId>,
         /// Features of the input.
         in_features: usize,
         /// Features of the output.
@@ -82,7 +108,11 @@ impl Op {
             Op::Input { .. } => "Input",
             Op::Conv2d { .. } => "Conv2d",
             Op::BatchNorm2d { .. } => "BatchNorm2d",
+            Op::LayerNorm { .. } => "LayerNorm",
             Op::Relu => "Relu",
+            Op::Gelu => "Gelu",
+            Op::LayerScale { .. } => "LayerScale",
+            Op::StochasticDepth { .. } => "StochasticDepth",
             Op::Add => "Add",
             Op::MaxPool2d { .. } => "MaxPool2d",
             Op::GlobalAvgPool => "GlobalAvgPool",

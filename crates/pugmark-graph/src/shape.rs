@@ -75,14 +75,21 @@ fn infer(node: &Node, inputs: &[Shape], height: usize, width: usize) -> Result<S
                 )),
             }
         }
-        (&Op::BatchNorm2d { channels: own, .. }, &[shape @ Shape::Image { channels, .. }]) => {
+        (
+            &Op::LayerNorm { channels: own, .. },
+            &[shape @ (Shape::Image { channels, .. } | Shape::Vector { features: channels })],
+        )
+        | (
+            &(Op::BatchNorm2d { channels: own, .. } | Op::LayerScale { channels: own, .. }),
+            &[shape @ Shape::Image { channels, .. }],
+        ) => {
             if channels == own {
                 Ok(shape)
             } else {
                 fail(format!("takes {own} channels and is given {channels}"))
             }
         }
-        (Op::Relu | Op::Dropout { .. }, &[shape]) => Ok(shape),
+        (Op::Relu | Op::Gelu | Op::Dropout { .. } | Op::StochasticDepth { .. }, &[shape]) => Ok(shape),
         (Op::Add, &[a, b]) => {
             if a == b {
                 Ok(a)
@@ -91,9 +98,15 @@ fn infer(node: &Node, inputs: &[Shape], height: usize, width: usize) -> Result<S
             }
         }
         (Op::GlobalAvgPool, &[Shape::Image { channels, .. }]) => Ok(Shape::Vector { features: channels }),
-        (&Op::Linear { in_features, out_features, .. }, &[Shape::Vector { features }]) => {
+        (&Op::Linear { in_features, out_features, .. }, &[shape]) => {
+            let (features, out) = match shape {
+                Shape::Vector { features } => (features, Shape::Vector { features: out_features }),
+                Shape::Image { channels, height, width } => {
+                    (channels, Shape::Image { channels: out_features, height, width })
+                }
+            };
             if features == in_features {
-                Ok(Shape::Vector { features: out_features })
+                Ok(out)
             } else {
                 fail(format!("takes {in_features} features and is given {features}"))
             }

@@ -179,10 +179,27 @@ fn shape_errors_name_the_node() {
         Case {
             graph: {
                 let (mut b, x) = start();
-                b.linear("fc", x, 3, 2);
+                b.linear("fc", x, 4, 2);
                 b.finish()
             },
-            expected: "node `fc` (Linear): can't take 1 input(s) of shape [3 x 8 x 6]",
+            expected: "node `fc` (Linear): takes 4 features and is given 3",
+        },
+        Case {
+            graph: {
+                let (mut b, x) = start();
+                b.layer_norm("norm", x, 5, 1e-6);
+                b.finish()
+            },
+            expected: "node `norm` (LayerNorm): takes 5 channels and is given 3",
+        },
+        Case {
+            graph: {
+                let (mut b, x) = start();
+                let x = b.push("avgpool", Op::GlobalAvgPool, &[x]);
+                b.conv2d("conv", x, (3, 4), (1, 1, 0), true);
+                b.finish()
+            },
+            expected: "node `conv` (Conv2d): can't take 1 input(s) of shape [3]",
         },
     ];
     for Case { graph, expected } in cases {
@@ -226,7 +243,7 @@ fn initial_values_have_torchvisions_distributions() {
             Role::ConvWeight => (2.0 / (param.shape[0] * param.shape[2] * param.shape[3]) as f64, 3.0),
             Role::LinearWeight => uniform(param.shape[1]),
             Role::Bias { fan_in } => uniform(fan_in),
-            Role::NormWeight | Role::RunningVar => {
+            Role::NormWeight | Role::RunningVar | Role::LayerScale => {
                 assert!(tensor.values.iter().all(|&v| v == 1.0), "{}", param.name);
                 continue;
             }

@@ -15,7 +15,9 @@ mod channels;
 mod conv;
 mod element;
 mod elementwise;
+mod gelu;
 mod isa;
+mod layer_norm;
 mod linear;
 mod loss;
 mod norm;
@@ -26,6 +28,7 @@ mod peak;
 mod plane;
 mod pool;
 mod resample;
+mod scale;
 mod simd;
 mod stats;
 
@@ -41,19 +44,22 @@ pub use element::{Bf16, Element};
 pub use elementwise::{
     accumulate, add_forward, copy_plane, dropout, input_from_u8, relu_backward, relu_forward,
 };
+pub use gelu::{gelu_backward, gelu_forward};
 pub use isa::{Isa, ParseIsaError, with_isa};
+pub use layer_norm::{layer_norm_backward, layer_norm_forward};
 pub use linear::{
     linear_backward_data, linear_backward_weight, linear_forward, linear_pack_backward, linear_pack_forward,
     linear_packed_len_backward, linear_packed_len_forward,
 };
 pub use loss::{CrossEntropy, cross_entropy, softmax};
-pub use norm::{ResidualGradient, batch_norm_backward_apply, batch_norm_backward_reduce, scale_shift};
+pub use norm::{batch_norm_backward_apply, batch_norm_backward_reduce, scale_shift};
 pub use optimiser::{AdamW, Sgd, adamw_step, sgd_step};
 pub use patches::{merge_patches_backward, merge_patches_forward};
 pub use peak::{peak_bandwidth, peak_flops};
-pub use plane::Plane;
+pub use plane::{GradientTarget, Plane};
 pub use pool::{
     PoolShape, global_avg_pool_backward, global_avg_pool_forward, max_pool_backward, max_pool_forward,
 };
 pub use resample::Resample;
+pub use scale::{Factors, scale_backward, scale_backward_channels, scale_forward, stochastic_depth};
 pub use stats::{ChannelStats, channel_stats, channel_sum};

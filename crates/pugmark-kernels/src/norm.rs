@@ -7,7 +7,7 @@ use crate::channels::{folded, repeated};
 use crate::element::Element;
 use crate::elementwise::{masked, relu};
 use crate::parallel::{row, sum_rows, write_rows, zero_border};
-use crate::plane::{Plane, check, check_interior, check_len};
+use crate::plane::{GradientTarget, Plane, check, check_interior, check_len};
 use crate::simd::multiversion;
 
 multiversion! {
@@ -230,16 +230,6 @@ pub fn batch_norm_backward_reduce<E: Element>(
     }
 }
 
-/// Where the gradient of a fused residual add goes.
-pub struct ResidualGradient<'a, E = f32> {
-    /// The residual's gradient.
-    pub gradient: &'a mut [E],
-    /// Its plane.
-    pub plane: Plane,
-    /// Add to what is there (whose border stays) instead of overwriting it and zeroing the border.
-    pub accumulate: bool,
-}
-
 /// Batch normalisation backward, second pass: `dx := gamma * invstd * (g - (sum_g + xhat * sum_gx) / count)`,
 /// or `gamma * invstd * g` when the statistics were `frozen`; zeroes `dx`'s border. `g` and the sums are
 /// those of [`batch_norm_backward_reduce`].
@@ -261,7 +251,7 @@ pub fn batch_norm_backward_apply<E: Element>(
     frozen: bool,
     dx: &mut [E],
     dxp: Plane,
-    residual_gradient: Option<ResidualGradient<'_, E>>,
+    residual_gradient: Option<GradientTarget<'_, E>>,
 ) {
     check("dy", dy.len(), images, &dyp);
     check("x", x.len(), images, &xp);
@@ -300,7 +290,7 @@ pub fn batch_norm_backward_apply<E: Element>(
             apply_row(isa, dy, y, row(x, &xp, image, r), k, dx);
         }
     };
-    let Some(ResidualGradient { gradient, plane, accumulate }) = residual_gradient else {
+    let Some(GradientTarget { gradient, plane, accumulate }) = residual_gradient else {
         write_rows(dx, dxp, apply);
         return;
     };

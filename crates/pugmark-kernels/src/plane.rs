@@ -54,6 +54,17 @@ impl Plane {
     }
 }
 
+/// Where a gradient goes.
+#[derive(Debug)]
+pub struct GradientTarget<'a, E = f32> {
+    /// The gradient.
+    pub gradient: &'a mut [E],
+    /// Its plane.
+    pub plane: Plane,
+    /// Add to what is there (whose border stays) instead of overwriting it and zeroing the border.
+    pub accumulate: bool,
+}
+
 /// Panics unless `len` values hold `images` images of `plane`.
 #[track_caller]
 pub(crate) fn check(name: &str, len: usize, images: usize, plane: &Plane) {

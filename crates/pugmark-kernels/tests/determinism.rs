@@ -133,6 +133,24 @@ fn memory_bound_bits<E: Element>() -> Vec<u32> {
     input_from_u8(images, &pixels, &shift, &scale, &mut dx, xp);
     keep(&mut out, &dx);
 
+    gelu_forward(images, &x, xp, &mut y, yp);
+    keep(&mut out, &y);
+    gelu_backward(images, &dy, yp, &x, xp, &mut dx, xp, false);
+    keep(&mut out, &dx);
+    layer_norm_forward(images, &x, xp, &scale, &shift, 1e-5, &mut y, yp);
+    keep(&mut out, &y);
+    let (mut dgamma, mut dbeta) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
+    let target = GradientTarget { gradient: &mut dx, plane: xp, accumulate: false };
+    layer_norm_backward(images, &dy, yp, &x, xp, &scale, 1e-5, Some(target), &mut dgamma, &mut dbeta);
+    keep(&mut out, &dx);
+    keep(&mut out, &dgamma);
+    keep(&mut out, &dbeta);
+    let factors = Factors { channels: Some(&scale), images: Some(&[0.0, 1.25, 1.25]) };
+    scale_forward(images, &x, xp, &factors, Some((&dy, yp)), &mut y, yp);
+    keep(&mut out, &y);
+    scale_backward_channels(images, &dy, yp, &x, xp, factors.images, &mut dgamma);
+    keep(&mut out, &dgamma);
+
     let mut stats = ChannelStats::new(channels);
     channel_stats(images, &x, xp, &mut stats);
     let (mut mean, mut var) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
@@ -147,7 +165,7 @@ fn memory_bound_bits<E: Element>() -> Vec<u32> {
     keep(&mut out, &sum_g);
     keep(&mut out, &sum_gx);
     let mut residual: Vec<E> = poisoned(images, yp);
-    let residual_gradient = ResidualGradient { gradient: &mut residual, plane: yp, accumulate: false };
+    let residual_gradient = GradientTarget { gradient: &mut residual, plane: yp, accumulate: false };
     batch_norm_backward_apply(
         images,
         &dy,

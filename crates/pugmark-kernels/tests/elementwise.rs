@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{Random, assert_zero_border, interior, plane, poisoned, test_elements};
+use common::{
+    Expected, Random, Sum, assert_close, assert_zero_border, interior, plane, poisoned, test_elements,
+};
 use pugmark_kernels::*;
 
 /// Images, height, width and channels: odd sizes, none, and enough values for several tasks.
@@ -48,6 +50,8 @@ test_elements!(
     sums_and_copies,
     input_is_normalised_per_channel,
     dropout_keeps_its_share_and_is_its_own_gradient,
+    gelu_rounds_once_and_adds,
+    factors_of_channels_and_images,
 );
 
 fn relu_and_its_gradient<E: Element>() {
@@ -151,4 +155,96 @@ fn dropout_keeps_its_share_and_is_its_own_gradient<E: Element>() {
     let mut y = vec![nan; N];
     dropout(11, 0.0, &x, &mut y);
     assert_eq!(x, y);
+}
+
+/// Against itself in f32, which `tests/pytorch.rs` compares with PyTorch.
+fn gelu_rounds_once_and_adds<E: Element>() {
+    each_size(|what, images, [xp, yp, gp]| {
+        let mut random = Random(5);
+        let (x, dy): (Vec<E>, Vec<E>) = (random.tensor(images, xp), random.tensor(images, gp));
+        let flat = plane(1, 1, images * yp.pixels() * yp.channels, 0);
+        let (xs, dys) = (inside(&x, images, xp), inside(&dy, images, gp));
+        let mut exact = vec![f32::NAN; flat.channels];
+        gelu_forward(1, &xs, flat, &mut exact, flat);
+        let mut y = poisoned(images, yp);
+        gelu_forward(images, &x, xp, &mut y, yp);
+        assert_values(what, &y, images, yp, |i| exact[i]);
+        gelu_backward(1, &dys, flat, &xs, flat, &mut exact, flat, false);
+        let mut dx = poisoned(images, xp);
+        gelu_backward(images, &dy, gp, &x, xp, &mut dx, xp, false);
+        assert_values(what, &dx, images, xp, |i| exact[i]);
+        let mut dx = x.clone();
+        gelu_backward(images, &dy, gp, &x, xp, &mut dx, xp, true);
+        assert_values(what, &dx, images, xp, |i| xs[i] + exact[i]);
+    });
+    let p = plane(1, 1, 3, 0);
+    let mut y = [E::default(); 3];
+    let far = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].map(E::from_f32);
+    gelu_forward(1, &far, p, &mut y, p);
+    assert!(y[0].to_f32().is_nan());
+    assert_eq!(y[1].to_f32(), f32::INFINITY);
+    assert!(y[2].to_f32().abs() < 1e-37);
+}
+
+fn factors_of_channels_and_images<E: Element>() {
+    each_size(|what, images, [xp, yp, rp]| {
+        let mut random = Random(6);
+        let (x, residual): (Vec<E>, Vec<E>) = (random.tensor(images, xp), random.tensor(images, rp));
+        let (xs, rs) = (inside(&x, images, xp), inside(&residual, images, rp));
+        let (channels, of_images) = (random.values(xp.channels), random.values(images));
+        let image_len = xp.pixels() * xp.channels;
+        for (by_channel, by_image) in [(true, true), (true, false), (false, true), (false, false)] {
+            let factors = Factors {
+                channels: by_channel.then_some(&channels[..]),
+                images: by_image.then_some(&of_images[..]),
+            };
+            let scaled = |i: usize| {
+                let channel = if by_channel { channels[i % xp.channels] } else { 1.0 };
+                xs[i] * channel * if by_image { of_images[i / image_len] } else { 1.0 }
+            };
+            let mut y = poisoned(images, yp);
+            scale_forward(images, &x, xp, &factors, None, &mut y, yp);
+            assert_values(what, &y, images, yp, scaled);
+            scale_forward(images, &x, xp, &factors, Some((&residual, rp)), &mut y, yp);
+            assert_values(what, &y, images, yp, |i| scaled(i) + rs[i]);
+            for accumulate in [false, true] {
+                let mut dx = if accumulate { residual.clone() } else { poisoned(images, rp) };
+                let target = GradientTarget { gradient: &mut dx, plane: rp, accumulate };
+                scale_backward(images, &x, xp, &factors, target);
+                assert_values(
+                    what,
+                    &dx,
+                    images,
+                    rp,
+                    |i| if accumulate { rs[i] + scaled(i) } else { scaled(i) },
+                );
+            }
+            let mut found = vec![f32::NAN; xp.channels];
+            scale_backward_channels(images, &x, xp, &residual, rp, factors.images, &mut found);
+            let mut sums = vec![Sum::default(); xp.channels];
+            for (i, (x, r)) in xs.iter().zip(&rs).enumerate() {
+                let factor = factors.images.map_or(1.0, |images| images[i / image_len]);
+                sums[i % xp.channels].add(f64::from(*x) * f64::from(*r) * f64::from(factor));
+            }
+            let expected: Vec<Expected> = sums.into_iter().map(Sum::expected).collect();
+            assert_close(what, &found, &(0..xp.channels).collect::<Vec<_>>(), &expected);
+        }
+    });
+}
+
+#[test]
+fn stochastic_depth_keeps_its_share() {
+    let images = 10_000;
+    for p in [0.0, 0.1, 0.5] {
+        let mut factors = vec![f32::NAN; images];
+        stochastic_depth(3, p, &mut factors);
+        let dropped = factors.iter().filter(|&&f| f == 0.0).count() as f32;
+        assert!(factors.iter().all(|&f| f == 0.0 || f == 1.0 / (1.0 - p)), "{p}");
+        // Five standard deviations.
+        let error = 5.0 * (p * (1.0 - p) / images as f32).sqrt();
+        assert!((dropped / images as f32 - p).abs() <= error, "{p}: {dropped}");
+        let mut first = vec![f32::NAN; 7];
+        stochastic_depth(3, p, &mut first);
+        assert_eq!(first, factors[..7]);
+    }
 }

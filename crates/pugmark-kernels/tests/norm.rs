@@ -87,7 +87,7 @@ impl<E: Element> Problem<E> {
         (sum_g, sum_gx)
     }
 
-    fn apply(&self, frozen: bool, residual: Option<ResidualGradient<'_, E>>) -> Vec<E> {
+    fn apply(&self, frozen: bool, residual: Option<GradientTarget<'_, E>>) -> Vec<E> {
         let [xp, _, dyp, _, dxp] = self.planes;
         let (sum_g, sum_gx) = self.reduce();
         let mut dx = poisoned(self.images, dxp);
@@ -239,7 +239,7 @@ fn backward_input_and_residual<E: Element>() {
             assert_zero_border(what, &dx, p.images, dxp);
             for accumulate in [false, true] {
                 let mut gradient = if accumulate { before.clone() } else { poisoned(p.images, rp) };
-                let residual = ResidualGradient { gradient: &mut gradient, plane: rp, accumulate };
+                let residual = GradientTarget { gradient: &mut gradient, plane: rp, accumulate };
                 assert_eq!(p.apply(frozen, Some(residual)), dx, "{what}");
                 for (i, at) in interior(p.images, rp).into_iter().enumerate() {
                     let expected = if accumulate { before[at].to_f32() + g[i] as f32 } else { g[i] as f32 };

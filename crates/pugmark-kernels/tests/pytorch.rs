@@ -248,6 +248,56 @@ fn relu_and_add() {
 }
 
 #[test]
+fn layer_norm() {
+    each("op_layer_norm", |case| {
+        let (images, xp, x) = case.planes("input", 1);
+        let (_, dyp, dy) = case.planes("grad_output", 2);
+        let (gamma, beta, eps) = (case.values("weight"), case.values("bias"), case.scalar("eps"));
+        if case.name == "offset" {
+            // Inputs of 30 have 1.9e-6 as their last place, against deviations of about 1.
+            case.tolerance = 4e-6;
+        }
+        let yp = Plane { border: 0, ..xp };
+        let mut y = poisoned(images, &yp);
+        layer_norm_forward(images, &x, xp, &gamma, &beta, eps, &mut y, yp);
+        case.check_planes("output", &yp, &y);
+        let (mut dgamma, mut dbeta) = (vec![f32::NAN; xp.channels], vec![f32::NAN; xp.channels]);
+        let mut dx = poisoned(images, &xp);
+        let target = GradientTarget { gradient: &mut dx, plane: xp, accumulate: false };
+        let into = Some(target);
+        layer_norm_backward(images, &dy, dyp, &x, xp, &gamma, eps, into, &mut dgamma, &mut dbeta);
+        case.check_planes("grad_input", &xp, &dx);
+        case.check_values("grad_weight", &dgamma);
+        case.check_values("grad_bias", &dbeta);
+    });
+}
+
+/// Each value by itself: within two of f32's places at 1, or of its own. The line goes through the far tails.
+#[test]
+fn gelu() {
+    each("op_gelu", |case| {
+        let (images, xp, x) = case.planes("input", 1);
+        let (_, dyp, dy) = case.planes("grad_output", 0);
+        let yp = Plane { border: 2, ..xp };
+        let (mut y, mut dx) = (poisoned(images, &yp), poisoned(images, &xp));
+        gelu_forward(images, &x, xp, &mut y, yp);
+        case.check_planes("output", &yp, &y);
+        gelu_backward(images, &dy, dyp, &x, xp, &mut dx, xp, false);
+        case.check_planes("grad_input", &xp, &dx);
+        for (tensor, found, plane) in [("output", &y, &yp), ("grad_input", &dx, &xp)] {
+            for (index, expected) in case.values(tensor).into_iter().enumerate() {
+                let found = found[position(plane, index)];
+                let tolerance = 2.0 * f32::EPSILON * expected.abs().max(1.0);
+                assert!(
+                    (found - expected).abs() <= tolerance,
+                    "{tensor} {index}: {found} against {expected}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
 fn pooling() {
     each("op_max_pool2d", |case| {
         let [kernel, stride, padding] =

@@ -7,7 +7,7 @@ use std::path::{self, Path, PathBuf};
 use pugmark_data::storage::is_url;
 use pugmark_data::{Augment, Colour, Dataset, Recipe, SplitBy, SplitSettings};
 use pugmark_engine::{Freeze, Optimiser, PrecisionChoice};
-use pugmark_graph::Architecture;
+use pugmark_graph::{Architecture, GraphSettings};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::TrainError;
@@ -112,6 +112,13 @@ pub struct TrainSettings {
     pub label_smoothing: f32,
     /// How much a photo of each class counts in the loss.
     pub class_weights: ClassWeights,
+    /// Probability with which the model's last block is left out of a step, in [0, 1); it grows evenly from 0 at the
+    /// first. Unset, the architecture's own.
+    #[serde(serialize_with = "as_decimal_if_set", skip_serializing_if = "Option::is_none")]
+    pub stochastic_depth: Option<f32>,
+    /// Share of the values in front of the head that a step leaves out, in [0, 1). Unset, the architecture's own.
+    #[serde(serialize_with = "as_decimal_if_set", skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f32>,
     /// What is not trained.
     pub freeze: Freeze,
     /// Which epoch is the best.
@@ -165,6 +172,8 @@ impl Default for TrainSettings {
             jitter: 0.0,
             label_smoothing: 0.0,
             class_weights: ClassWeights::None,
+            stochastic_depth: None,
+            dropout: None,
             freeze: Freeze::None,
             best_by: BestBy::Accuracy,
             split_file: None,
@@ -189,6 +198,10 @@ pub(crate) fn decimal(value: f32) -> f64 {
 
 fn as_decimal<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(decimal(*value))
+}
+
+fn as_decimal_if_set<S: Serializer>(value: &Option<f32>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.map(decimal).serialize(serializer)
 }
 
 /// Settings that a resumed run may change: the result does not depend on them, or only grows, or is checked by the data
@@ -225,6 +238,11 @@ impl TrainSettings {
     pub fn recipe(&self) -> Recipe {
         let colour = if self.grayscale { Colour::Grayscale } else { Colour::Rgb };
         Recipe { colour, ..Recipe::imagenet(self.image_size) }
+    }
+
+    /// What is changed of the architecture.
+    pub fn graph_settings(&self) -> GraphSettings {
+        GraphSettings { stochastic_depth: self.stochastic_depth, dropout: self.dropout }
     }
 
     /// The random changes made to training photos.

@@ -13,7 +13,7 @@ fn the_defaults_make_sense() {
 #[test]
 fn every_senseless_value_is_named() {
     type Change = fn(&mut TrainSettings);
-    let cases: [(&str, &str, Change); 24] = [
+    let cases: [(&str, &str, Change); 27] = [
         ("epochs", "0", |s| s.epochs = 0),
         ("batch_size", "0", |s| s.batch_size = 0),
         ("learning_rate", "0", |s| s.learning_rate = 0.0),
@@ -30,6 +30,9 @@ fn every_senseless_value_is_named() {
         ("jitter", "1.5", |s| s.jitter = 1.5),
         ("label_smoothing", "1", |s| s.label_smoothing = 1.0),
         ("label_smoothing", "NaN", |s| s.label_smoothing = f32::NAN),
+        ("dropout", "1", |s| s.dropout = Some(1.0)),
+        ("stochastic_depth", "-0.1", |s| s.stochastic_depth = Some(-0.1)),
+        ("stochastic_depth", "0.2", |s| (s.stochastic_depth, s.model) = (Some(0.2), Architecture::ResNet18)),
         ("val", "0", |s| s.val = 0.0),
         ("val", "1", |s| s.val = 1.0),
         ("val", "25", |s| s.val = 25.0),

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use pugmark_kernels as kernels;
-use pugmark_kernels::{Element, Plane, ResidualGradient};
+use pugmark_kernels::{Element, Factors, GradientTarget, Plane};
 
 use super::convolution::Activation;
 use super::machine::Machine;
@@ -40,18 +40,28 @@ impl<E: Activation> Machine<E> {
         }
     }
 
-    /// Makes the output of a norm once more from its input.
+    /// Makes the output of a norm or activation once more from its input.
     fn compute_again(&mut self, id: ValueId) {
         let Some(index) = self.program.steps.iter().position(|step| step.output == id) else { return };
-        let Step { input, kind: Kind::Norm { relu, .. }, .. } = self.program.steps[index] else { return };
+        let Step { input, ref kind, .. } = self.program.steps[index];
         let (xp, yp) = (self.program.values[input.0].plane, self.program.values[id.0].plane);
         let images = self.images;
         let [y, x] = self.memory.parts([
             first_images(self.memory.saved(id), images, yp),
             first_images(self.memory.saved(input), images, xp),
         ]);
-        let own = &self.workspaces.of[index].norm;
-        kernels::scale_shift(images, x, xp, &own.scale, &own.shift, None, relu, y, yp);
+        match *kind {
+            Kind::Norm { relu, .. } => {
+                let own = &self.workspaces.of[index].norm;
+                kernels::scale_shift(images, x, xp, &own.scale, &own.shift, None, relu, y, yp);
+            }
+            Kind::LayerNorm { weight, bias, eps } => {
+                let (gamma, beta) = (self.parameters.value(weight), self.parameters.value(bias));
+                kernels::layer_norm_forward(images, x, xp, gamma, beta, eps, y, yp);
+            }
+            Kind::Gelu => kernels::gelu_forward(images, x, xp, y, yp),
+            _ => unreachable!("nothing else is cheap"),
+        }
         self.clock.lap(Some(index), Pass::Forward, images);
     }
 
@@ -84,7 +94,7 @@ impl<E: Activation> Machine<E> {
         let (dy, x, y) = (&*dy, &*x, &*y);
         let mut into = |gradient, target: Option<(ValueId, Plane)>| {
             let (id, plane) = target?;
-            Some(Target { gradient, plane, accumulate: std::mem::replace(&mut written[id.0], true) })
+            Some(GradientTarget { gradient, plane, accumulate: std::mem::replace(&mut written[id.0], true) })
         };
         let (dx, dr) = (into(dx, dxp), into(dr, drp));
         let Workspaces { of, packed, scratch, .. } = &mut self.workspaces;
@@ -133,12 +143,7 @@ impl<E: Activation> Machine<E> {
                 }
                 let gamma = self.parameters.value(norm.weight);
                 if let Some(dx) = dx {
-                    let residual = dr.map(|Target { gradient, plane, accumulate }| ResidualGradient {
-                        gradient,
-                        plane,
-                        accumulate,
-                    });
-                    dx.write(images, |dx, dxp| {
+                    write(dx, images, |dx, dxp| {
                         kernels::batch_norm_backward_apply(
                             images,
                             dy,
@@ -154,22 +159,55 @@ impl<E: Activation> Machine<E> {
                             *running,
                             dx,
                             dxp,
-                            residual,
+                            dr,
                         );
                     });
+                }
+            }
+            Kind::LayerNorm { weight, bias, eps } => {
+                let own = &mut workspace.norm;
+                let (dgamma, dbeta) = (&mut own.sum_gradient_x, &mut own.sum_gradient);
+                let gamma = self.parameters.value(*weight);
+                kernels::layer_norm_backward(images, dy, dyp, x, xp, gamma, *eps, dx, dgamma, dbeta);
+                if self.parameters.is_trained(*weight) {
+                    self.parameters.get_mut(*weight).gradient.copy_from_slice(dgamma);
+                    self.parameters.get_mut(*bias).gradient.copy_from_slice(dbeta);
+                }
+            }
+            Kind::Scale { layer_scale, stochastic_depth } => {
+                let image_factors = stochastic_depth.map(|_| &workspace.image_factors[..images]);
+                if let Some(weight) = layer_scale.filter(|&weight| self.parameters.is_trained(weight)) {
+                    let gradient = &mut self.parameters.get_mut(weight).gradient;
+                    kernels::scale_backward_channels(images, dy, dyp, x, xp, image_factors, gradient);
+                }
+                if let Some(dx) = dx {
+                    let channels = layer_scale.map(|weight| self.parameters.value(weight));
+                    kernels::scale_backward(
+                        images,
+                        dy,
+                        dyp,
+                        &Factors { channels, images: image_factors },
+                        dx,
+                    );
+                }
+                if let Some(GradientTarget { gradient: dr, plane: drp, accumulate }) = dr {
+                    match accumulate {
+                        true => kernels::accumulate(images, dy, dyp, dr, drp),
+                        false => kernels::copy_plane(images, dy, dyp, dr, drp),
+                    }
                 }
             }
             Kind::MaxPool(shape) => {
                 if let Some(dx) = dx {
                     let argmax = &workspace.argmax[..images * yp.pixels() * yp.channels];
-                    dx.write(images, |dx, dxp| {
+                    write(dx, images, |dx, dxp| {
                         kernels::max_pool_backward(shape, images, dy, dyp, argmax, dx, dxp);
                     });
                 }
             }
             Kind::GlobalAvgPool => {
                 if let Some(dx) = dx {
-                    dx.write(images, |dx, dxp| kernels::global_avg_pool_backward(images, dy, dx, dxp));
+                    write(dx, images, |dx, dxp| kernels::global_avg_pool_backward(images, dy, dx, dxp));
                 }
             }
             Kind::Linear { weight, bias } => {
@@ -186,28 +224,36 @@ impl<E: Activation> Machine<E> {
                 if self.parameters.is_trained(*weight) {
                     let gradient = &mut self.parameters.get_mut(*weight).gradient;
                     kernels::linear_backward_weight(images, inputs, outputs, own_x, own_dy, gradient);
-                    kernels::channel_sum(images, own_dy, dyp, &mut self.parameters.get_mut(*bias).gradient);
+                }
+                if let Some(bias) = bias.filter(|&bias| self.parameters.is_trained(bias)) {
+                    kernels::channel_sum(images, own_dy, dyp, &mut self.parameters.get_mut(bias).gradient);
                 }
                 self.clock.lap(Some(index), Pass::BackwardWeight, images);
                 if let Some(dx) = dx {
                     let packed = &mut rest[..kernels::linear_packed_len_backward(inputs, outputs)];
                     kernels::linear_pack_backward(inputs, outputs, self.parameters.value(*weight), packed);
                     kernels::linear_backward_data(images, inputs, outputs, own_dy, packed, own_dx);
-                    dx.write(images, |dx, dxp| kernels::copy_plane(images, own_dx, dxp, dx, dxp));
+                    write(dx, images, |dx, dxp| kernels::copy_plane(images, own_dx, dxp, dx, dxp));
                 }
             }
             Kind::Dropout { p } => {
                 if let Some(dx) = dx {
-                    dx.write(images, |dx, _| kernels::dropout(seed, *p, dy, dx));
+                    write(dx, images, |dx, _| kernels::dropout(seed, *p, dy, dx));
                 }
             }
             Kind::Relu => {
-                if let Some(Target { gradient: dx, plane: dxp, accumulate }) = dx {
+                if let Some(GradientTarget { gradient: dx, plane: dxp, accumulate }) = dx {
                     kernels::relu_backward(images, dy, dyp, y, yp, dx, dxp, accumulate);
                 }
             }
+            Kind::Gelu => {
+                if let Some(GradientTarget { gradient: dx, plane: dxp, accumulate }) = dx {
+                    kernels::gelu_backward(images, dy, dyp, x, xp, dx, dxp, accumulate);
+                }
+            }
             Kind::Add { relu } => {
-                for Target { gradient: dx, plane: dxp, accumulate } in [dx, dr].into_iter().flatten() {
+                for GradientTarget { gradient: dx, plane: dxp, accumulate } in [dx, dr].into_iter().flatten()
+                {
                     match (relu, accumulate) {
                         (true, _) => kernels::relu_backward(images, dy, dyp, y, yp, dx, dxp, accumulate),
                         (false, true) => kernels::accumulate(images, dy, dyp, dx, dxp),
@@ -223,25 +269,15 @@ impl<E: Activation> Machine<E> {
     }
 }
 
-/// A gradient being written.
-struct Target<'a, E> {
-    gradient: &'a mut [E],
-    plane: Plane,
-    /// Another consumer of the value has written already.
-    accumulate: bool,
-}
-
-impl<E: Element> Target<'_, E> {
-    /// Runs a kernel that can only overwrite; its result is added through a copy where another consumer was first.
-    fn write(self, images: usize, kernel: impl FnOnce(&mut [E], Plane)) {
-        let Self { gradient, plane, accumulate } = self;
-        if accumulate {
-            let mut own = vec![E::default(); gradient.len()];
-            kernel(&mut own, plane);
-            kernels::accumulate(images, &own, plane, gradient, plane);
-        } else {
-            kernel(gradient, plane);
-        }
+/// Runs a kernel that can only overwrite; its result is added through a copy where another consumer of the value was first.
+fn write<E: Element>(target: GradientTarget<'_, E>, images: usize, kernel: impl FnOnce(&mut [E], Plane)) {
+    let GradientTarget { gradient, plane, accumulate } = target;
+    if accumulate {
+        let mut own = vec![E::default(); gradient.len()];
+        kernel(&mut own, plane);
+        kernels::accumulate(images, &own, plane, gradient, plane);
+    } else {
+        kernel(gradient, plane);
     }
 }
 

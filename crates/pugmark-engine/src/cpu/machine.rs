@@ -9,7 +9,7 @@ use pugmark_kernels::{Element, Plane};
 use super::convolution::Activation;
 use super::memory::Memory;
 use super::parameters::Parameters;
-use super::program::{Kind, Program, Step, ValueId};
+use super::program::{Kind, Program, Step, StochasticDepth, ValueId};
 use super::stages::Stages;
 use super::timing::Clock;
 use super::workspace::Workspaces;
@@ -108,7 +108,7 @@ impl<E: Activation> Machine<E> {
             return;
         }
         let residual_window = step.residual.map_or(0..0, |id| self.window(id));
-        let seed = dropout.map(|seed| self.dropout_seed(step, seed));
+        let dropout_seed = dropout.map(|seed| self.dropout_seed(step, seed));
         let first_logit = self.before * yp.len();
         let [y, x, residual] =
             self.memory.parts([self.window(step.output), self.window(step.input), residual_window]);
@@ -185,7 +185,7 @@ impl<E: Activation> Machine<E> {
                     }
                     packed => packed,
                 };
-                let bias = Some(self.parameters.value(*bias));
+                let bias = bias.map(|bias| self.parameters.value(bias));
                 kernels::linear_forward(images, inputs, outputs, own_x, packed, bias, own_y);
                 kernels::copy_plane(images, own_y, yp, y, yp);
                 if step.output == self.program.output {
@@ -193,11 +193,26 @@ impl<E: Activation> Machine<E> {
                     self.logits[first_logit..][..own_y.len()].copy_from_slice(own_y);
                 }
             }
-            Kind::Dropout { p } => match seed {
+            Kind::LayerNorm { weight, bias, eps } => {
+                let (gamma, beta) = (self.parameters.value(*weight), self.parameters.value(*bias));
+                kernels::layer_norm_forward(images, x, xp, gamma, beta, *eps, y, yp);
+            }
+            Kind::Scale { layer_scale, stochastic_depth } => {
+                let images_of = stochastic_depth.zip(dropout).map(|(StochasticDepth { p, node }, seed)| {
+                    let factors = &mut workspace.image_factors[..images];
+                    kernels::stochastic_depth(node_seed(node, seed), p, factors);
+                    &*factors
+                });
+                let channels = layer_scale.map(|weight| self.parameters.value(weight));
+                let factors = kernels::Factors { channels, images: images_of };
+                kernels::scale_forward(images, x, xp, &factors, residual, y, yp);
+            }
+            Kind::Dropout { p } => match dropout_seed {
                 Some(seed) => kernels::dropout(seed, *p, x, y),
                 None => kernels::copy_plane(images, x, xp, y, yp),
             },
             Kind::Relu => kernels::relu_forward(images, x, xp, y, yp),
+            Kind::Gelu => kernels::gelu_forward(images, x, xp, y, yp),
             Kind::Add { relu } => {
                 if let Some((other, plane)) = residual {
                     kernels::add_forward(images, x, xp, other, plane, *relu, y, yp);
@@ -206,9 +221,9 @@ impl<E: Activation> Machine<E> {
         }
     }
 
-    /// The seed of one dropout layer: its node's, so that fusing other nodes does not change it.
+    /// The seed of one dropout layer.
     pub fn dropout_seed(&self, step: &Step, seed: u64) -> u64 {
-        seed.wrapping_add(self.program.values[step.output.0].node.0 as u64)
+        node_seed(self.program.values[step.output.0].node, seed)
     }
 
     /// The logits of the last call.
@@ -230,6 +245,11 @@ impl<E: Activation> Machine<E> {
         }
         Some(to_tensor(self.images, self.memory.read(self.memory.value(id)), plane))
     }
+}
+
+/// The seed of one random layer: its node's, so that fusing other nodes does not change it.
+fn node_seed(node: NodeId, seed: u64) -> u64 {
+    seed.wrapping_add(node.0 as u64)
 }
 
 /// Padded pictures to `[images, channels, height, width]`; one-pixel pictures to `[images, channels]`.

@@ -116,22 +116,28 @@ impl<E: Element> Memory<E> {
 /// Whether the step's backward pass reads the value.
 pub(super) fn saved_for_backward(step: &Step, id: ValueId) -> bool {
     match step.kind {
-        Kind::Conv { .. } | Kind::Linear { .. } => step.input == id,
+        Kind::Conv { .. }
+        | Kind::Linear { .. }
+        | Kind::LayerNorm { .. }
+        | Kind::Gelu
+        | Kind::Scale { layer_scale: Some(_), .. } => step.input == id,
         Kind::Norm { relu, .. } => step.input == id || (relu && step.output == id),
         Kind::Relu | Kind::Add { relu: true } => step.output == id,
         Kind::Input
         | Kind::MaxPool(_)
         | Kind::GlobalAvgPool
         | Kind::Dropout { .. }
+        | Kind::Scale { layer_scale: None, .. }
         | Kind::Add { relu: false } => false,
     }
 }
 
-/// Whether computing the value again costs less than keeping it: a norm is one sweep over its input, which is kept anyway.
+/// Whether computing the value again costs less than keeping it: a norm or activation is one sweep over its input, which
+/// is kept anyway.
 fn is_cheap(program: &Program, id: ValueId) -> bool {
     let producer = program.steps.iter().find(|step| step.output == id);
     producer.is_some_and(|step| {
-        matches!(step.kind, Kind::Norm { .. })
+        matches!(step.kind, Kind::Norm { .. } | Kind::LayerNorm { .. } | Kind::Gelu)
             && step.residual.is_none()
             && program.is_trained(step)
             && !is_cheap(program, step.input)

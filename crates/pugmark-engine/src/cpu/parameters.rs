@@ -101,6 +101,14 @@ impl Parameters {
         &self.0[id.0].value
     }
 
+    /// The inputs and outputs of a linear layer's weight; none for another parameter.
+    pub fn linear_features(&self, id: ParamId) -> Option<(usize, usize)> {
+        match *self.0[id.0].shape {
+            [outputs, inputs] => Some((inputs, outputs)),
+            _ => None,
+        }
+    }
+
     /// One parameter.
     pub fn get_mut(&mut self, id: ParamId) -> &mut Parameter {
         &mut self.0[id.0]

@@ -29,6 +29,14 @@ pub(super) struct Norm {
     pub momentum: f32,
 }
 
+/// A stochastic depth that is at work.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct StochasticDepth {
+    pub p: f32,
+    /// Its node, which keys its draws whatever it is fused with.
+    pub node: NodeId,
+}
+
 /// What a step computes.
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
@@ -38,16 +46,22 @@ pub(super) enum Kind {
     Conv { shape: ConvShape, weight: ParamId, bias: Option<ParamId>, folded: Option<Norm>, relu: bool },
     /// Batch norm, over the batch's statistics or, where nothing before it is trained, the running ones.
     Norm { norm: Norm, running: bool, relu: bool },
+    /// Layer norm.
+    LayerNorm { weight: ParamId, bias: ParamId, eps: f32 },
+    /// Factors of channels and, in training, of images.
+    Scale { layer_scale: Option<ParamId>, stochastic_depth: Option<StochasticDepth> },
     /// Maximum pooling.
     MaxPool(PoolShape),
     /// Global average pooling.
     GlobalAvgPool,
-    /// Linear layer.
-    Linear { weight: ParamId, bias: ParamId },
+    /// Linear layer of a vector; of pictures it is a [`Kind::Conv`].
+    Linear { weight: ParamId, bias: Option<ParamId> },
     /// Dropout; leaves its input alone outside training.
     Dropout { p: f32 },
     /// Rectifier.
     Relu,
+    /// Gaussian error linear unit.
+    Gelu,
     /// Sum of input and residual.
     Add { relu: bool },
 }
@@ -100,8 +114,8 @@ impl Program {
             consumers: consumers(graph),
             needs_gradient,
             taps,
-            planes: shapes.iter().map(plane).collect(),
             value_of: vec![None; shapes.len()],
+            shapes,
             program: Program { values: Vec::new(), steps: Vec::new(), names: Vec::new(), output: ValueId(0) },
         };
         for index in 0..graph.nodes().len() {
@@ -139,7 +153,7 @@ struct Lowering<'a> {
     consumers: Vec<Vec<NodeId>>,
     needs_gradient: Vec<bool>,
     taps: &'a [NodeId],
-    planes: Vec<Plane>,
+    shapes: Vec<Shape>,
     value_of: Vec<Option<ValueId>>,
     program: Program,
 }
@@ -154,28 +168,43 @@ impl Lowering<'_> {
         let mut residual = None;
         let kind = match node.op {
             Op::Input { .. } => Kind::Input,
-            Op::Conv2d { weight, bias, in_channels, out_channels, kernel, stride, padding } => {
-                let shape = ConvShape { kernel, stride, padding, in_channels, out_channels };
+            Op::Conv2d { .. } | Op::Linear { .. } if matches!(self.shapes[id.0], Shape::Image { .. }) => {
+                let (shape, weight, bias) = convolution_of(node);
                 let (mut folded, mut relu) = (None, false);
                 if !self.needs_gradient[id.0] {
                     if let Some((next, norm)) = self.following_norm(last) {
                         (last, folded) = (next, Some(norm));
                     }
-                    (last, residual, relu) = self.following_add_and_relu(last);
+                    (last, residual, relu) = self.following_add_and_relu(id, last);
                 }
                 Kind::Conv { shape, weight, bias, folded, relu }
             }
+            Op::Conv2d { .. } => unreachable!("shape inference lets it have pictures alone"),
             Op::BatchNorm2d { .. } => {
                 let running = !self.needs_gradient[id.0];
                 let relu;
-                (last, residual, relu) = self.following_add_and_relu(last);
+                (last, residual, relu) = self.following_add_and_relu(id, last);
                 Kind::Norm { norm: norm_of(node), running, relu }
             }
             Op::MaxPool2d { kernel, stride, padding } => Kind::MaxPool(PoolShape { kernel, stride, padding }),
             Op::GlobalAvgPool => Kind::GlobalAvgPool,
             Op::Linear { weight, bias, .. } => Kind::Linear { weight, bias },
+            Op::LayerNorm { weight, bias, eps, .. } => Kind::LayerNorm { weight, bias, eps },
+            Op::LayerScale { weight, .. } => {
+                let mut stochastic_depth = None;
+                if let Some(next) = self.only_consumer(last).filter(|&next| self.is_stochastic_depth(next)) {
+                    (last, stochastic_depth) = (next, self.stochastic_depth(next));
+                }
+                (last, residual) = self.following_add(id, last);
+                Kind::Scale { layer_scale: Some(weight), stochastic_depth }
+            }
+            Op::StochasticDepth { .. } => {
+                (last, residual) = self.following_add(id, last);
+                Kind::Scale { layer_scale: None, stochastic_depth: self.stochastic_depth(id) }
+            }
             Op::Dropout { p } => Kind::Dropout { p },
             Op::Relu => Kind::Relu,
+            Op::Gelu => Kind::Gelu,
             Op::Add => {
                 residual = self.value_of[node.inputs[1].0];
                 let relu = self.following_relu(last);
@@ -183,8 +212,9 @@ impl Lowering<'_> {
                 Kind::Add { relu: relu.is_some() }
             }
         };
-        let gradient = self.needs_gradient[last.0].then_some(self.planes[last.0]);
-        self.program.values.push(Value { node: last, plane: self.planes[last.0], gradient });
+        let plane = plane(&self.shapes[last.0]);
+        let gradient = self.needs_gradient[last.0].then_some(plane);
+        self.program.values.push(Value { node: last, plane, gradient });
         let output = ValueId(self.program.values.len() - 1);
         let input = node.inputs.first().and_then(|i| self.value_of[i.0]).unwrap_or(output);
         self.program.names.push(node.name.clone());
@@ -221,21 +251,41 @@ impl Lowering<'_> {
         self.only_consumer(id).filter(|next| self.graph.nodes()[next.0].op == Op::Relu)
     }
 
-    /// A sum is fused into whichever of its operands is computed last.
-    fn following_add_and_relu(&self, id: NodeId) -> (NodeId, Option<ValueId>, bool) {
-        let mut last = id;
-        let mut residual = None;
-        if let Some(next) = self.only_consumer(id) {
-            let node = &self.graph.nodes()[next.0];
-            if node.op == Op::Add {
-                let own = &self.graph.nodes()[id.0].inputs;
-                // `x + f(x)` in one step would write one gradient from two sides.
-                let other = node.inputs.iter().find(|&i| *i != id && !own.contains(i));
-                if let Some(value) = other.and_then(|other| self.value_of[other.0]) {
-                    (last, residual) = (next, Some(value));
-                }
+    fn is_stochastic_depth(&self, id: NodeId) -> bool {
+        matches!(self.graph.nodes()[id.0].op, Op::StochasticDepth { .. })
+    }
+
+    /// What a node of that operator does: nothing without a chance to, or where nothing is trained.
+    fn stochastic_depth(&self, id: NodeId) -> Option<StochasticDepth> {
+        match self.graph.nodes()[id.0].op {
+            Op::StochasticDepth { p } if p > 0.0 && self.needs_gradient[id.0] => {
+                Some(StochasticDepth { p, node: id })
+            }
+            _ => None,
+        }
+    }
+
+    /// A sum is fused into whichever of its operands is computed last, by a step that begins with `first` and so far
+    /// ends with `id`.
+    fn following_add(&self, first: NodeId, id: NodeId) -> (NodeId, Option<ValueId>) {
+        let Some(next) = self.only_consumer(id) else { return (id, None) };
+        let node = &self.graph.nodes()[next.0];
+        if node.op == Op::Add {
+            let value = |node: &NodeId| self.value_of[node.0];
+            let own = self.graph.nodes()[first.0].inputs.first().and_then(value);
+            // `x + f(x)` in one step would write one gradient from two sides.
+            let other = node.inputs.iter().filter(|&other| *other != id).find_map(value);
+            if other.is_some() && other != own {
+                return (next, other);
             }
         }
+        (id, None)
+    }
+
+    fn following_add_and_relu(&self, first: NodeId, id: NodeId) -> (NodeId, Option<ValueId>, bool) {
+        let idle = |&next: &NodeId| self.is_stochastic_depth(next) && self.stochastic_depth(next).is_none();
+        let id = self.only_consumer(id).filter(idle).unwrap_or(id);
+        let (last, residual) = self.following_add(first, id);
         match self.following_relu(last) {
             Some(next) => (next, residual, true),
             None => (last, residual, false),
@@ -252,10 +302,28 @@ fn norm_of(node: &Node) -> Norm {
     }
 }
 
+/// A convolution, or a linear layer of pictures as one of a single tap: their weights lie alike in the engine.
+fn convolution_of(node: &Node) -> (ConvShape, ParamId, Option<ParamId>) {
+    match node.op {
+        Op::Conv2d { weight, bias, in_channels, out_channels, kernel, stride, padding } => {
+            (ConvShape { kernel, stride, padding, in_channels, out_channels }, weight, bias)
+        }
+        Op::Linear { weight, bias, in_features, out_features } => {
+            let (in_channels, out_channels) = (in_features, out_features);
+            let shape = ConvShape { kernel: (1, 1), stride: 1, padding: 0, in_channels, out_channels };
+            (shape, weight, bias)
+        }
+        _ => unreachable!("only called for these two"),
+    }
+}
+
 fn params(op: &Op) -> Vec<ParamId> {
     match *op {
-        Op::Conv2d { weight, bias, .. } => [Some(weight), bias].into_iter().flatten().collect(),
-        Op::BatchNorm2d { weight, bias, .. } | Op::Linear { weight, bias, .. } => vec![weight, bias],
+        Op::Conv2d { weight, bias, .. } | Op::Linear { weight, bias, .. } => {
+            [Some(weight), bias].into_iter().flatten().collect()
+        }
+        Op::BatchNorm2d { weight, bias, .. } | Op::LayerNorm { weight, bias, .. } => vec![weight, bias],
+        Op::LayerScale { weight, .. } => vec![weight],
         _ => Vec::new(),
     }
 }

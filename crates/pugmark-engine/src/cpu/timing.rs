@@ -89,6 +89,10 @@ impl<E: Activation> Machine<E> {
         let tail = |relu: bool| format!("{add}{}", if relu { " + ReLU" } else { "" });
         match &step.kind {
             Kind::Input => format!("input {channels} at {at}"),
+            Kind::Conv { weight, relu, .. } if self.parameters.linear_features(*weight).is_some() => {
+                let outputs = self.program.values[step.output.0].plane.channels;
+                format!("linear {channels}->{outputs} at {at}{}", tail(*relu))
+            }
             Kind::Conv { shape: s, relu, .. } => format!(
                 "conv {}x{} s{} {}->{} at {at}{}",
                 s.kernel.0,
@@ -99,6 +103,19 @@ impl<E: Activation> Machine<E> {
                 tail(*relu)
             ),
             Kind::Norm { relu, .. } => format!("batch norm{} {channels} at {at}", tail(*relu)),
+            Kind::LayerNorm { .. } => format!("layer norm {channels} at {at}"),
+            Kind::Scale { layer_scale, stochastic_depth } => {
+                let parts = [
+                    layer_scale.map(|_| "layer scale"),
+                    stochastic_depth.map(|_| "stochastic depth"),
+                    step.residual.map(|_| "add"),
+                ];
+                let parts: Vec<&str> = parts.into_iter().flatten().collect();
+                format!(
+                    "{} {channels} at {at}",
+                    if parts.is_empty() { "copy".into() } else { parts.join(" + ") }
+                )
+            }
             Kind::MaxPool(_) => format!("max pool {channels} at {at}"),
             Kind::GlobalAvgPool => format!("global average pool {channels} at {at}"),
             Kind::Linear { .. } => {
@@ -106,6 +123,7 @@ impl<E: Activation> Machine<E> {
             }
             Kind::Dropout { .. } => format!("dropout {channels} at {at}"),
             Kind::Relu => format!("ReLU {channels} at {at}"),
+            Kind::Gelu => format!("GELU {channels} at {at}"),
             Kind::Add { relu: true } => format!("add + ReLU {channels} at {at}"),
             Kind::Add { relu: false } => format!("add {channels} at {at}"),
         }
@@ -150,7 +168,11 @@ impl<E: Activation> Machine<E> {
                 let norm = if matches!(step.kind, Kind::Norm { .. }) { x } else { 0 };
                 size_of * (x + y + residual + norm + if relu { y } else { 0 })
             }
-            Kind::Relu if backward => size_of * (x + 2 * y),
+            Kind::Relu | Kind::Gelu | Kind::LayerNorm { .. } if backward => size_of * (x + 2 * y),
+            // The layer scale's own gradient needs its input; what it is given goes on to the residual.
+            Kind::Scale { layer_scale, .. } if backward => {
+                size_of * (x + y + residual + if layer_scale.is_some() { x } else { 0 })
+            }
             // A byte an output says where the maximum was.
             Kind::MaxPool(_) => size_of * (x + y) + if workspace.argmax.is_empty() { 0 } else { y },
             // A gradient of weights is f32.

@@ -26,6 +26,8 @@ pub(super) struct Workspace<E> {
     pub norm: NormWorkspace,
     /// Where each maximum was.
     pub argmax: Vec<u8>,
+    /// Of a stochastic depth in the last training step.
+    pub image_factors: Vec<f32>,
 }
 
 #[derive(Debug, Default)]
@@ -111,6 +113,7 @@ impl<E: Activation> Workspaces<E> {
             stats: None,
             norm: NormWorkspace::default(),
             argmax: Vec::new(),
+            image_factors: Vec::new(),
         };
         match &step.kind {
             Kind::Conv { shape, bias, folded, .. } => {
@@ -133,6 +136,10 @@ impl<E: Activation> Workspaces<E> {
                 }
                 own.norm = NormWorkspace::new(channels);
             }
+            Kind::LayerNorm { weight, .. } if trained => {
+                own.norm = NormWorkspace::new(parameters.value(*weight).len());
+            }
+            Kind::Scale { stochastic_depth: Some(_), .. } => own.image_factors = vec![1.0; stages.images],
             Kind::MaxPool(_) if trained => {
                 own.argmax = vec![0; stages.images * output.pixels() * output.channels];
             }
@@ -205,9 +212,9 @@ impl<E: Activation> Workspace<E> {
                 E::pack(&convolution, &weights, &mut self.packed);
                 Some(Pass::Prepare)
             }
-            (Kind::Linear { weight, bias }, _) if !self.linear.is_empty() => {
-                let (values, outputs) = (parameters.value(*weight), parameters.value(*bias).len());
-                kernels::linear_pack_forward(values.len() / outputs, outputs, values, &mut self.linear);
+            (Kind::Linear { weight, .. }, _) if !self.linear.is_empty() => {
+                let (inputs, outputs) = parameters.linear_features(*weight).expect("a linear layer's weight");
+                kernels::linear_pack_forward(inputs, outputs, parameters.value(*weight), &mut self.linear);
                 Some(Pass::Prepare)
             }
             _ => None,

@@ -94,6 +94,16 @@ impl TrainSettings {
             let why = "it is one of a file's folds: name the file with `--split-file`".into();
             return Err(SettingsError { name: "fold", value: fold.to_string(), why });
         }
+        for (name, value) in [("stochastic_depth", self.stochastic_depth), ("dropout", self.dropout)] {
+            if let Some(value) = value.filter(|&value| !share(value.into())) {
+                let why = "it must be at least 0 and below 1".into();
+                return Err(SettingsError { name, value: value.to_string(), why });
+            }
+        }
+        if let Some(value) = self.stochastic_depth.filter(|_| !self.model.has_stochastic_depth()) {
+            let why = format!("{} has no stochastic depth: leave it out", self.model);
+            return Err(SettingsError { name: "stochastic_depth", value: value.to_string(), why });
+        }
         self.model.graph(2).shapes(self.image_size, self.image_size).map(drop).map_err(|e| SettingsError {
             name: "image_size",
             value: self.image_size.to_string(),

@@ -62,7 +62,7 @@ impl Prepared {
             metrics: [].into(),
             epoch: 0,
         };
-        let graph = settings.model.graph(data.classes.len());
+        let graph = settings.model.graph_with(data.classes.len(), settings.graph_settings());
         let mut tensors = graph.initialise(settings.seed);
         let mut notes = Vec::new();
         if let Some(path) = &settings.weights {
@@ -119,7 +119,7 @@ impl Prepared {
             return Err(changed("split"));
         }
         state.card.version = env!("CARGO_PKG_VERSION").into();
-        let graph = settings.model.graph(data.classes.len());
+        let graph = settings.model.graph_with(data.classes.len(), settings.graph_settings());
         let note = match state.step {
             0 => format!("resumed after epoch {}", state.epochs_done),
             step => format!("resumed in epoch {} after step {step}", state.epochs_done + 1),

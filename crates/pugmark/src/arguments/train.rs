@@ -72,6 +72,14 @@ pub(crate) struct TrainFlags {
     #[arg(long, value_name = "PART", value_parser = ["none", "backbone"], help_heading = "Model")]
     freeze: Option<String>,
 
+    /// Chance with which a step leaves out the last block of a model that has stochastic depth [default: the model's own]
+    #[arg(long, value_name = "X", help_heading = "Model")]
+    stochastic_depth: Option<f64>,
+
+    /// Share of the values in front of the last layer that a step leaves out [default: the model's own]
+    #[arg(long, value_name = "X", help_heading = "Model")]
+    dropout: Option<f64>,
+
     /// Passes over the training part
     #[arg(long, value_name = "N", help_heading = "Training")]
     epochs: Option<u32>,
