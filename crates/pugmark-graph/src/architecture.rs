@@ -1,3 +1,5 @@
+mod swin;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -18,6 +20,12 @@ pub enum Architecture {
     ResNet34,
     /// torchvision's `resnet50`.
     ResNet50,
+    /// torchvision's `swin_t`.
+    #[serde(rename = "swin_t")]
+    SwinT,
+    /// torchvision's `swin_s`.
+    #[serde(rename = "swin_s")]
+    SwinS,
 }
 
 /// What a training may change of an architecture; unset is torchvision's default.
@@ -32,8 +40,14 @@ pub struct GraphSettings {
 
 impl Architecture {
     /// Every architecture.
-    pub const ALL: [Architecture; 4] =
-        [Architecture::SimpleCnn, Architecture::ResNet18, Architecture::ResNet34, Architecture::ResNet50];
+    pub const ALL: [Architecture; 6] = [
+        Architecture::SimpleCnn,
+        Architecture::ResNet18,
+        Architecture::ResNet34,
+        Architecture::ResNet50,
+        Architecture::SwinT,
+        Architecture::SwinS,
+    ];
 
     /// torchvision's name for it.
     pub fn name(self) -> &'static str {
@@ -42,6 +56,8 @@ impl Architecture {
             Architecture::ResNet18 => "resnet18",
             Architecture::ResNet34 => "resnet34",
             Architecture::ResNet50 => "resnet50",
+            Architecture::SwinT => "swin_t",
+            Architecture::SwinS => "swin_s",
         }
     }
 
@@ -52,6 +68,7 @@ impl Architecture {
             | Architecture::ResNet18
             | Architecture::ResNet34
             | Architecture::ResNet50 => false,
+            Architecture::SwinT | Architecture::SwinS => true,
         }
     }
 
@@ -62,12 +79,14 @@ impl Architecture {
 
     /// The graph with a head of `classes` logits, changed by `settings`.
     pub fn graph_with(self, classes: usize, settings: GraphSettings) -> Graph {
-        let GraphSettings { stochastic_depth: _, dropout } = settings;
+        let dropout = settings.dropout;
         match self {
             Architecture::SimpleCnn => simple_cnn(classes, dropout.unwrap_or(0.2)),
             Architecture::ResNet18 => resnet(Block::Basic, [2, 2, 2, 2], classes, dropout),
             Architecture::ResNet34 => resnet(Block::Basic, [3, 4, 6, 3], classes, dropout),
             Architecture::ResNet50 => resnet(Block::Bottleneck, [3, 4, 6, 3], classes, dropout),
+            Architecture::SwinT => swin::swin([2, 2, 6, 2], 0.2, classes, &settings),
+            Architecture::SwinS => swin::swin([2, 2, 18, 2], 0.3, classes, &settings),
         }
     }
 }

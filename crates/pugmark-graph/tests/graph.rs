@@ -66,7 +66,8 @@ fn only_the_last_layer_is_head() {
     for architecture in Architecture::ALL {
         let graph = architecture.graph(8);
         let head: Vec<&str> = graph.params().iter().filter(|p| p.head).map(|p| p.name.as_str()).collect();
-        assert_eq!(head, ["fc.weight", "fc.bias"], "{architecture}");
+        let layer = if architecture.name().starts_with("swin") { "head" } else { "fc" };
+        assert_eq!(head, [format!("{layer}.weight"), format!("{layer}.bias")], "{architecture}");
     }
 }
 
@@ -213,7 +214,7 @@ fn unknown_architectures_are_told_the_known() {
     let message = "resnet51".parse::<Architecture>().unwrap_err().to_string();
     assert_eq!(
         message,
-        "no architecture is called `resnet51`; there are simple_cnn, resnet18, resnet34, resnet50"
+        "no architecture is called `resnet51`; there are simple_cnn, resnet18, resnet34, resnet50, swin_t, swin_s"
     );
 }
 
@@ -242,6 +243,7 @@ fn initial_values_have_torchvisions_distributions() {
         let (variance, kurtosis) = match param.role {
             Role::ConvWeight => (2.0 / (param.shape[0] * param.shape[2] * param.shape[3]) as f64, 3.0),
             Role::LinearWeight => uniform(param.shape[1]),
+            Role::PositionBias => (0.02 * 0.02, 3.0),
             Role::Bias { fan_in } => uniform(fan_in),
             Role::NormWeight | Role::RunningVar | Role::LayerScale => {
                 assert!(tensor.values.iter().all(|&v| v == 1.0), "{}", param.name);

@@ -116,6 +116,14 @@ impl<E: Activation> Machine<E> {
                     if parts.is_empty() { "copy".into() } else { parts.join(" + ") }
                 )
             }
+            Kind::Attention { attention, .. } => format!(
+                "attention {}x{} w{} s{} at {at}",
+                attention.heads,
+                channels / 3 / attention.heads,
+                attention.window,
+                attention.shift
+            ),
+            Kind::MergePatches => format!("merge patches {channels} at {at}"),
             Kind::MaxPool(_) => format!("max pool {channels} at {at}"),
             Kind::GlobalAvgPool => format!("global average pool {channels} at {at}"),
             Kind::Linear { .. } => {
@@ -131,6 +139,11 @@ impl<E: Activation> Machine<E> {
 
     fn flops(&self, step: &Step, pass: Pass, images: usize) -> f64 {
         match step.kind {
+            Kind::Attention { attention, .. } => {
+                let plane = self.program.values[step.output.0].plane;
+                let forward = attention.flops(plane.height, plane.width, plane.channels);
+                images as f64 * forward as f64 * if pass == Pass::Forward { 1.0 } else { 2.0 }
+            }
             Kind::Conv { .. } | Kind::Linear { .. } if pass != Pass::Prepare => {
                 2.0 * (images * self.program.values[step.output.0].plane.pixels() * self.weights(step)) as f64
             }
