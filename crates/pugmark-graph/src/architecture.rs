@@ -1,4 +1,5 @@
 mod convnext;
+mod swin;
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Builder, Graph, GraphError, NodeId, Op};
 
 use convnext::convnext;
+use swin::swin;
 
 /// The model families that can be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,12 @@ pub enum Architecture {
     /// torchvision's `convnext_small`.
     #[serde(rename = "convnext_small")]
     ConvNextSmall,
+    /// torchvision's `swin_t`.
+    #[serde(rename = "swin_t")]
+    SwinT,
+    /// torchvision's `swin_s`.
+    #[serde(rename = "swin_s")]
+    SwinS,
 }
 
 /// What a training may change of an architecture; unset is torchvision's default.
@@ -49,6 +57,8 @@ impl Architecture {
         Architecture::ResNet50,
         Architecture::ConvNextTiny,
         Architecture::ConvNextSmall,
+        Architecture::SwinT,
+        Architecture::SwinS,
     ];
 
     /// torchvision's name for it.
@@ -60,6 +70,8 @@ impl Architecture {
             Architecture::ResNet50 => "resnet50",
             Architecture::ConvNextTiny => "convnext_tiny",
             Architecture::ConvNextSmall => "convnext_small",
+            Architecture::SwinT => "swin_t",
+            Architecture::SwinS => "swin_s",
         }
     }
 
@@ -71,6 +83,7 @@ impl Architecture {
             | Architecture::ResNet34
             | Architecture::ResNet50 => false,
             Architecture::ConvNextTiny | Architecture::ConvNextSmall => true,
+            Architecture::SwinT | Architecture::SwinS => true,
         }
     }
 
@@ -88,6 +101,8 @@ impl Architecture {
             Architecture::ResNet18 => resnet(Block::Basic, [2, 2, 2, 2], classes, dropout(0.0)),
             Architecture::ResNet34 => resnet(Block::Basic, [3, 4, 6, 3], classes, dropout(0.0)),
             Architecture::ResNet50 => resnet(Block::Bottleneck, [3, 4, 6, 3], classes, dropout(0.0)),
+            Architecture::SwinT => swin([2, 2, 6, 2], classes, depth(0.2), dropout(0.0)),
+            Architecture::SwinS => swin([2, 2, 18, 2], classes, depth(0.3), dropout(0.0)),
             Architecture::ConvNextTiny => convnext([3, 3, 9, 3], classes, depth(0.1), dropout(0.0)),
             Architecture::ConvNextSmall => convnext([3, 3, 27, 3], classes, depth(0.4), dropout(0.0)),
         }

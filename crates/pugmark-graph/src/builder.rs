@@ -22,6 +22,11 @@ impl Builder {
         Self { scheme, ..Self::default() }
     }
 
+    /// Parameters added from here on start as `scheme` says.
+    pub fn set_scheme(&mut self, scheme: Scheme) {
+        self.scheme = scheme;
+    }
+
     /// Parameters added from here on belong to the head, a stage and a block of its own.
     pub fn begin_head(&mut self) {
         self.head = true;
@@ -139,6 +144,39 @@ impl Builder {
     /// Adds the parameter of a layer scale, `first` to begin with. torchvision lists it before the block that it scales.
     pub fn layer_scale_parameter(&mut self, name: &str, channels: usize, first: f64) -> ParamId {
         self.param_from(name.into(), &[channels, 1, 1], Role::LayerScale, Initial::Constant(first))
+    }
+
+    /// Adds attention inside windows of (side, shift) pixels, with the linear layers before and behind it.
+    pub fn window_attention(
+        &mut self,
+        name: &str,
+        input: NodeId,
+        channels: usize,
+        heads: usize,
+        (window, shift): (usize, usize),
+    ) -> NodeId {
+        let differences = (2 * window - 1) * (2 * window - 1);
+        let table = format!("{name}.relative_position_bias_table");
+        let table = self.param(table, &[differences, heads], Role::PositionBias);
+        let x = self.linear(&format!("{name}.qkv"), input, channels, 3 * channels);
+        let Op::Linear { bias: Some(padding), .. } = self.nodes[x.0].op else {
+            unreachable!("it was added with a bias")
+        };
+        let op = Op::WindowAttention { table, padding, channels, heads, window, shift };
+        let x = self.push(name, op, &[x]);
+        self.linear(&format!("{name}.proj"), x, channels, channels)
+    }
+
+    /// Adds patch merging: the channels of 2 x 2 pixels, a layer norm, and a linear layer to twice the channels. torchvision
+    /// lists the linear layer first.
+    pub fn patch_merging(&mut self, name: &str, input: NodeId, channels: usize, eps: f32) -> NodeId {
+        let (in_features, out_features) = (4 * channels, 2 * channels);
+        let reduction = format!("{name}.reduction");
+        let weight =
+            self.param(format!("{reduction}.weight"), &[out_features, in_features], Role::LinearWeight);
+        let x = self.push(name, Op::MergePatches, &[input]);
+        let x = self.layer_norm(&format!("{name}.norm"), x, in_features, eps);
+        self.push(&reduction, Op::Linear { weight, bias: None, in_features, out_features }, &[x])
     }
 
     /// The finished graph; its last node gives the logits.

@@ -39,6 +39,8 @@ pub enum Role {
     NormBias,
     /// Factors of a [`Op::LayerScale`].
     LayerScale,
+    /// Table of a [`Op::WindowAttention`].
+    PositionBias,
     /// Running mean of a batch norm; a statistic, not trained.
     RunningMean,
     /// Running variance of a batch norm; a statistic, not trained.

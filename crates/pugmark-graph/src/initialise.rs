@@ -27,6 +27,8 @@ pub enum Scheme {
     /// torchvision's ConvNeXt and the linear layers of its Swin: weights normal with deviation 0.02, biases 0. PyTorch's
     /// `trunc_normal_` cuts at +-2, a hundred deviations away.
     Narrow,
+    /// PyTorch's own: weights and biases uniform in +-1 / sqrt(fan-in).
+    Uniform,
 }
 
 impl Scheme {
@@ -35,12 +37,15 @@ impl Scheme {
         match (self, role) {
             (_, Role::NormWeight | Role::RunningVar | Role::LayerScale) => Initial::Constant(1.0),
             (_, Role::NormBias | Role::RunningMean) => Initial::Constant(0.0),
+            // The same cut.
+            (_, Role::PositionBias) => Initial::Normal { deviation: 0.02 },
             (Scheme::Residual, Role::ConvWeight) => {
                 let fan_out = shape[0] * shape[2] * shape[3];
                 Initial::Normal { deviation: (2.0 / fan_out as f64).sqrt() }
             }
-            (Scheme::Residual, Role::LinearWeight) => Initial::Uniform { fan_in: shape[1] },
-            (Scheme::Residual, Role::Bias { fan_in }) => Initial::Uniform { fan_in },
+            (Scheme::Uniform, Role::ConvWeight) => Initial::Uniform { fan_in: shape[1..].iter().product() },
+            (Scheme::Residual | Scheme::Uniform, Role::LinearWeight) => Initial::Uniform { fan_in: shape[1] },
+            (Scheme::Residual | Scheme::Uniform, Role::Bias { fan_in }) => Initial::Uniform { fan_in },
             (Scheme::Narrow, Role::ConvWeight | Role::LinearWeight) => Initial::Normal { deviation: 0.02 },
             (Scheme::Narrow, Role::Bias { .. }) => Initial::Constant(0.0),
         }

@@ -85,6 +85,26 @@ pub enum Op {
         /// Probability of zero.
         p: f32,
     },
+    /// Attention inside shifted windows between its two linear layers, as torchvision's `shifted_window_attention`: from
+    /// queries, keys and values, `3 * channels` a pixel. A picture is filled up to whole windows with pixels that hold the
+    /// bias of the linear layer before.
+    WindowAttention {
+        /// Biases of relative positions, `[(2 * window - 1)^2, heads]`.
+        table: ParamId,
+        /// Bias of the linear layer before, `[3 * channels]`.
+        padding: ParamId,
+        /// Channels of the output.
+        channels: usize,
+        /// Heads; each has `channels / heads` channels.
+        heads: usize,
+        /// Pixels on a side of a window.
+        window: usize,
+        /// Pixels by which windows are moved; not along a side that is one window.
+        shift: usize,
+    },
+    /// Each 2 x 2 pixels become one with the channels of all four, as in torchvision's `PatchMerging`: the upper left's, the
+    /// lower left's, the upper right's, the lower right's; zeros beyond an odd side.
+    MergePatches,
     /// Sum of two tensors of one shape.
     Add,
     /// Maximum over square windows; padding counts as minus infinity.
@@ -129,6 +149,8 @@ impl Op {
             Op::Gelu => "Gelu",
             Op::LayerScale { .. } => "LayerScale",
             Op::StochasticDepth { .. } => "StochasticDepth",
+            Op::WindowAttention { .. } => "WindowAttention",
+            Op::MergePatches => "MergePatches",
             Op::Add => "Add",
             Op::MaxPool2d { .. } => "MaxPool2d",
             Op::GlobalAvgPool => "GlobalAvgPool",

@@ -104,6 +104,16 @@ fn infer(node: &Node, inputs: &[Shape], height: usize, width: usize) -> Result<S
             }
         }
         (Op::Relu | Op::Gelu | Op::Dropout { .. } | Op::StochasticDepth { .. }, &[shape]) => Ok(shape),
+        (&Op::WindowAttention { channels: own, .. }, &[Shape::Image { channels, height, width }]) => {
+            if channels == 3 * own {
+                Ok(Shape::Image { channels: own, height, width })
+            } else {
+                fail(format!("takes {} channels, queries, keys and values, and is given {channels}", 3 * own))
+            }
+        }
+        (Op::MergePatches, &[Shape::Image { channels, height, width }]) => {
+            Ok(Shape::Image { channels: 4 * channels, height: height.div_ceil(2), width: width.div_ceil(2) })
+        }
         (Op::Add, &[a, b]) => {
             if a == b {
                 Ok(a)

@@ -153,8 +153,9 @@ fn only_the_last_layer_is_head() {
     for architecture in Architecture::ALL {
         let graph = architecture.graph(8);
         let head: Vec<&str> = graph.params().iter().filter(|p| p.head).map(|p| p.name.as_str()).collect();
-        let layer = match architecture {
-            Architecture::ConvNextTiny | Architecture::ConvNextSmall => "classifier.2",
+        let layer = match architecture.name() {
+            name if name.starts_with("convnext") => "classifier.2",
+            name if name.starts_with("swin") => "head",
             _ => "fc",
         };
         assert_eq!(head, ["weight", "bias"].map(|part| format!("{layer}.{part}")), "{architecture}");
@@ -316,7 +317,7 @@ fn unknown_architectures_are_told_the_known() {
     assert_eq!(
         message,
         "no architecture is called `resnet51`; there are simple_cnn, resnet18, resnet34, resnet50, convnext_tiny, \
-         convnext_small"
+         convnext_small, swin_t, swin_s"
     );
 }
 
@@ -345,6 +346,7 @@ fn initial_values_have_torchvisions_distributions() {
         let (variance, kurtosis) = match param.role {
             Role::ConvWeight => (2.0 / (param.shape[0] * param.shape[2] * param.shape[3]) as f64, 3.0),
             Role::LinearWeight => uniform(param.shape[1]),
+            Role::PositionBias => (0.02 * 0.02, 3.0),
             Role::Bias { fan_in } => uniform(fan_in),
             Role::NormWeight | Role::RunningVar | Role::LayerScale => {
                 assert!(tensor.values.iter().all(|&v| v == 1.0), "{}", param.name);

@@ -10,6 +10,7 @@
 //! Public functions check every slice against its plane and panic with the argument's name: that is a bug in
 //! the caller, never bad user input.
 
+mod attention;
 mod channels;
 mod conv;
 mod element;
@@ -22,6 +23,7 @@ mod loss;
 mod norm;
 mod optimiser;
 mod parallel;
+mod patches;
 mod peak;
 mod plane;
 mod pool;
@@ -30,6 +32,7 @@ mod scale;
 mod simd;
 mod stats;
 
+pub use attention::{WindowAttention, window_attention_backward, window_attention_forward};
 pub use conv::{
     ConvElement, ConvShape, DepthwiseShape, Epilogue, conv2d_backward_data, conv2d_backward_weight,
     conv2d_backward_weight_scratch_len, conv2d_forward, depthwise_backward_data, depthwise_backward_weight,
@@ -52,6 +55,7 @@ pub use linear::{
 pub use loss::{CrossEntropy, cross_entropy, softmax};
 pub use norm::{batch_norm_backward_apply, batch_norm_backward_reduce, scale_shift};
 pub use optimiser::{AdamW, Sgd, adamw_step, sgd_step};
+pub use patches::{merge_patches_backward, merge_patches_forward};
 pub use peak::{peak_bandwidth, peak_flops};
 pub use plane::{GradientTarget, Plane};
 pub use pool::{

@@ -85,6 +85,40 @@ fn bits() -> Vec<u32> {
     out
 }
 
+/// All bits that attention and its gradients produce.
+fn attention_bits<E: Element>() -> Vec<u32> {
+    let mut out = Vec::new();
+    let mut keep = |values: &[f32]| out.extend(values.iter().map(|v| v.to_bits()));
+    let all = |values: &[E]| values.iter().map(|v| v.to_f32()).collect::<Vec<f32>>();
+    let (images, s) = (3, WindowAttention { heads: 2, window: 7, shift: 3 });
+    let mut random = Random(4);
+    let (xp, yp) = (plane(20, 23, 192, 0), plane(20, 23, 64, 0));
+    let (qkv, dy): (Vec<E>, Vec<E>) = (random.tensor(images, xp), random.tensor(images, yp));
+    let (padding, table) = (random.values(192), random.values(s.table_len()));
+    let (mut y, mut dqkv) = (poisoned(images, yp), poisoned(images, xp));
+    let (mut dpadding, mut dtable) = (vec![f32::NAN; padding.len()], vec![f32::NAN; table.len()]);
+    window_attention_forward(&s, images, &qkv, xp, &padding, &table, &mut y, yp);
+    keep(&all(&y));
+    window_attention_backward(
+        &s,
+        images,
+        &dy,
+        yp,
+        &qkv,
+        xp,
+        &padding,
+        &table,
+        &mut dqkv,
+        xp,
+        &mut dpadding,
+        &mut dtable,
+    );
+    keep(&all(&dqkv));
+    keep(&dpadding);
+    keep(&dtable);
+    out
+}
+
 /// All bits that the memory-bound kernels produce, at sizes that are cut into many tasks.
 fn memory_bound_bits<E: Element>() -> Vec<u32> {
     fn keep<E: Element>(out: &mut Vec<u32>, values: &[E]) {
@@ -198,7 +232,8 @@ fn run(isa: Isa, threads: usize, f: fn() -> Vec<u32>) -> Vec<u32> {
 
 #[test]
 fn threads_change_no_bit() {
-    for f in [bits, memory_bound_bits::<f32>, memory_bound_bits::<Bf16>] {
+    let attention = [attention_bits::<f32>, attention_bits::<Bf16>];
+    for f in [bits, memory_bound_bits::<f32>, memory_bound_bits::<Bf16>].into_iter().chain(attention) {
         for isa in Isa::available() {
             let one = run(isa, 1, f);
             assert!(one.len() > 100_000);

@@ -422,3 +422,76 @@ fn optimisers() {
         }
     });
 }
+
+/// With the linear layer before it: what padding holds is that layer's bias, whose gradient comes from both.
+#[test]
+fn window_attention() {
+    each("op_window_attention", |case| {
+        let (shape, x) = case.find("input").unwrap();
+        let [images, height, width, channels] = shape[..] else { panic!("{shape:?}") };
+        let [heads, window, shift] = ["heads", "window", "shift"].map(|name| case.scalar(name) as usize);
+        let s = WindowAttention { heads, window, shift };
+        let turned = |outputs: usize, inputs: usize, values: &[f32]| {
+            let (kernel, stride, padding) = ((1, 1), 1, 0);
+            hwio(&ConvShape { kernel, stride, padding, in_channels: inputs, out_channels: outputs }, values)
+        };
+        let (pixels, parts) = (images * height * width, 3 * channels);
+        let weight = turned(parts, channels, &case.values("qkv_weight"));
+        let entries = s.table_len() / heads;
+        let (bias, table) = (case.values("qkv_bias"), turned(entries, heads, &case.values("table")));
+        let (xp, yp) = (
+            Plane { height, width, channels: parts, border: 0 },
+            Plane { height, width, channels, border: 0 },
+        );
+
+        let (forward, backward) = linear_packed(channels, parts, &weight);
+        let (mut qkv, mut y) = (poisoned(images, &xp), poisoned(images, &yp));
+        linear_forward(pixels, channels, parts, &x, &forward, Some(&bias), &mut qkv);
+        window_attention_forward(&s, images, &qkv, xp, &bias, &table, &mut y, yp);
+        case.check_values("output", &y);
+
+        let dy = case.values("grad_output");
+        let (mut dqkv, mut dx) = (poisoned(images, &xp), poisoned(images, &yp));
+        let (mut dpadding, mut dtable) = (vec![f32::NAN; bias.len()], vec![f32::NAN; table.len()]);
+        window_attention_backward(
+            &s,
+            images,
+            &dy,
+            yp,
+            &qkv,
+            xp,
+            &bias,
+            &table,
+            &mut dqkv,
+            xp,
+            &mut dpadding,
+            &mut dtable,
+        );
+        case.check("grad_table", &dtable, &turned(entries, heads, &case.values("grad_table")));
+        linear_backward_data(pixels, channels, parts, &dqkv, &backward, &mut dx);
+        case.check_values("grad_input", &dx);
+        let (mut dw, mut db) = (vec![f32::NAN; weight.len()], vec![f32::NAN; parts]);
+        linear_backward_weight(pixels, channels, parts, &x, &dqkv, &mut dw);
+        case.check("grad_qkv_weight", &dw, &turned(parts, channels, &case.values("grad_qkv_weight")));
+        channel_sum(images, &dqkv, xp, &mut db);
+        let db: Vec<f32> = db.iter().zip(&dpadding).map(|(a, b)| a + b).collect();
+        case.check_values("grad_qkv_bias", &db);
+    });
+}
+
+#[test]
+fn patch_merging() {
+    each("op_patch_merging", |case| {
+        let plane = |tensor: &str| {
+            let (shape, values) = case.find(tensor).unwrap();
+            let [images, height, width, channels] = shape[..] else { panic!("{shape:?}") };
+            (images, Plane { height, width, channels, border: 0 }, values)
+        };
+        let ((images, xp, x), (_, yp, dy)) = (plane("input"), plane("grad_output"));
+        let (mut y, mut dx) = (poisoned(images, &yp), poisoned(images, &xp));
+        merge_patches_forward(images, &x, xp, &mut y, yp);
+        case.check_values("output", &y);
+        merge_patches_backward(images, &dy, yp, &mut dx, xp);
+        case.check_values("grad_input", &dx);
+    });
+}

@@ -41,7 +41,7 @@ const TORCHVISION: &str = "BSD-3-Clause (torchvision); trained on ImageNet-1k, w
 // torchvision publishes the first eight digits of each sha256, in the file's name (`torch.hub` checks those). The full
 // digests and the sizes are those that independent public projects pin, in agreement: for the V1 models zspacelabs/bunsen
 // (`kits/bimm/resnet`) among others. Accuracies are from torchvision's documentation.
-static PUBLISHED: [Published; 4] = [
+static PUBLISHED: [Published; 5] = [
     Published {
         name: "resnet18",
         architecture: Architecture::ResNet18,
@@ -77,6 +77,15 @@ static PUBLISHED: [Published; 4] = [
         bytes: 102_540_417,
         licence: TORCHVISION,
         accuracy: "ImageNet-1k top-1 80.858 %, top-5 95.434 % (IMAGENET1K_V2)",
+    },
+    Published {
+        name: "swin_t",
+        architecture: Architecture::SwinT,
+        file: "swin_t-704ceda3.pth",
+        sha256: "704ceda373461b0a224fcdddd75cd2a5e9f8064512ed47adbddef7f343fd147b",
+        bytes: 113_445_839,
+        licence: TORCHVISION,
+        accuracy: "ImageNet-1k top-1 81.474 %, top-5 95.776 % (IMAGENET1K_V1)",
     },
 ];
 

@@ -38,6 +38,18 @@ impl<E: Activation> Machine<E> {
                 self.step_back(index, &step, logits_gradient, dropout, &mut written);
             }
         }
+        self.add_padding_gradients();
+    }
+
+    /// A bias that padding holds gets a share of its gradient from there; that of its linear layer is there by now.
+    fn add_padding_gradients(&mut self) {
+        for (step, workspace) in self.program.steps.iter().zip(&self.workspaces.of) {
+            let Kind::Attention { padding, .. } = step.kind else { continue };
+            let [_, own] = &workspace.attention;
+            for (sum, own) in self.parameters.get_mut(padding).gradient.iter_mut().zip(own) {
+                *sum += own;
+            }
+        }
     }
 
     /// Makes the output of a norm or activation once more from its input.
@@ -210,6 +222,26 @@ impl<E: Activation> Machine<E> {
                         true => kernels::accumulate(images, dy, dyp, dr, drp),
                         false => kernels::copy_plane(images, dy, dyp, dr, drp),
                     }
+                }
+            }
+            Kind::Attention { attention, table, padding } => {
+                let [dtable, dpadding] = &mut workspace.attention;
+                let parameters = &mut self.parameters;
+                if let Some(dx) = dx {
+                    let (table, padding) = (parameters.value(*table), parameters.value(*padding));
+                    write(dx, images, |dx, dxp| {
+                        kernels::window_attention_backward(
+                            attention, images, dy, dyp, x, xp, padding, table, dx, dxp, dpadding, dtable,
+                        );
+                    });
+                }
+                if parameters.is_trained(*table) {
+                    parameters.get_mut(*table).gradient.copy_from_slice(dtable);
+                }
+            }
+            Kind::MergePatches => {
+                if let Some(dx) = dx {
+                    write(dx, images, |dx, dxp| kernels::merge_patches_backward(images, dy, dyp, dx, dxp));
                 }
             }
             Kind::MaxPool(shape) => {

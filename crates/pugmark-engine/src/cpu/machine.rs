@@ -219,6 +219,11 @@ impl<E: Activation> Machine<E> {
                 let factors = kernels::Factors { channels, images: images_of };
                 kernels::scale_forward(images, x, xp, &factors, residual, y, yp);
             }
+            Kind::Attention { attention, table, padding } => {
+                let (table, padding) = (self.parameters.value(*table), self.parameters.value(*padding));
+                kernels::window_attention_forward(attention, images, x, xp, padding, table, y, yp);
+            }
+            Kind::MergePatches => kernels::merge_patches_forward(images, x, xp, y, yp),
             Kind::Dropout { p } => match dropout_seed {
                 Some(seed) => kernels::dropout(seed, *p, x, y),
                 None => kernels::copy_plane(images, x, xp, y, yp),

@@ -125,11 +125,13 @@ pub(super) fn saved_for_backward(step: &Step, id: ValueId) -> bool {
         | Kind::Depthwise { .. }
         | Kind::Linear { .. }
         | Kind::LayerNorm { .. }
+        | Kind::Attention { .. }
         | Kind::Gelu
         | Kind::Scale { layer_scale: Some(_), .. } => step.input == id,
         Kind::Norm { relu, .. } => step.input == id || (relu && step.output == id),
         Kind::Relu | Kind::Add { relu: true } => step.output == id,
         Kind::Input
+        | Kind::MergePatches
         | Kind::MaxPool(_)
         | Kind::GlobalAvgPool
         | Kind::Dropout { .. }

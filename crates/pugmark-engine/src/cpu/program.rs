@@ -1,7 +1,7 @@
 //! Lowers a graph to fused steps over values with known geometry.
 
 use pugmark_graph::{Graph, GraphError, Node, NodeId, Op, ParamId, Shape};
-use pugmark_kernels::{ConvShape, DepthwiseShape, Plane, PoolShape};
+use pugmark_kernels::{ConvShape, DepthwiseShape, Plane, PoolShape, WindowAttention};
 
 /// Index into [`Program::values`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,10 @@ pub(super) enum Kind {
     LayerNorm { weight: ParamId, bias: ParamId, eps: f32 },
     /// Factors of channels and, in training, of images.
     Scale { layer_scale: Option<ParamId>, stochastic_depth: Option<StochasticDepth> },
+    /// Attention inside windows; `padding` is the bias of the linear layer before.
+    Attention { attention: WindowAttention, table: ParamId, padding: ParamId },
+    /// Four pixels become one.
+    MergePatches,
     /// Maximum pooling.
     MaxPool(PoolShape),
     /// Global average pooling.
@@ -215,6 +219,10 @@ impl Lowering<'_> {
                 (last, residual) = self.following_add(id, last);
                 Kind::Scale { layer_scale: None, stochastic_depth: self.stochastic_depth(id) }
             }
+            Op::WindowAttention { table, padding, heads, window, shift, .. } => {
+                Kind::Attention { attention: WindowAttention { heads, window, shift }, table, padding }
+            }
+            Op::MergePatches => Kind::MergePatches,
             Op::Dropout { p } => Kind::Dropout { p },
             Op::Relu => Kind::Relu,
             Op::Gelu => Kind::Gelu,
@@ -337,6 +345,7 @@ fn params(op: &Op) -> Vec<ParamId> {
         | Op::Linear { weight, bias, .. } => [Some(weight), bias].into_iter().flatten().collect(),
         Op::BatchNorm2d { weight, bias, .. } | Op::LayerNorm { weight, bias, .. } => vec![weight, bias],
         Op::LayerScale { weight, .. } => vec![weight],
+        Op::WindowAttention { table, padding, .. } => vec![table, padding],
         _ => Vec::new(),
     }
 }

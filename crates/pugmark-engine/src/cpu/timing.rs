@@ -119,6 +119,14 @@ impl<E: Activation> Machine<E> {
                     if parts.is_empty() { "copy".into() } else { parts.join(" + ") }
                 )
             }
+            Kind::Attention { attention, .. } => format!(
+                "attention {}x{} w{} s{} at {at}",
+                attention.heads,
+                channels / 3 / attention.heads,
+                attention.window,
+                attention.shift
+            ),
+            Kind::MergePatches => format!("merge patches {channels} at {at}"),
             Kind::MaxPool(_) => format!("max pool {channels} at {at}"),
             Kind::GlobalAvgPool => format!("global average pool {channels} at {at}"),
             Kind::Linear { .. } => {
@@ -135,6 +143,11 @@ impl<E: Activation> Machine<E> {
     fn flops(&self, step: &Step, pass: Pass, images: usize) -> f64 {
         if pass == Pass::Prepare {
             return 0.0;
+        }
+        if let Kind::Attention { attention, .. } = step.kind {
+            let plane = self.program.values[step.output.0].plane;
+            let forward = attention.flops(plane.height, plane.width, plane.channels);
+            return images as f64 * forward as f64 * if pass == Pass::Forward { 1.0 } else { 2.0 };
         }
         // Each weight meets each output pixel once; those of other kinds are none.
         2.0 * (images * self.program.values[step.output.0].plane.pixels() * self.weights(step)) as f64

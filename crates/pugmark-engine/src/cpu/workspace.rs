@@ -26,6 +26,8 @@ pub(super) struct Workspace<E> {
     pub norm: NormWorkspace,
     /// Where each maximum was.
     pub argmax: Vec<u8>,
+    /// Gradients of an attention's table and, as padding held it, of the linear layer's bias.
+    pub attention: [Vec<f32>; 2],
     /// Of a stochastic depth in the last training step.
     pub image_factors: Vec<f32>,
 }
@@ -113,6 +115,7 @@ impl<E: Activation> Workspaces<E> {
             stats: None,
             norm: NormWorkspace::default(),
             argmax: Vec::new(),
+            attention: [Vec::new(), Vec::new()],
             image_factors: Vec::new(),
         };
         match &step.kind {
@@ -140,6 +143,9 @@ impl<E: Activation> Workspaces<E> {
                 own.norm = NormWorkspace::new(parameters.value(*weight).len());
             }
             Kind::Scale { stochastic_depth: Some(_), .. } => own.image_factors = vec![1.0; stages.images],
+            Kind::Attention { table, padding, .. } if trained => {
+                own.attention = [*table, *padding].map(|id| vec![0.0; parameters.value(id).len()]);
+            }
             Kind::MaxPool(_) if trained => {
                 own.argmax = vec![0; stages.images * output.pixels() * output.channels];
             }

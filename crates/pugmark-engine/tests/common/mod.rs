@@ -79,11 +79,15 @@ pub fn every_operator(classes: usize) -> Graph {
     let sum = b.depthwise_conv2d("depthwise3", sum, 6, (1, 2, 0), false);
     let x = b.push("stochastic_depth2", Op::StochasticDepth { p: 0.3 }, &[x]);
     let sum = b.push("add5", Op::Add, &[sum, x]);
-    let x = b.push("avgpool", Op::GlobalAvgPool, &[sum]);
-    let x = b.layer_norm("last_norm", x, 6, 1e-5);
+    // Windows that do not fill the picture, and an odd side.
+    let x = b.window_attention("attention", sum, 6, 2, (4, 2));
+    let sum = b.push("add6", Op::Add, &[x, sum]);
+    let x = b.patch_merging("merge", sum, 6, 1e-5);
+    let x = b.push("avgpool", Op::GlobalAvgPool, &[x]);
+    let x = b.layer_norm("last_norm", x, 12, 1e-5);
     let x = b.push("dropout", Op::Dropout { p: 0.2 }, &[x]);
     b.begin_head();
-    b.linear("fc", x, 6, classes);
+    b.linear("fc", x, 12, classes);
     b.finish()
 }
 
