@@ -1,177 +1,242 @@
 //! Random changes to a training photo, as torchvision makes them on Pillow images.
 
+mod area;
+mod auto;
+mod colour;
+mod geometry;
+mod keep;
+mod mix;
+
 use serde::{Deserialize, Serialize};
 
+use crate::photo::Photo;
 use crate::random::Random;
-use crate::recipe::luma;
+use crate::recipe::{Colour, Recipe, Resize};
+use crate::resize::resize_bilinear;
+use area::Area;
+use keep::{Importance, half};
+
+pub use auto::{AutoAugment, MAGNITUDES};
+pub use keep::{SALIENCY_SIDE, Saliency};
+pub use mix::Mixed;
+pub(crate) use mix::mix;
+
+/// A photo that is cropped is kept with a short side of at most this many times the recipe's long side.
+const ROOM: usize = 2;
 
 /// Which random changes are made.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Debug)]
 pub struct Augment {
+    /// Cut out a part of the photo and resize it, as `RandomResizedCrop`, in place of the recipe's resize: its share of the
+    /// photo's area is uniform between this and 1. At 1 nothing is cut.
+    pub crop: f32,
+    /// The part's width over its height is at most this, its height over its width as well; at least 1.
+    pub crop_ratio: f32,
     /// Mirror left and right with probability one half.
     pub flip: bool,
+    /// Mirror top and bottom with probability one half.
+    pub vertical_flip: bool,
     /// Rotate by a uniform angle of at most this many degrees either way; what comes in at the corners is black.
     pub rotation: f32,
+    /// Operations that are drawn, not tuned.
+    pub auto: AutoAugment,
     /// Brightness, contrast and saturation factors, each uniform in [1 - jitter, 1 + jitter] but not below 0, applied
     /// in random order.
     pub jitter: f32,
+    /// Turn the hue by a uniform share of at most this of the circle either way, at a random place among the three above; at
+    /// most 0.5.
+    pub hue: f32,
+    /// Make the photo gray with this probability.
+    pub grayscale: f32,
+    /// Paint a rectangle with the recipe's mean colour with this probability, as `RandomErasing` with value 0 does after
+    /// normalisation; the mean is rounded to 8 bits.
+    pub erasing: f32,
+    /// KeepAugment's quantile, in [0, 1), where the loader has a [`Saliency`] of the photo; none augments without looking.
+    pub keep: Option<f32>,
+    /// Mix each photo of a batch with another, by a share from Beta(mixup, mixup); 0 does not.
+    pub mixup: f32,
+    /// Paste a rectangle of another photo of the batch into each, of a share from Beta(cutmix, cutmix); 0 does not. With
+    /// mixup beside it, each batch is given one of the two, as often as the other.
+    pub cutmix: f32,
+}
+
+impl Default for Augment {
+    /// Nothing is changed.
+    fn default() -> Self {
+        Self {
+            crop: 1.0,
+            crop_ratio: 4.0 / 3.0,
+            flip: false,
+            vertical_flip: false,
+            rotation: 0.0,
+            auto: AutoAugment::None,
+            jitter: 0.0,
+            hue: 0.0,
+            grayscale: 0.0,
+            erasing: 0.0,
+            keep: None,
+            mixup: 0.0,
+            cutmix: 0.0,
+        }
+    }
+}
+
+/// A changed photo at the recipe's size.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Augmented {
+    /// `height * width * 3` bytes, row by row, red green blue.
+    pub rgb: Vec<u8>,
+    /// What is important in it now.
+    pub saliency: Option<Saliency>,
 }
 
 impl Augment {
-    /// Changes `rgb` (`height * width * 3` bytes, row by row) in place: flip, rotation, jitter.
+    /// Whether parts of photos are cut out.
+    pub fn crops(&self) -> bool {
+        self.crop < 1.0
+    }
+
+    /// What must be kept of a photo for [`Augment::apply`]: the photo at the recipe's size, or, where parts are cut out, the
+    /// photo scaled so that its short side is at most twice the recipe's long side.
     ///
-    /// Each change draws its numbers whether or not they change anything, but only if it is switched on.
-    pub fn apply(&self, rgb: &mut Vec<u8>, width: usize, height: usize, random: &mut Random) {
-        if self.flip && random.uniform() < 0.5 {
-            flip(rgb, width);
+    /// A part of the scaled photo differs a little from the same part of the original, which torchvision cuts: it went
+    /// through two resizes, and where it is less than a quarter of the photo it is blurred as a photo half as sharp.
+    pub fn prepare(&self, photo: Photo, recipe: &Recipe) -> Photo {
+        if !self.crops() {
+            let (width, height, truncated) = (recipe.width, recipe.height, photo.truncated);
+            return Photo { width, height, rgb: recipe.apply(&photo), truncated };
         }
+        let (short, most) = (photo.width.min(photo.height), ROOM * recipe.width.max(recipe.height));
+        if short <= most {
+            return photo;
+        }
+        let side = |pixels: usize| (pixels as f64 * most as f64 / short as f64).round() as usize;
+        let (width, height) = (side(photo.width), side(photo.height));
+        let rgb = resize_bilinear(&photo.rgb, photo.width, photo.height, width, height);
+        Photo { width, height, rgb, truncated: photo.truncated }
+    }
+
+    /// Bytes that a prepared photo takes, about: of those that are cropped, a photo of 16:9.
+    pub fn kept_bytes(&self, recipe: &Recipe) -> usize {
+        let long = ROOM * recipe.width.max(recipe.height);
+        let pixels = if self.crops() { long * long * 16 / 9 } else { recipe.width * recipe.height };
+        pixels * 3
+    }
+
+    /// How a photo becomes the picture, of at most `size` pixels a side, that a [`Saliency`] is made of: small, and showing
+    /// what [`Augment::prepare`] keeps.
+    pub fn saliency_recipe(&self, recipe: &Recipe, size: usize) -> Recipe {
+        let long = recipe.width.max(recipe.height);
+        let small = |side: usize| (side * size.min(long)).div_ceil(long);
+        let resize = match recipe.resize {
+            _ if self.crops() => Resize::Squash,
+            Resize::CentreCrop { short_side } => Resize::CentreCrop { short_side: small(short_side) },
+            other => other,
+        };
+        Recipe { width: small(recipe.width), height: small(recipe.height), resize, ..recipe.clone() }
+    }
+
+    /// Changes a photo that was prepared: crop, flips, rotation, drawn operations, jitter, gray, erasing, in this order.
+    ///
+    /// Each change draws its numbers whether or not they change anything, but only if it is switched on. With a saliency
+    /// and [`Augment::keep`], crops and rectangles are drawn again until they spare what is important, and half of the
+    /// picture's width and height, around something important, is put back as it was after rotation and drawn operations.
+    pub fn apply(
+        &self,
+        photo: Photo,
+        recipe: &Recipe,
+        saliency: Option<&Saliency>,
+        random: &mut Random,
+    ) -> Augmented {
+        let (width, height) = (recipe.width, recipe.height);
+        let keep = self.keep.zip(saliency);
+        let mut saliency = keep.map(|(_, saliency)| saliency.clone());
+        let mut rgb = if self.crops() {
+            let size = (photo.width, photo.height);
+            let mut draw = || Some(Area::crop(size.0, size.1, self.crop, self.crop_ratio, random));
+            let area = match keep {
+                Some((share, saliency)) => Importance::new(saliency, share, size.0, size.1).to_keep(draw),
+                None => draw(),
+            };
+            // There is always a draw.
+            let area = area.unwrap_or(Area { left: 0, top: 0, width: size.0, height: size.1 });
+            saliency = saliency.map(|saliency| saliency.part(area, size.0, size.1));
+            let mut rgb = cut(&photo, area, width, height);
+            if recipe.colour == Colour::Grayscale {
+                colour::grayscale(&mut rgb);
+            }
+            rgb
+        } else {
+            photo.rgb
+        };
+        if self.flip && random.uniform() < 0.5 {
+            geometry::flip(&mut rgb, width);
+            saliency = saliency.map(|saliency| saliency.flipped());
+        }
+        if self.vertical_flip && random.uniform() < 0.5 {
+            geometry::vertical_flip(&mut rgb, width);
+            saliency = saliency.map(|saliency| saliency.vertically_flipped());
+        }
+        let importance = self
+            .keep
+            .zip(saliency.as_ref())
+            .map(|(share, saliency)| Importance::new(saliency, share, width, height));
+        let distorted = self.rotation > 0.0 || self.auto != AutoAugment::None;
+        let before = (distorted && importance.is_some()).then(|| rgb.clone());
         if self.rotation > 0.0 {
             let angle = f64::from(self.rotation) * (2.0 * f64::from(random.uniform()) - 1.0);
-            *rgb = rotate(rgb, width, height, angle);
+            rgb = geometry::rotate(&rgb, width, height, angle);
         }
-        if self.jitter > 0.0 {
-            let mut order = [brightness, contrast, saturation];
-            random.shuffle(&mut order);
-            for change in order {
-                let low = (1.0 - self.jitter).max(0.0);
-                change(rgb, low + (1.0 + self.jitter - low) * random.uniform());
+        self.auto.apply(&mut rgb, width, height, random);
+        if let Some((before, importance)) = before.zip(importance.as_ref())
+            && let Some(area) = importance.to_keep(|| Some(half(width, height, random)))
+        {
+            area.rows(width).for_each(|row| rgb[row.clone()].copy_from_slice(&before[row]));
+        }
+        self.change_colours(&mut rgb, random);
+        if self.erasing > 0.0 && random.uniform() < self.erasing {
+            let mut draw = || Area::erased(width, height, random);
+            let area = match &importance {
+                Some(importance) => importance.to_cut(draw),
+                None => draw(),
+            };
+            let mean = recipe.mean.map(|mean| (mean * 255.0).round() as u8);
+            for row in area.into_iter().flat_map(|area| area.rows(width)) {
+                rgb[row].as_chunks_mut::<3>().0.fill(mean);
             }
         }
+        Augmented { rgb, saliency }
     }
-}
 
-/// Mirrors left and right.
-fn flip(rgb: &mut [u8], width: usize) {
-    for row in rgb.chunks_exact_mut(width * 3) {
-        row.reverse();
-        for pixel in row.chunks_exact_mut(3) {
-            pixel.reverse();
+    /// Jitter, hue and gray.
+    fn change_colours(&self, rgb: &mut [u8], random: &mut Random) {
+        let jitter = (self.jitter > 0.0).then_some([
+            colour::brightness as fn(&mut [u8], f32),
+            colour::contrast,
+            colour::saturation,
+        ]);
+        let hue = (self.hue > 0.0).then_some(colour::hue as fn(&mut [u8], f32));
+        let mut order: Vec<_> = jitter.into_iter().flatten().map(|change| (change, false)).collect();
+        order.extend(hue.map(|change| (change, true)));
+        random.shuffle(&mut order);
+        for (change, is_hue) in order {
+            let (low, high) = match is_hue {
+                true => (-self.hue, self.hue),
+                false => ((1.0 - self.jitter).max(0.0), 1.0 + self.jitter),
+            };
+            change(rgb, low + (high - low) * random.uniform());
+        }
+        if self.grayscale > 0.0 && random.uniform() < self.grayscale {
+            colour::grayscale(rgb);
         }
     }
 }
 
-/// Rotates counter-clockwise by `angle` degrees about the centre: Pillow's `Image.rotate(angle, NEAREST)` with black
-/// corners, whose affine transform steps through the source in 16.16 fixed point.
-fn rotate(rgb: &[u8], width: usize, height: usize, angle: f64) -> Vec<u8> {
-    // Pillow rounds the matrix to 15 digits, so that right angles are exact.
-    let round = |value: f64| (value * 1e15).round() / 1e15;
-    let (sin, cos) = (-angle.rem_euclid(360.0).to_radians()).sin_cos();
-    let [a, b, d, e] = [round(cos), round(sin), round(-sin), round(cos)];
-    let (x, y) = (width as f64 / 2.0, height as f64 / 2.0);
-    let (c, f) = (-a * x - b * y + x, -d * x - e * y + y);
-
-    let fixed = |value: f64| (value * 65536.0 + 0.5).floor() as i64;
-    let mut out = vec![0; rgb.len()];
-    let [step_x, step_y] = [fixed(a), fixed(d)];
-    for (row, pixels) in out.chunks_exact_mut(width * 3).enumerate() {
-        let row = row as i64;
-        let mut from_x = fixed(c + a * 0.5 + b * 0.5) + row * fixed(b);
-        let mut from_y = fixed(f + d * 0.5 + e * 0.5) + row * fixed(e);
-        for pixel in pixels.chunks_exact_mut(3) {
-            let inside = |at: i64, size: usize| usize::try_from(at >> 16).ok().filter(|&at| at < size);
-            if let (Some(x), Some(y)) = (inside(from_x, width), inside(from_y, height)) {
-                let from = (y * width + x) * 3;
-                pixel.copy_from_slice(&rgb[from..from + 3]);
-            }
-            from_x += step_x;
-            from_y += step_y;
-        }
-    }
-    out
-}
-
-/// Pillow's `ImageEnhance.Brightness`: between black and the photo.
-fn brightness(rgb: &mut [u8], factor: f32) {
-    for sample in rgb {
-        *sample = blend(0, *sample, factor);
-    }
-}
-
-/// Pillow's `ImageEnhance.Contrast`: between the photo's mean gray and the photo.
-fn contrast(rgb: &mut [u8], factor: f32) {
-    let total: u64 = rgb.chunks_exact(3).map(|pixel| u64::from(luma(pixel))).sum();
-    let mean = (total as f64 / (rgb.len() / 3) as f64 + 0.5) as u8;
-    for sample in rgb {
-        *sample = blend(mean, *sample, factor);
-    }
-}
-
-/// Pillow's `ImageEnhance.Color`: between the gray photo and the photo.
-fn saturation(rgb: &mut [u8], factor: f32) {
-    for pixel in rgb.chunks_exact_mut(3) {
-        let gray = luma(pixel);
-        for sample in pixel {
-            *sample = blend(gray, *sample, factor);
-        }
-    }
-}
-
-/// Pillow's `Image.blend`: `from` at 0, `to` at 1, beyond it above; in f32, cut to whole numbers.
-fn blend(from: u8, to: u8, factor: f32) -> u8 {
-    // The cast cuts towards zero and saturates.
-    (f32::from(from) + factor * (f32::from(to) - f32::from(from))) as u8
+/// A part of a photo, resized.
+fn cut(photo: &Photo, area: Area, width: usize, height: usize) -> Vec<u8> {
+    let part: Vec<u8> = area.rows(photo.width).flat_map(|row| &photo.rgb[row]).copied().collect();
+    resize_bilinear(&part, area.width, area.height, width, height)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::path::Path;
-
-    use safetensors::SafeTensors;
-
-    use super::*;
-
-    /// What torchvision makes of one picture, by the name of the change.
-    fn fixture() -> (Vec<u8>, usize, usize, BTreeMap<String, Vec<u8>>) {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/augment.safetensors");
-        let bytes = std::fs::read(file).unwrap();
-        let tensors = SafeTensors::deserialize(&bytes).unwrap();
-        let input = tensors.tensor("input").unwrap();
-        let (height, width) = (input.shape()[0], input.shape()[1]);
-        let changed = tensors.iter().map(|(name, tensor)| (name.to_owned(), tensor.data().to_vec()));
-        (input.data().to_vec(), width, height, changed.collect())
-    }
-
-    #[test]
-    fn each_change_is_torchvisions() {
-        let (input, width, height, mut changed) = fixture();
-        changed.remove("input");
-        let mut kinds = BTreeMap::new();
-        for (name, expected) in changed {
-            let (kind, amount) = name.split_once('.').unwrap_or((&name, "0"));
-            *kinds.entry(kind.to_owned()).or_insert(0) += 1;
-            let mut rgb = input.clone();
-            match kind {
-                "hflip" => flip(&mut rgb, width),
-                "grayscale" => rgb.chunks_exact_mut(3).for_each(|pixel| pixel.fill(luma(pixel))),
-                "brightness" => brightness(&mut rgb, amount.parse().unwrap()),
-                "contrast" => contrast(&mut rgb, amount.parse().unwrap()),
-                "saturation" => saturation(&mut rgb, amount.parse().unwrap()),
-                "rotate" => rgb = rotate(&rgb, width, height, amount.parse().unwrap()),
-                _ => panic!("unknown change {name}"),
-            }
-            assert!(rgb == expected, "{name} differs");
-        }
-        let names: Vec<&str> = kinds.keys().map(String::as_str).collect();
-        assert_eq!(names, ["brightness", "contrast", "grayscale", "hflip", "rotate", "saturation"]);
-    }
-
-    #[test]
-    fn the_same_draw_gives_the_same_photo() {
-        let (input, width, height, _) = fixture();
-        let augment = Augment { flip: true, rotation: 10.0, jitter: 0.2 };
-        let changed = |augment: Augment, epoch: u64, id: &str| {
-            let mut rgb = input.clone();
-            augment.apply(&mut rgb, width, height, &mut Random::new(1, epoch, id));
-            rgb
-        };
-        assert_eq!(changed(augment, 3, "a/1.jpg"), changed(augment, 3, "a/1.jpg"));
-        assert_ne!(changed(augment, 3, "a/1.jpg"), changed(augment, 4, "a/1.jpg"));
-        assert_ne!(changed(augment, 3, "a/1.jpg"), changed(augment, 3, "b/1.jpg"));
-        assert_eq!(changed(Augment::default(), 3, "a/1.jpg"), input);
-        let flipped = |epoch| changed(Augment { flip: true, ..Augment::default() }, epoch, "a") != input;
-        let flips = (0..1000).filter(|&epoch| flipped(epoch)).count();
-        // Four standard deviations of 1000 fair throws.
-        assert!((437..=563).contains(&flips), "{flips} flips of 1000");
-    }
-}
+mod tests;

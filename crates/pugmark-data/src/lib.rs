@@ -23,7 +23,7 @@ pub mod storage;
 pub mod stored;
 pub mod time;
 
-pub use augment::Augment;
+pub use augment::{Augment, Augmented, AutoAugment, Mixed, Saliency};
 pub use dataset::{Dataset, Note, Part, ReadOptions, Sample};
 pub use error::DataError;
 pub use exif::ExifFacts;

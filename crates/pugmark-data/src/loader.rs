@@ -7,18 +7,18 @@ mod cache;
 
 use std::panic;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
-use crate::augment::Augment;
+use crate::augment::{Augment, Augmented, Mixed, Saliency, mix};
 use crate::dataset::Sample;
-use crate::photo::Limits;
+use crate::photo::{Limits, Photo};
 use crate::random::Random;
 use crate::recipe::Recipe;
 use crate::stored::{Stored, decode_stored};
-use cache::{Cache, Prepared};
+use cache::Cache;
 
 /// How photos are loaded.
 #[derive(Clone, PartialEq, Debug)]
@@ -37,7 +37,8 @@ pub struct LoaderSettings {
     pub augment: Augment,
     /// What is refused before it is decoded.
     pub limits: Limits,
-    /// Resized photos, not yet augmented, kept in memory, in bytes; 0 keeps none. The batches do not depend on it.
+    /// Photos as [`Augment::prepare`] leaves them, not yet augmented, kept in memory, in bytes; 0 keeps none. The batches do
+    /// not depend on it.
     pub cache_bytes: u64,
 }
 
@@ -62,12 +63,14 @@ impl From<&Sample> for Item {
 }
 
 /// Some photos, ready for a model.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Batch {
     /// `n * height * width * 3` bytes: photo by photo, row by row, red green blue.
     pub pixels: Vec<u8>,
     /// `n` classes, `u32::MAX` where none is known.
     pub labels: Vec<u32>,
+    /// Where the photos are mixed: what else is in each.
+    pub mixed: Option<Mixed>,
     /// `n` indices into the loader's items.
     pub items: Vec<usize>,
     /// Items of this batch that could not be decoded, with the reason: they are in none of the above, so that a batch
@@ -87,13 +90,24 @@ struct Shared {
     items: Vec<Item>,
     settings: LoaderSettings,
     cache: Cache,
+    saliency: RwLock<Arc<[Option<Saliency>]>>,
 }
 
 impl Loader {
     /// A loader of `items`, whose ids must differ.
     pub fn new(items: Vec<Item>, settings: LoaderSettings) -> Self {
         let cache = Cache::new(items.len(), settings.cache_bytes);
-        Self { shared: Arc::new(Shared { items, settings, cache }) }
+        let saliency = RwLock::new(vec![None; items.len()].into());
+        Self { shared: Arc::new(Shared { items, settings, cache, saliency }) }
+    }
+
+    /// What is important in each item, for [`Augment::keep`]; epochs that begin from now on use it.
+    ///
+    /// # Panics
+    /// If there is not one for each item.
+    pub fn set_saliency(&self, saliency: Vec<Option<Saliency>>) {
+        assert_eq!(saliency.len(), self.shared.items.len(), "one for each item");
+        *self.shared.saliency.write().unwrap_or_else(PoisonError::into_inner) = saliency.into();
     }
 
     /// Batches in an epoch.
@@ -107,6 +121,7 @@ impl Loader {
         let batches = self.batches();
         let threads = self.shared.settings.threads.clamp(1, batches.saturating_sub(first_batch).max(1));
         let order: Arc<[usize]> = self.shared.order(epoch).into();
+        let saliency = Arc::clone(&self.shared.saliency.read().unwrap_or_else(PoisonError::into_inner));
         let stopped = Arc::new(AtomicBool::new(false));
         // Thread t makes batches t, t + threads, ... and hands each over before it begins the next but one: taking
         // them in turn gives the order back without a queue to sort.
@@ -116,6 +131,7 @@ impl Loader {
                 let worker = Worker {
                     shared: Arc::clone(&self.shared),
                     order: Arc::clone(&order),
+                    saliency: Arc::clone(&saliency),
                     stopped: Arc::clone(&stopped),
                     epoch,
                 };
@@ -145,18 +161,19 @@ impl Shared {
         order
     }
 
-    /// A photo at the recipe's size, or why there is none.
-    fn prepare(&self, item: usize) -> Result<Prepared, String> {
-        let LoaderSettings { recipe, limits, .. } = &self.settings;
+    /// A photo, ready to be augmented, or why there is none.
+    fn prepare(&self, item: usize) -> Result<Photo, String> {
+        let LoaderSettings { recipe, augment, limits, .. } = &self.settings;
         let Item { path, stored, .. } = &self.items[item];
         let photo = decode_stored(path, stored.as_ref(), limits).map_err(|error| error.reason())?;
-        Ok(Prepared { rgb: recipe.apply(&photo), truncated: photo.truncated })
+        Ok(augment.prepare(photo, recipe))
     }
 }
 
 struct Worker {
     shared: Arc<Shared>,
     order: Arc<[usize]>,
+    saliency: Arc<[Option<Saliency>]>,
     stopped: Arc<AtomicBool>,
     epoch: u64,
 }
@@ -174,21 +191,25 @@ impl Worker {
 
     /// A batch; none if the epoch was dropped meanwhile.
     fn batch(&self, turn: usize) -> Option<Batch> {
-        let Shared { items, settings, cache } = &*self.shared;
+        let Shared { items, settings, cache, .. } = &*self.shared;
         let LoaderSettings { recipe, augment, seed, .. } = settings;
         let size = self.shared.batch_size();
         let chosen = &self.order[turn * size..self.order.len().min((turn + 1) * size)];
         let mut batch = Batch::default();
+        let mut moved = Vec::with_capacity(chosen.len());
         batch.pixels.reserve_exact(chosen.len() * recipe.width * recipe.height * 3);
         for &index in chosen {
             if self.stopped.load(Ordering::Relaxed) {
                 return None;
             }
             match cache.get_or_prepare(index, || self.shared.prepare(index)) {
-                Ok(Prepared { mut rgb, truncated }) => {
+                Ok(photo) => {
+                    let truncated = photo.truncated;
                     let mut random = Random::new(*seed, self.epoch, &items[index].id);
-                    augment.apply(&mut rgb, recipe.width, recipe.height, &mut random);
+                    let Augmented { rgb, saliency } =
+                        augment.apply(photo, recipe, self.saliency[index].as_ref(), &mut random);
                     batch.pixels.extend_from_slice(&rgb);
+                    moved.push(saliency);
                     batch.labels.push(items[index].class.map_or(u32::MAX, |class| class as u32));
                     batch.items.push(index);
                     if truncated {
@@ -198,6 +219,10 @@ impl Worker {
                 Err(reason) => batch.broken.push((index, reason)),
             }
         }
+        // Photos that can't be decoded are not among them.
+        let mut random = Random::new(*seed, self.epoch, &format!("mix of batch {turn}"));
+        let size = (recipe.width, recipe.height);
+        batch.mixed = mix(augment, size, &mut batch.pixels, &batch.labels, &moved, &mut random);
         Some(batch)
     }
 }

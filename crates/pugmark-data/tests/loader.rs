@@ -7,7 +7,10 @@ use std::fs;
 use std::path::Path;
 
 use image::{ImageFormat, RgbImage};
-use pugmark_data::{Augment, Batch, Colour, Item, Limits, Loader, LoaderSettings, Random, Recipe};
+use pugmark_data::{
+    Augment, AutoAugment, Batch, Colour, Item, Limits, Loader, LoaderSettings, Mixed, Random, Recipe,
+    Saliency,
+};
 use tempfile::TempDir;
 
 const SIDE: usize = 16;
@@ -40,7 +43,7 @@ fn settings() -> LoaderSettings {
         seed: 3,
         shuffle: true,
         recipe: Recipe::imagenet(SIDE),
-        augment: Augment { flip: true, rotation: 10.0, jitter: 0.2 },
+        augment: Augment { flip: true, rotation: 10.0, jitter: 0.2, ..Augment::default() },
         limits: Limits::default(),
         cache_bytes: 0,
     }
@@ -69,6 +72,89 @@ fn threads_and_cache_change_nothing() {
             assert!(epochs(&loader) == expected, "{threads} threads, cache of {cache_bytes}");
         }
     }
+}
+
+/// Everything that is random, with what is important in each photo.
+fn everything(items: &[Item], settings: LoaderSettings) -> Loader {
+    let augment = Augment {
+        crop: 0.3,
+        vertical_flip: true,
+        auto: AutoAugment::TrivialAugment,
+        hue: 0.1,
+        grayscale: 0.2,
+        erasing: 0.5,
+        keep: Some(0.6),
+        mixup: 0.4,
+        cutmix: 1.0,
+        ..settings.augment
+    };
+    let loader = Loader::new(items.to_vec(), LoaderSettings { augment, ..settings });
+    let saliency = |item: &Item| {
+        let mut random = Random::new(0, 0, &item.id);
+        Saliency::new(&(0..256).map(|_| random.uniform()).collect::<Vec<_>>())
+    };
+    loader.set_saliency(items.iter().map(saliency).collect());
+    loader
+}
+
+#[test]
+fn with_everything_on_neither_threads_nor_cache_nor_the_order_of_items_change_a_bit() {
+    let (_folder, items) = data(27);
+    let expected = epochs(&everything(&items, settings()));
+    for (threads, cache_bytes) in [(2, 0), (3, 20_000), (50, 1 << 20)] {
+        let loader = everything(&items, LoaderSettings { threads, cache_bytes, ..settings() });
+        assert!(epochs(&loader) == expected, "{threads} threads, cache of {cache_bytes}");
+        let rest: Vec<Batch> = loader.epoch(1, 4).collect();
+        assert!(rest == expected[1][4..], "taken up after four batches");
+    }
+    let reversed: Vec<Item> = items.iter().rev().cloned().collect();
+    for (batch, other) in expected[1].iter().zip(everything(&reversed, settings()).epoch(1, 0)) {
+        assert!(batch.pixels == other.pixels && batch.mixed == other.mixed && batch.labels == other.labels);
+    }
+}
+
+#[test]
+fn only_photos_that_were_decoded_are_mixed() {
+    let (_folder, items) = data(27);
+    let mix = Augment { mixup: 0.4, ..Augment::default() };
+    let plain = Loader::new(items.clone(), LoaderSettings { augment: Augment::default(), ..settings() });
+    let loader = Loader::new(items.clone(), LoaderSettings { augment: mix, ..settings() });
+    let mut shares = HashSet::new();
+    for (batch, plain) in loader.epoch(0, 0).zip(plain.epoch(0, 0)) {
+        assert!(plain.mixed.is_none() && batch.items == plain.items && batch.broken == plain.broken);
+        let Mixed { labels, share } = batch.mixed.unwrap();
+        let mut others = batch.labels.clone();
+        others.rotate_right(1);
+        assert_eq!((labels, share.len()), (others, batch.labels.len()));
+        shares.insert(share[0].to_bits());
+        let len = SIDE * SIDE * 3;
+        for (photo, pixels) in batch.pixels.chunks(len).enumerate() {
+            let before = (photo + batch.items.len() - 1) % batch.items.len();
+            let (own, other) = (&plain.pixels[photo * len..][..len], &plain.pixels[before * len..][..len]);
+            for ((&mixed, &own), &other) in pixels.iter().zip(own).zip(other) {
+                let exact = f32::from(own) * share[photo] + f32::from(other) * (1.0 - share[photo]);
+                assert!((f32::from(mixed) - exact).abs() <= 0.51);
+            }
+        }
+    }
+    assert_eq!(shares.len(), 7, "each batch has its own share");
+}
+
+#[test]
+fn saliency_is_used_by_the_epochs_that_begin_after_it_was_set() {
+    let (_folder, items) = data(8);
+    let erase = Augment { erasing: 1.0, keep: Some(0.6), ..Augment::default() };
+    let plain = Augment { keep: None, ..erase };
+    let batches = |augment, saliency: Option<Saliency>| {
+        let loader = Loader::new(items.clone(), LoaderSettings { augment, ..settings() });
+        loader.set_saliency(vec![saliency; items.len()]);
+        loader.epoch(0, 0).collect::<Vec<Batch>>()
+    };
+    let mut cells = [0.0; 256];
+    cells[..40].fill(1.0);
+    let saliency = Saliency::new(&cells);
+    assert!(batches(erase, None) == batches(plain, saliency.clone()));
+    assert!(batches(erase, saliency) != batches(plain, None));
 }
 
 #[test]

@@ -178,7 +178,8 @@ pub struct TrainingSpec {
     pub loss: Loss,
     /// The optimiser.
     pub optimiser: Optimiser,
-    /// Nodes whose output and gradient can be read after a step.
+    /// Nodes whose output and gradient can be read after a step. The gradient of the input node (with respect to the
+    /// normalised pictures) is computed only where it is among them.
     pub taps: Vec<NodeId>,
 }
 

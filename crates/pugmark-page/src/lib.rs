@@ -16,7 +16,8 @@ pub use heat::{HeatTable, heat_table};
 pub use html::Html;
 pub use line::{Line, lines};
 pub use pieces::{
-    Align, Figure, Tile, Tone, block, fold, gallery, paragraph, section, side_by_side, table, tiles, verdict,
+    Align, Figure, Tile, Tone, block, fold, gallery, paragraph, section, side_by_side, strip, table, tiles,
+    verdict,
 };
 
 /// The look of every page.

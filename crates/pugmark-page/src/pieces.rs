@@ -128,9 +128,18 @@ pub struct Figure {
     pub caption: String,
 }
 
-/// Small pictures side by side; their bytes are part of the page.
+/// Small pictures side by side, all of one shape, cut where they have another; their bytes are part of the page.
 pub fn gallery(figures: &[Figure]) -> Html {
-    let mut text = "<div class=\"gallery\">\n".to_owned();
+    pictures("gallery", figures)
+}
+
+/// Whole pictures side by side, eight in a row where there is room; their bytes are part of the page.
+pub fn strip(figures: &[Figure]) -> Html {
+    pictures("strip", figures)
+}
+
+fn pictures(class: &str, figures: &[Figure]) -> Html {
+    let mut text = format!("<div class=\"{class}\">\n");
     for Figure { jpeg, caption } in figures {
         let caption = Html::text(caption);
         let _ = writeln!(

@@ -2,7 +2,7 @@
 
 use pugmark_page::{
     Align, Bar, Column, Figure, HeatTable, Html, Line, Tile, Tone, bars, block, columns, fold, gallery,
-    heat_table, lines, page, paragraph, section, side_by_side, table, tiles, verdict,
+    heat_table, lines, page, paragraph, section, side_by_side, strip, table, tiles, verdict,
 };
 
 const HOSTILE: &str = "<script>alert(\"1\")</script> & 'x'\u{7}";
@@ -37,7 +37,8 @@ fn everything() -> String {
             HOSTILE,
             &[
                 block(&[paragraph(HOSTILE)]),
-                gallery(&[Figure { jpeg: vec![0xFF, 0xD8, 0xFF], caption: text }]),
+                gallery(&[Figure { jpeg: vec![0xFF, 0xD8, 0xFF], caption: text.clone() }]),
+                strip(&[Figure { jpeg: vec![0xFF, 0xD8, 0xFF], caption: text }]),
             ],
         ),
     ];

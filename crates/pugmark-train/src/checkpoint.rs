@@ -21,6 +21,7 @@ const STATE: &str = "state.json";
 /// Prefixes of the names in the tensor file.
 const MODEL: &str = "parameter.";
 const OPTIMISER: &str = "optimiser.";
+const SALIENCY: &str = "saliency.";
 
 /// Where a training is and how it got there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,6 +78,8 @@ pub(crate) struct Checkpoint {
     pub(crate) tensors: Tensors,
     /// State of the optimiser.
     pub(crate) optimiser: Tensors,
+    /// What was important in the photos when the epoch began; empty between epochs and without KeepAugment.
+    pub(crate) saliency: Tensors,
 }
 
 impl State {
@@ -112,13 +115,16 @@ impl State {
         folder: &Path,
         tensors: Tensors,
         optimiser: Tensors,
+        saliency: Tensors,
     ) -> Result<(), TrainError> {
         let failed = |path: PathBuf| move |source: io::Error| TrainError::Save { path, source };
         fs::create_dir_all(folder).map_err(failed(folder.into()))?;
         self.save += 1;
         let name = |prefix| move |(name, tensor)| (format!("{prefix}{name}"), tensor);
-        let tensors: Tensors =
-            tensors.into_iter().map(name(MODEL)).chain(optimiser.into_iter().map(name(OPTIMISER))).collect();
+        let tensors: Tensors = [(MODEL, tensors), (OPTIMISER, optimiser), (SALIENCY, saliency)]
+            .into_iter()
+            .flat_map(|(prefix, tensors)| tensors.into_iter().map(name(prefix)))
+            .collect();
         let path = folder.join(self.file());
         write_atomic_with(&path, |file| write_safetensors(file, &tensors, &BTreeMap::new()))
             .map_err(failed(path))?;
@@ -158,15 +164,17 @@ impl Checkpoint {
         state.sweep(folder);
         let path = folder.join(state.file());
         let all = read_weights(&path).map_err(|e| TrainError::Checkpoint { path, why: e.to_string() })?;
-        let (mut tensors, mut optimiser) = (Tensors::new(), Tensors::new());
+        let (mut tensors, mut optimiser, mut saliency) = (Tensors::new(), Tensors::new(), Tensors::new());
         for (name, tensor) in all {
             if let Some(name) = name.strip_prefix(MODEL) {
                 tensors.insert(name.into(), tensor);
             } else if let Some(name) = name.strip_prefix(OPTIMISER) {
                 optimiser.insert(name.into(), tensor);
+            } else if let Some(name) = name.strip_prefix(SALIENCY) {
+                saliency.insert(name.into(), tensor);
             }
         }
-        Ok(Some(Self { state, tensors, optimiser }))
+        Ok(Some(Self { state, tensors, optimiser, saliency }))
     }
 }
 
@@ -207,10 +215,11 @@ mod tests {
         for step in 1..4 {
             state.step = step;
             let optimiser = if step == 1 { Tensors::new() } else { tensors("adamw.m.w", 0.5) };
-            state.save(&path, tensors("w", step as f32), optimiser.clone()).unwrap();
+            let saliency = if step == 2 { tensors("grids", 3.0) } else { Tensors::new() };
+            state.save(&path, tensors("w", step as f32), optimiser.clone(), saliency.clone()).unwrap();
             let read = Checkpoint::read(&path).unwrap().unwrap();
             assert_eq!((read.state, read.tensors), (state.clone(), tensors("w", step as f32)));
-            assert_eq!(read.optimiser, optimiser);
+            assert_eq!((read.optimiser, read.saliency), (optimiser, saliency));
             assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "earlier tensors are gone");
         }
     }
@@ -219,7 +228,7 @@ mod tests {
     fn a_kill_before_the_rename_leaves_the_earlier_state() {
         let folder = tempfile::tempdir().unwrap();
         let mut saved = state();
-        saved.save(folder.path(), tensors("w", 1.0), Tensors::new()).unwrap();
+        saved.save(folder.path(), tensors("w", 1.0), Tensors::new(), Tensors::new()).unwrap();
         for leftover in ["tensors-2.safetensors", ".tensors-2.safetensors.new", ".state.json.new"] {
             fs::write(folder.path().join(leftover), "half").unwrap();
         }
@@ -232,7 +241,7 @@ mod tests {
     fn a_later_format_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let mut later = State { format: FORMAT + 1, ..state() };
-        later.save(folder.path(), Tensors::new(), Tensors::new()).unwrap();
+        later.save(folder.path(), Tensors::new(), Tensors::new(), Tensors::new()).unwrap();
         let error = Checkpoint::read(folder.path()).err().unwrap();
         assert!(error.to_string().contains("format 2"), "{error}");
     }

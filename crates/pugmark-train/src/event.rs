@@ -55,6 +55,15 @@ pub enum Event<'a> {
         /// Photos of the part.
         total: usize,
     },
+    /// The model was asked what is important in a batch of training photos, before an epoch with KeepAugment.
+    Looking {
+        /// From 1.
+        epoch: u32,
+        /// Photos done.
+        done: usize,
+        /// Photos of the part.
+        total: usize,
+    },
     /// An epoch is done and saved.
     Epoch(&'a EpochMetrics),
     /// A photo can't be decoded and is left out; told once a photo.

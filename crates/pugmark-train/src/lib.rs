@@ -18,5 +18,7 @@ pub use error::TrainError;
 pub use event::{Event, Observer};
 pub use metrics::EpochMetrics;
 pub use schedule::Plateau;
-pub use settings::{BestBy, ClassWeights, OptimiserKind, Schedule, SettingsError, TrainSettings};
+pub use settings::{
+    AutoAugmentKind, BestBy, ClassWeights, OptimiserKind, ResizeKind, Schedule, SettingsError, TrainSettings,
+};
 pub use train::{Mode, Outcome, train};

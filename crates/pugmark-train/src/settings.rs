@@ -1,3 +1,4 @@
+mod augment;
 mod validate;
 
 use std::fs;
@@ -5,13 +6,14 @@ use std::io;
 use std::path::{self, Path, PathBuf};
 
 use pugmark_data::storage::is_url;
-use pugmark_data::{Augment, Colour, Dataset, Recipe, SplitBy, SplitSettings};
+use pugmark_data::{Dataset, SplitBy, SplitSettings};
 use pugmark_engine::{Freeze, Optimiser, PrecisionChoice};
 use pugmark_graph::{Architecture, GraphSettings};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::TrainError;
 
+pub use augment::{AutoAugmentKind, ResizeKind};
 pub use validate::SettingsError;
 
 /// How parameters move.
@@ -95,18 +97,58 @@ pub struct TrainSettings {
     pub momentum: f32,
     /// How the learning rate changes.
     pub schedule: Schedule,
-    /// Photos are squashed to squares of this many pixels.
+    /// Photos are brought to squares of this many pixels.
     pub image_size: usize,
+    /// How photos are brought to a square.
+    pub resize: ResizeKind,
+    /// The short side before the middle is cut out, with [`ResizeKind::CentreCrop`]; without it 8/7 of the square: 256 for 224.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resize_short_side: Option<usize>,
     /// Train on luma instead of colours.
     pub grayscale: bool,
+    /// Train on parts of photos, of at least this share of their area; 1 takes whole photos.
+    #[serde(serialize_with = "as_decimal")]
+    pub random_crop: f32,
+    /// The largest width over height of such a part, and height over width; at least 1.
+    #[serde(serialize_with = "as_decimal")]
+    pub random_crop_ratio: f32,
     /// Mirror photos left and right, half of the time.
     pub flip: bool,
+    /// Mirror photos top and bottom, half of the time.
+    pub vertical_flip: bool,
     /// Rotate photos by up to this many degrees either way.
     #[serde(serialize_with = "as_decimal")]
     pub rotation: f32,
     /// Change brightness, contrast and saturation by up to this share.
     #[serde(serialize_with = "as_decimal")]
     pub jitter: f32,
+    /// Turn the hue by up to this share of the circle either way, at most 0.5.
+    #[serde(serialize_with = "as_decimal")]
+    pub hue: f32,
+    /// Make photos gray with this probability.
+    #[serde(serialize_with = "as_decimal")]
+    pub random_grayscale: f32,
+    /// Operations that are drawn, not tuned.
+    pub auto_augment: AutoAugmentKind,
+    /// Operations a photo with [`AutoAugmentKind::RandAugment`].
+    pub randaugment_ops: usize,
+    /// Their strength, 0 to 30.
+    pub randaugment_magnitude: usize,
+    /// Paint a rectangle of the photo over with this probability.
+    #[serde(serialize_with = "as_decimal")]
+    pub erasing: f32,
+    /// Neither cut away nor distort what the model finds important in a photo (arXiv 2011.11778).
+    pub keep_augment: bool,
+    /// The share of a photo's regions that one must be less important than to be cut away, and more important than to be kept,
+    /// in [0, 1).
+    #[serde(serialize_with = "as_decimal")]
+    pub keep_share: f32,
+    /// Mix photos with others, by a share from Beta(mixup, mixup); 0 does not.
+    #[serde(serialize_with = "as_decimal")]
+    pub mixup: f32,
+    /// Paste parts of photos into others, of a share from Beta(cutmix, cutmix); 0 does not.
+    #[serde(serialize_with = "as_decimal")]
+    pub cutmix: f32,
     /// Share of the label given to all classes alike, in [0, 1).
     #[serde(serialize_with = "as_decimal")]
     pub label_smoothing: f32,
@@ -166,10 +208,25 @@ impl Default for TrainSettings {
             momentum: 0.9,
             schedule: Schedule::Constant,
             image_size: 224,
+            resize: ResizeKind::Squash,
+            resize_short_side: None,
             grayscale: false,
+            random_crop: 1.0,
+            random_crop_ratio: 4.0 / 3.0,
             flip: false,
+            vertical_flip: false,
             rotation: 0.0,
             jitter: 0.0,
+            hue: 0.0,
+            random_grayscale: 0.0,
+            auto_augment: AutoAugmentKind::None,
+            randaugment_ops: 2,
+            randaugment_magnitude: 9,
+            erasing: 0.0,
+            keep_augment: false,
+            keep_share: 0.6,
+            mixup: 0.0,
+            cutmix: 0.0,
             label_smoothing: 0.0,
             class_weights: ClassWeights::None,
             stochastic_depth: None,
@@ -234,20 +291,9 @@ impl TrainSettings {
         toml::to_string(self).map_err(io::Error::other)
     }
 
-    /// The recipe that turns photos into the model's input.
-    pub fn recipe(&self) -> Recipe {
-        let colour = if self.grayscale { Colour::Grayscale } else { Colour::Rgb };
-        Recipe { colour, ..Recipe::imagenet(self.image_size) }
-    }
-
     /// What is changed of the architecture.
     pub fn graph_settings(&self) -> GraphSettings {
         GraphSettings { stochastic_depth: self.stochastic_depth, dropout: self.dropout }
-    }
-
-    /// The random changes made to training photos.
-    pub fn augment(&self) -> Augment {
-        Augment { flip: self.flip, rotation: self.rotation, jitter: self.jitter }
     }
 
     /// How the data set is split.

@@ -1,6 +1,7 @@
 mod predictions;
 mod prepare;
 mod report;
+mod saliency;
 mod session;
 
 use std::ops::ControlFlow;

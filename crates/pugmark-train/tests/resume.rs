@@ -11,7 +11,9 @@ use std::sync::atomic::Ordering;
 
 use common::{Watch, World, result, settings};
 use pugmark_data::Dataset;
-use pugmark_train::{BestBy, Event, Mode, OptimiserKind, Schedule, TrainError, TrainSettings};
+use pugmark_train::{
+    AutoAugmentKind, BestBy, Event, Mode, OptimiserKind, Schedule, TrainError, TrainSettings,
+};
 
 /// Everything that draws random numbers or carries state from step to step.
 fn rich(optimiser: OptimiserKind) -> TrainSettings {
@@ -68,6 +70,70 @@ fn interrupted_after_any_step() {
         }
         fs::remove_dir_all(reference).unwrap();
     }
+}
+
+/// Everything that changes photos, and what is important in them, asked from the model before the second and third epoch.
+fn augmented() -> TrainSettings {
+    TrainSettings {
+        random_crop: 0.3,
+        vertical_flip: true,
+        hue: 0.1,
+        random_grayscale: 0.2,
+        auto_augment: AutoAugmentKind::RandAugment,
+        erasing: 0.5,
+        keep_augment: true,
+        ..rich(OptimiserKind::AdamW)
+    }
+}
+
+#[test]
+fn interrupted_with_every_augmentation() {
+    let world = World::new(8);
+    let data = world.read();
+    let settings = augmented();
+    let reference = undisturbed(&world, &data, &settings);
+    // Between epochs, inside the second, and while the model is asked before the third.
+    for steps in [3, 4, 5] {
+        let out = world.out("interrupted");
+        let outcome = Watch::stop_after(steps).train(&data, &settings, &out, Mode::New).unwrap();
+        assert!(outcome.interrupted);
+        let mut watch = Watch::quiet();
+        let other = TrainSettings { loader_threads: 3, cache_mib: 0, ..settings.clone() };
+        watch.train(&data, &other, &out, Mode::Resume).unwrap();
+        assert_same(&reference, &out, &format!("every augmentation, stopped after {steps} steps"));
+        let asked_in_the_second = watch.heard("Looking { epoch: 2");
+        assert_eq!(asked_in_the_second, steps == 3, "the checkpoint inside an epoch keeps the answer");
+        fs::remove_dir_all(out).unwrap();
+    }
+    let out = world.out("interrupted");
+    let mut watch = Watch::new(|event, stop| {
+        stop.store(matches!(event, Event::Looking { epoch: 3, .. }), Ordering::Relaxed);
+    });
+    let outcome = watch.train(&data, &settings, &out, Mode::New).unwrap();
+    assert!(outcome.interrupted && outcome.epochs_done == 2);
+    Watch::quiet().train(&data, &settings, &out, Mode::Resume).unwrap();
+    assert_same(&reference, &out, "stopped while the model was asked");
+}
+
+#[test]
+fn keep_augment_asks_the_model_and_changes_the_training() {
+    let world = World::new(8);
+    let data = world.read();
+    let settings = augmented();
+    let (with, without) = (world.out("with"), world.out("without"));
+    let mut watch = Watch::quiet();
+    watch.train(&data, &settings, &with, Mode::New).unwrap();
+    assert!(
+        !watch.heard("Looking { epoch: 1") && watch.heard("Looking { epoch: 2"),
+        "random weights know nothing"
+    );
+    let mut watch = Watch::quiet();
+    let plain = TrainSettings { keep_augment: false, ..settings };
+    watch.train(&data, &plain, &without, Mode::New).unwrap();
+    assert!(!watch.heard("Looking"));
+    let rows = |run: &Path| result(run).2;
+    assert_eq!(rows(&with)[1], rows(&without)[1], "the first epoch is the same");
+    assert_ne!(rows(&with)[2], rows(&without)[2]);
 }
 
 #[test]

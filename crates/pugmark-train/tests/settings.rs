@@ -2,8 +2,11 @@
 
 use std::fs;
 
+use pugmark_data::{Augment, AutoAugment, Resize};
 use pugmark_graph::Architecture;
-use pugmark_train::{BestBy, ClassWeights, OptimiserKind, Schedule, TrainError, TrainSettings};
+use pugmark_train::{
+    AutoAugmentKind, BestBy, ClassWeights, OptimiserKind, ResizeKind, Schedule, TrainError, TrainSettings,
+};
 
 #[test]
 fn the_defaults_make_sense() {
@@ -13,7 +16,7 @@ fn the_defaults_make_sense() {
 #[test]
 fn every_senseless_value_is_named() {
     type Change = fn(&mut TrainSettings);
-    let cases: [(&str, &str, Change); 27] = [
+    let cases: [(&str, &str, Change); 46] = [
         ("epochs", "0", |s| s.epochs = 0),
         ("batch_size", "0", |s| s.batch_size = 0),
         ("learning_rate", "0", |s| s.learning_rate = 0.0),
@@ -28,6 +31,27 @@ fn every_senseless_value_is_named() {
         ("rotation", "181", |s| s.rotation = 181.0),
         ("rotation", "-1", |s| s.rotation = -1.0),
         ("jitter", "1.5", |s| s.jitter = 1.5),
+        ("resize_short_side", "256", |s| s.resize_short_side = Some(256)),
+        ("resize_short_side", "200", |s| {
+            (s.resize, s.resize_short_side) = (ResizeKind::CentreCrop, Some(200))
+        }),
+        ("random_crop", "0", |s| s.random_crop = 0.0),
+        ("random_crop", "1.1", |s| s.random_crop = 1.1),
+        ("random_crop_ratio", "0.75", |s| s.random_crop_ratio = 0.75),
+        ("random_crop_ratio", "NaN", |s| s.random_crop_ratio = f32::NAN),
+        ("hue", "0.6", |s| s.hue = 0.6),
+        ("random_grayscale", "2", |s| s.random_grayscale = 2.0),
+        ("randaugment_ops", "0", |s| s.randaugment_ops = 0),
+        ("randaugment_ops", "15", |s| s.randaugment_ops = 15),
+        ("randaugment_magnitude", "31", |s| s.randaugment_magnitude = 31),
+        ("erasing", "-0.1", |s| s.erasing = -0.1),
+        ("erasing", "25", |s| s.erasing = 25.0),
+        ("keep_share", "1", |s| s.keep_share = 1.0),
+        ("keep_augment", "true", |s| (s.keep_augment, s.mixup, s.flip) = (true, 0.2, true)),
+        ("mixup", "-1", |s| s.mixup = -1.0),
+        ("mixup", "inf", |s| s.mixup = f32::INFINITY),
+        ("cutmix", "NaN", |s| s.cutmix = f32::NAN),
+        ("cutmix", "-0.5", |s| s.cutmix = -0.5),
         ("label_smoothing", "1", |s| s.label_smoothing = 1.0),
         ("label_smoothing", "NaN", |s| s.label_smoothing = f32::NAN),
         ("dropout", "1", |s| s.dropout = Some(1.0)),
@@ -52,18 +76,56 @@ fn every_senseless_value_is_named() {
 }
 
 #[test]
+fn augmentation_and_resize_are_as_the_settings_say() {
+    let plain = TrainSettings::default();
+    assert_eq!((plain.augment(), plain.recipe().resize), (Augment::default(), Resize::Squash));
+    let centre = TrainSettings { resize: ResizeKind::CentreCrop, ..plain.clone() };
+    assert_eq!(
+        centre.recipe().resize,
+        Resize::CentreCrop { short_side: 256 },
+        "as torchvision's presets for 224"
+    );
+    let wide = TrainSettings { resize_short_side: Some(300), ..centre };
+    assert_eq!(wide.recipe().resize, Resize::CentreCrop { short_side: 300 });
+    wide.validate().unwrap();
+    let rand = TrainSettings {
+        random_crop: 0.35,
+        auto_augment: AutoAugmentKind::RandAugment,
+        randaugment_magnitude: 7,
+        erasing: 0.25,
+        keep_augment: true,
+        mixup: 0.2,
+        ..plain
+    };
+    rand.validate().unwrap();
+    let expected = Augment {
+        crop: 0.35,
+        auto: AutoAugment::RandAugment { ops: 2, magnitude: 7 },
+        erasing: 0.25,
+        keep: Some(0.6),
+        mixup: 0.2,
+        ..Augment::default()
+    };
+    assert_eq!(rand.augment(), expected);
+}
+
+#[test]
 fn files_leave_out_what_is_the_default_and_name_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
     fs::write(
         &path,
-        "model = \"simple_cnn\"\nlearning_rate = 0.01\noptimiser = \"sgd\"\nschedule = \"plateau\"\n\
+        "resize = \"centre-crop\"\nauto_augment = \"trivialaugment\"\nmodel = \"simple_cnn\"\nlearning_rate = 0.01\noptimiser = \"sgd\"\nschedule = \"plateau\"\n\
          class_weights = \"balanced\"\nbest_by = \"log-loss\"\nfreeze = \"backbone\"\nsplit = \"site\"\n",
     )
     .unwrap();
     let settings = TrainSettings::read(&path).unwrap();
     assert_eq!(settings.model, Architecture::SimpleCnn);
     assert_eq!(settings.learning_rate, 0.01);
+    assert_eq!(
+        (settings.resize, settings.auto_augment),
+        (ResizeKind::CentreCrop, AutoAugmentKind::TrivialAugment)
+    );
     assert_eq!((settings.optimiser, settings.schedule), (OptimiserKind::Sgd, Schedule::Plateau));
     assert_eq!((settings.class_weights, settings.best_by), (ClassWeights::Balanced, BestBy::LogLoss));
     assert_eq!(settings.epochs, TrainSettings::default().epochs);

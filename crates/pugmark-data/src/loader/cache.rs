@@ -3,17 +3,12 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A photo at the recipe's size, before augmentation.
-#[derive(Clone)]
-pub(super) struct Prepared {
-    pub(super) rgb: Vec<u8>,
-    pub(super) truncated: bool,
-}
+use crate::photo::Photo;
 
 /// Keeps photos until it is full and never throws one out: each is needed once an epoch, in another order each time, so
 /// that none is a better guess than those it has.
 pub(super) struct Cache {
-    slots: Vec<OnceLock<Result<Prepared, String>>>,
+    slots: Vec<OnceLock<Result<Photo, String>>>,
     free: AtomicU64,
 }
 
@@ -27,8 +22,8 @@ impl Cache {
     pub(super) fn get_or_prepare(
         &self,
         item: usize,
-        prepare: impl FnOnce() -> Result<Prepared, String>,
-    ) -> Result<Prepared, String> {
+        prepare: impl FnOnce() -> Result<Photo, String>,
+    ) -> Result<Photo, String> {
         let Some(slot) = self.slots.get(item) else { return prepare() };
         if let Some(kept) = slot.get() {
             return kept.clone();

@@ -25,7 +25,7 @@ impl<E: Activation> CpuInference<E> {
         taps: &[NodeId],
         cpu: &Cpu,
     ) -> Result<Self, EngineError> {
-        let program = Program::new(graph, (input.height, input.width), &|_| false, taps)?;
+        let program = Program::new(graph, (input.height, input.width), &|_| false, false, taps)?;
         let parameters = Parameters::new(graph, tensors, &|_| false, 0)?;
         let stages = match taps {
             [] => Stages::inference(&program, input.batch),

@@ -14,7 +14,8 @@ pub(super) struct Value {
     pub node: NodeId,
     /// Geometry, with the border its consumers read.
     pub plane: Plane,
-    /// Geometry of its gradient, with the border its producer's data gradient reads; none where nothing before it is trained.
+    /// Geometry of its gradient, with the border its producer's data gradient reads; none where nothing needs it: nothing
+    /// before it is trained, and the pictures get no gradient.
     pub gradient: Option<Plane>,
 }
 
@@ -42,7 +43,7 @@ pub(super) struct StochasticDepth {
 pub(super) enum Kind {
     /// Pictures to normalised values.
     Input,
-    /// Convolution; where nothing in it is trained, the norm that follows is folded into its weights.
+    /// Convolution; where it hands no gradient on, the norm that follows is folded into its weights.
     Conv { shape: ConvShape, weight: ParamId, bias: Option<ParamId>, folded: Option<Norm>, relu: bool },
     /// Convolution of each channel by itself.
     Depthwise { shape: DepthwiseShape, weight: ParamId, bias: Option<ParamId> },
@@ -106,23 +107,28 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Lowers `graph` for pictures of `height` x `width`. `trained` says which parameters get gradients; `taps` are not fused away.
+    /// Lowers `graph` for pictures of `height` x `width`. `trained` says which parameters get gradients, `from_input` whether
+    /// the pictures get one as well; `taps` are not fused away.
     pub fn new(
         graph: &Graph,
         (height, width): (usize, usize),
         trained: &dyn Fn(ParamId) -> bool,
+        from_input: bool,
         taps: &[NodeId],
     ) -> Result<Self, GraphError> {
         let shapes = graph.shapes(height, width)?;
+        let mut after_trained: Vec<bool> = Vec::with_capacity(shapes.len());
         let mut needs_gradient: Vec<bool> = Vec::with_capacity(shapes.len());
         for node in graph.nodes() {
-            let needs =
-                params(&node.op).into_iter().any(trained) || node.inputs.iter().any(|i| needs_gradient[i.0]);
-            needs_gradient.push(needs);
+            let own = params(&node.op).into_iter().any(trained);
+            after_trained.push(own || node.inputs.iter().any(|i| after_trained[i.0]));
+            let input = from_input && matches!(node.op, Op::Input { .. });
+            needs_gradient.push(own || input || node.inputs.iter().any(|i| needs_gradient[i.0]));
         }
         let mut lowering = Lowering {
             graph,
             consumers: consumers(graph),
+            after_trained,
             needs_gradient,
             taps,
             value_of: vec![None; shapes.len()],
@@ -165,6 +171,8 @@ impl Program {
 struct Lowering<'a> {
     graph: &'a Graph,
     consumers: Vec<Vec<NodeId>>,
+    /// Whether a parameter of the node, or of one before it, is trained.
+    after_trained: Vec<bool>,
     needs_gradient: Vec<bool>,
     taps: &'a [NodeId],
     shapes: Vec<Shape>,
@@ -198,7 +206,7 @@ impl Lowering<'_> {
                 Kind::Depthwise { shape: DepthwiseShape { kernel, stride, padding, channels }, weight, bias }
             }
             Op::BatchNorm2d { .. } => {
-                let running = !self.needs_gradient[id.0];
+                let running = !self.after_trained[id.0];
                 let relu;
                 (last, residual, relu) = self.following_add_and_relu(id, last);
                 Kind::Norm { norm: norm_of(node), running, relu }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use pugmark_graph::{Graph, NodeId, ParamId, Tensor, Tensors};
+use pugmark_graph::{Graph, NodeId, Op, ParamId, Tensor, Tensors};
 use pugmark_kernels as kernels;
 use rayon::ThreadPool;
 
@@ -38,7 +38,8 @@ impl<E: Activation> CpuTraining<E> {
             let param = graph.param(id);
             param.role.is_trained() && (spec.freeze == Freeze::None || param.head)
         };
-        let program = Program::new(graph, (input.height, input.width), &trained, &spec.taps)?;
+        let from_input = spec.taps.iter().any(|tap| matches!(graph.nodes()[tap.0].op, Op::Input { .. }));
+        let program = Program::new(graph, (input.height, input.width), &trained, from_input, &spec.taps)?;
         let classes = program.values[program.output.0].plane.channels;
         let parameters = Parameters::new(graph, tensors, &trained, state_names(&spec.optimiser).len())?;
         let stages = Stages::together(&program, input.batch);

@@ -25,7 +25,7 @@ impl TrainSettings {
     /// The first setting that makes no sense.
     pub fn validate(&self) -> Result<(), SettingsError> {
         let share = |value: f64| (0.0..1.0).contains(&value);
-        let checks: [(&'static str, &dyn Display, bool, &str); 13] = [
+        let checks: [(&'static str, &dyn Display, bool, &str); 11] = [
             ("epochs", &self.epochs, self.epochs > 0, "it must be 1 or more"),
             ("batch_size", &self.batch_size, self.batch_size > 0, "it must be 1 or more"),
             (
@@ -47,13 +47,6 @@ impl TrainSettings {
                 (1..=4096).contains(&self.image_size),
                 "it must be from 1 to 4096 pixels",
             ),
-            (
-                "rotation",
-                &self.rotation,
-                (0.0..=180.0).contains(&self.rotation),
-                "it must be from 0 to 180 degrees",
-            ),
-            ("jitter", &self.jitter, (0.0..=1.0).contains(&self.jitter), "it must be from 0 to 1"),
             (
                 "label_smoothing",
                 &self.label_smoothing,
@@ -90,6 +83,7 @@ impl TrainSettings {
                 return Err(SettingsError { name, value: value.to_string(), why: why.into() });
             }
         }
+        self.validate_augmentation()?;
         if let (Some(fold), None) = (self.fold, &self.split_file) {
             let why = "it is one of a file's folds: name the file with `--split-file`".into();
             return Err(SettingsError { name: "fold", value: fold.to_string(), why });

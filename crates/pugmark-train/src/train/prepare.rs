@@ -6,6 +6,7 @@ use pugmark_graph::{Graph, HeadPolicy, Tensors, fit, read_weights};
 use pugmark_model::{FORMAT, ModelCard, RunFolder, loader_threads};
 
 use super::report::save;
+use super::saliency::loader_settings;
 use crate::checkpoint::{Checkpoint, State};
 use crate::settings::decimal;
 use crate::{ClassWeights, TrainError, TrainSettings};
@@ -18,6 +19,8 @@ pub(super) struct Prepared {
     pub(super) tensors: Tensors,
     /// Where the optimiser goes on; none at the start of a run.
     pub(super) optimiser: Option<Tensors>,
+    /// What was important in the photos when the epoch that is taken up began.
+    pub(super) saliency: Tensors,
     pub(super) spec: TrainingSpec,
     pub(super) train: Vec<Item>,
     pub(super) val: Vec<Item>,
@@ -94,7 +97,8 @@ impl Prepared {
         if let Some((name, run, asked)) = settings.conflict(&TrainSettings::read(&path)?) {
             return Err(TrainError::SettingChanged { name, run, asked, path });
         }
-        let Some(Checkpoint { mut state, tensors, optimiser }) = Checkpoint::read(&folder.checkpoint())?
+        let Some(Checkpoint { mut state, tensors, optimiser, saliency }) =
+            Checkpoint::read(&folder.checkpoint())?
         else {
             let mut prepared = match &settings.split_file {
                 // The file may be gone or another one by now; the run has its own.
@@ -126,6 +130,7 @@ impl Prepared {
         };
         let mut prepared = Self::with_split(data, settings, split, graph, state, tensors, Some(optimiser))?;
         prepared.notes.push(note);
+        prepared.saliency = saliency;
         Ok(prepared)
     }
 
@@ -177,6 +182,7 @@ impl Prepared {
             state,
             tensors,
             optimiser,
+            saliency: Tensors::new(),
             spec,
             train,
             val,
@@ -213,20 +219,27 @@ impl Prepared {
         }
     }
 
-    /// The photos of the training and of the validation part.
-    pub(super) fn photos(&self, settings: &TrainSettings) -> (Photos, Photos) {
+    /// The photos of the training and of the validation part, and how those of a [`SaliencyPass`] are loaded. Memory goes to
+    /// the last first, whose photos are small, then to the training part.
+    ///
+    /// [`SaliencyPass`]: super::saliency::SaliencyPass
+    pub(super) fn photos(&self, settings: &TrainSettings) -> (Photos, Photos, Option<LoaderSettings>) {
         let cache = settings.cache_mib.saturating_mul(1 << 20);
-        let bytes = (self.train.len() * settings.image_size * settings.image_size * 3) as u64;
-        let train = LoaderSettings {
+        let augment = settings.augment();
+        let mut train = LoaderSettings {
             batch_size: settings.batch_size,
             threads: loader_threads(settings.loader_threads),
             seed: settings.seed,
             shuffle: true,
             recipe: self.state.card.recipe.clone(),
-            augment: settings.augment(),
+            augment,
             limits: Limits::default(),
-            cache_bytes: cache.min(bytes),
+            cache_bytes: 0,
         };
+        let looking =
+            settings.keep_augment.then(|| loader_settings(&train, &self.graph, cache, self.train.len()));
+        let cache = cache - looking.as_ref().map_or(0, |looking| looking.cache_bytes);
+        train.cache_bytes = cache.min((self.train.len() * augment.kept_bytes(&train.recipe)) as u64);
         let val = LoaderSettings {
             shuffle: false,
             augment: Augment::default(),
@@ -238,7 +251,7 @@ impl Prepared {
             items: items.clone(),
             loader: Loader::new(items.clone(), settings),
         };
-        (photos(Part::Train, &self.train, train), photos(Part::Val, &self.val, val))
+        (photos(Part::Train, &self.train, train), photos(Part::Val, &self.val, val), looking)
     }
 }
 

@@ -2,7 +2,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use pugmark_data::{Batch, Random};
+use pugmark_data::{Batch, Random, Saliency};
 use pugmark_engine::{Engine, EngineError, Inference, StepOutput, TrainBatch, Training};
 use pugmark_eval::evaluate;
 use pugmark_graph::Tensors;
@@ -10,6 +10,7 @@ use pugmark_model::{Model, ModelCard, RunFolder, softmax};
 
 use super::prepare::{Photos, Prepared};
 use super::report::{Report, save, save_damaged};
+use super::saliency::{self, SaliencyPass};
 use crate::checkpoint::{State, Sums};
 use crate::{EpochMetrics, Event, Schedule, TrainError, TrainSettings, memory, metrics};
 
@@ -20,6 +21,9 @@ pub(super) struct Session<'a, 'o> {
     stop: &'a AtomicBool,
     report: &'a mut Report<'o>,
     photos: (Photos, Photos),
+    looking: Option<SaliencyPass>,
+    /// What was important in the training photos when the epoch in progress began; none before it was asked.
+    saliency: Option<Vec<Option<Saliency>>>,
     training: Box<dyn Training>,
     inference: Box<dyn Inference>,
     state: State,
@@ -45,8 +49,12 @@ impl<'a, 'o> Session<'a, 'o> {
         stop: &'a AtomicBool,
         report: &'a mut Report<'o>,
     ) -> Result<Self, TrainError> {
-        let photos = prepared.photos(settings);
-        let Prepared { graph, state, tensors, optimiser, spec, train, val, test, .. } = prepared;
+        let (train_photos, val_photos, looking) = prepared.photos(settings);
+        let Prepared { graph, state, tensors, optimiser, saliency, spec, train, val, test, .. } = prepared;
+        let saliency = saliency::from_tensors(&saliency, train.len());
+        let looking = looking.map(|loading| {
+            SaliencyPass::new(engine, &graph, &tensors, &state.card, settings, (train.clone(), loading))
+        });
         let input = state.card.input(settings.batch_size);
         let mut training = engine.training(&graph, &tensors, &input, &spec)?;
         if let Some(optimiser) = optimiser {
@@ -67,7 +75,9 @@ impl<'a, 'o> Session<'a, 'o> {
             folder,
             stop,
             report,
-            photos,
+            photos: (train_photos, val_photos),
+            looking: looking.transpose()?,
+            saliency,
             training,
             inference,
             state,
@@ -97,6 +107,9 @@ impl<'a, 'o> Session<'a, 'o> {
 
     fn epoch(&mut self) -> Result<ControlFlow<()>, TrainError> {
         let steps = self.photos.0.loader.batches();
+        if self.look()?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
         if self.state.step < steps {
             let mut clock = Instant::now();
             for batch in self.photos.0.loader.epoch(self.number().into(), self.state.step) {
@@ -124,6 +137,28 @@ impl<'a, 'o> Session<'a, 'o> {
             None => Ok(ControlFlow::Break(())),
             Some(validation) => self.finish(tensors, &validation).map(ControlFlow::Continue),
         }
+    }
+
+    /// Asks the model what is important in the training photos, with the parameters that the epoch begins with: a checkpoint
+    /// inside the epoch keeps the answer. The first epoch does without where the parameters are random and know nothing.
+    fn look(&mut self) -> Result<ControlFlow<()>, TrainError> {
+        let epoch = self.number();
+        let Some(looking) = &mut self.looking else { return Ok(ControlFlow::Continue(())) };
+        if self.saliency.is_none() && (epoch > 1 || self.settings.weights.is_some()) {
+            let clock = Instant::now();
+            let total = self.photos.0.items.len();
+            let saliency = looking.run(&self.training.tensors(), epoch, |done| {
+                self.report.event(Event::Looking { epoch, done, total })?;
+                Ok::<_, TrainError>(!self.stop.load(Ordering::Relaxed))
+            })?;
+            let Some(saliency) = saliency else { return Ok(ControlFlow::Break(())) };
+            self.saliency = Some(saliency);
+            self.state.sums.seconds += clock.elapsed().as_secs_f64();
+        }
+        if let Some(saliency) = &self.saliency {
+            self.photos.0.loader.set_saliency(saliency.clone());
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// The epoch in progress, from 1.
@@ -268,6 +303,7 @@ impl<'a, 'o> Session<'a, 'o> {
         }
         state.epochs_done = row.epoch;
         state.step = 0;
+        self.saliency = None;
         state.sums = Sums::default();
         state.rows.push(row.clone());
 
@@ -299,7 +335,12 @@ impl<'a, 'o> Session<'a, 'o> {
 
     fn save_checkpoint(&mut self, tensors: Tensors) -> Result<(), TrainError> {
         self.saved = Instant::now();
-        self.state.save(&self.folder.checkpoint(), tensors, self.training.state())
+        let saliency = match (&self.saliency, self.state.step) {
+            (Some(saliency), 1..) => saliency::to_tensors(saliency),
+            // Asked again.
+            _ => Tensors::new(),
+        };
+        self.state.save(&self.folder.checkpoint(), tensors, self.training.state(), saliency)
     }
 }
 

@@ -47,6 +47,15 @@ pub(crate) struct CheckArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) drop_list: Option<PathBuf>,
 
+    /// Instead, show photos as a training with the settings of this TOML file would see them, for `--preview-out`
+    #[arg(long, value_name = "CONFIG.toml", requires = "preview_out")]
+    #[arg(conflicts_with_all = ["format", "no_photos", "json", "html", "drop_list", "split_file"])]
+    pub(crate) preview: Option<PathBuf>,
+
+    /// The page they are shown on: a contact sheet, one file that needs no network
+    #[arg(long, value_name = "FILE.html", requires = "preview")]
+    pub(crate) preview_out: Option<PathBuf>,
+
     /// Replace those files
     #[arg(long)]
     pub(crate) overwrite: bool,

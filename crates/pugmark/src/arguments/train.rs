@@ -124,25 +124,87 @@ pub(crate) struct TrainFlags {
     #[arg(long, value_name = "N", value_parser = seed(), help_heading = "Training")]
     seed: Option<u64>,
 
-    /// Photos are squashed to this many pixels a side
+    /// Photos are brought to this many pixels a side
     #[arg(long, value_name = "PIXELS", help_heading = "Photos")]
     image_size: Option<u32>,
+
+    /// How they are: stretched, the middle of the scaled photo, or scaled to fit in between black bars
+    #[arg(long, value_name = "HOW", value_parser = ["squash", "centre-crop", "letterbox"])]
+    #[arg(help_heading = "Photos")]
+    resize: Option<String>,
+
+    /// Short side of the scaled photo before `centre-crop` takes its middle [default: 8/7 of the image size, 256 for 224]
+    #[arg(long, value_name = "PIXELS", help_heading = "Photos")]
+    resize_short_side: Option<u32>,
 
     /// Look at photos without their colours
     #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new(), help_heading = "Photos")]
     grayscale: Option<bool>,
 
+    /// Train on a random part of each photo, of at least this share of its area; 1 takes whole photos
+    #[arg(long, value_name = "SHARE", help_heading = "Augmentation")]
+    random_crop: Option<f64>,
+
+    /// Largest width over height of such a part, and height over width
+    #[arg(long, value_name = "X", help_heading = "Augmentation")]
+    random_crop_ratio: Option<f64>,
+
     /// Mirror every other photo
-    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new(), help_heading = "Photos")]
+    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new(), help_heading = "Augmentation")]
     flip: Option<bool>,
 
+    /// Turn every other photo upside down, as in a mirror
+    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new(), help_heading = "Augmentation")]
+    vertical_flip: Option<bool>,
+
     /// Turn each photo by up to so many degrees either way
-    #[arg(long, value_name = "DEGREES", help_heading = "Photos")]
+    #[arg(long, value_name = "DEGREES", help_heading = "Augmentation")]
     rotation: Option<f64>,
 
     /// Change brightness, contrast and saturation by up to this share
-    #[arg(long, value_name = "X", help_heading = "Photos")]
+    #[arg(long, value_name = "X", help_heading = "Augmentation")]
     jitter: Option<f64>,
+
+    /// Turn the hue by up to this share of the circle, at most 0.5
+    #[arg(long, value_name = "X", help_heading = "Augmentation")]
+    hue: Option<f64>,
+
+    /// Probability that a photo loses its colours
+    #[arg(long, value_name = "P", help_heading = "Augmentation")]
+    random_grayscale: Option<f64>,
+
+    /// Operations drawn anew for each photo, with torchvision's tables
+    #[arg(long, value_name = "NAME", value_parser = ["none", "randaugment", "trivialaugment"])]
+    #[arg(help_heading = "Augmentation")]
+    auto_augment: Option<String>,
+
+    /// Operations of `randaugment` on each photo
+    #[arg(long, value_name = "N", help_heading = "Augmentation")]
+    randaugment_ops: Option<u32>,
+
+    /// Their strength, 0 to 30
+    #[arg(long, value_name = "N", help_heading = "Augmentation")]
+    randaugment_magnitude: Option<u32>,
+
+    /// Probability that a rectangle of a photo is painted over
+    #[arg(long, value_name = "P", help_heading = "Augmentation")]
+    erasing: Option<f64>,
+
+    /// Spare what the model finds important when photos are cut, painted over or distorted (KeepAugment)
+    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new(), help_heading = "Augmentation")]
+    keep_augment: Option<bool>,
+
+    /// Share of a photo's regions that one is less important than, to be cut away, or more than, to be kept
+    #[arg(long, value_name = "SHARE", help_heading = "Augmentation")]
+    keep_share: Option<f64>,
+
+    /// Blend photos with others, labels alike: alpha of the Beta distribution of the share; 0 does not
+    #[arg(long, value_name = "ALPHA", help_heading = "Augmentation")]
+    mixup: Option<f64>,
+
+    /// Paste parts of photos into others, labels alike: alpha as for `--mixup`; with both, one of them a batch
+    #[arg(long, value_name = "ALPHA", help_heading = "Augmentation")]
+    cutmix: Option<f64>,
 
     /// What stays together in one part: `auto` keeps the photos of a site together where sites are known
     #[arg(long, value_name = "BY", help_heading = "Split")]

@@ -1,6 +1,7 @@
 //! What a data set holds, before anything is trained on it.
 
 mod page;
+mod preview;
 mod text;
 mod thumbnails;
 
@@ -23,6 +24,9 @@ pub(crate) fn run(arguments: &CheckArguments, printer: &Printer) -> anyhow::Resu
     data::exists(&arguments.data, "data set")?;
     if let Some(format) = arguments.format {
         return rules(arguments, format, printer);
+    }
+    if let (Some(settings), Some(out)) = (&arguments.preview, &arguments.preview_out) {
+        return preview::run(arguments, settings, out, printer);
     }
     for file in [&arguments.html, &arguments.drop_list].into_iter().flatten() {
         free(file, arguments.overwrite)?;

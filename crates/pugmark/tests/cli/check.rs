@@ -100,6 +100,45 @@ fn the_page_holds_the_numbers_and_leads_nowhere() {
 }
 
 #[test]
+fn a_contact_sheet_of_what_a_training_sees() {
+    let place = mixed();
+    place.write(
+        "finetune.toml",
+        "image_size = 48\nrandom_crop = 0.4\nauto_augment = \"trivialaugment\"\ncutmix = 1.0\n",
+    );
+    let sheet = ["check", "labels.csv", "--preview", "finetune.toml", "--preview-out", "sheet.html"];
+    place.snapshot("check_preview", &sheet);
+    let page = fs::read_to_string(place.path("sheet.html")).expect("the sheet");
+    // Eight photos that decode: one picture as in validation and seven epochs of each, and four batches of eight.
+    assert_eq!(page.matches("data:image/jpeg;base64,").count(), 8 * 8 + 4 * 8);
+    assert!(!page.contains("text.jpg") && !page.contains("http") && page.contains("% night"));
+    place.snapshot("check_preview_exists", &sheet);
+    place.done(&[&sheet[..], &["--overwrite"]].concat());
+    assert_eq!(fs::read_to_string(place.path("sheet.html")).expect("the sheet"), page, "one seed, one sheet");
+}
+
+#[test]
+fn a_contact_sheet_that_can_not_be_made() {
+    let place = mixed();
+    place.write("hue.toml", "hue = 0.7\n");
+    place.write("fine.toml", "hue = 0.1\n");
+    place.write("broken/one.jpg", "no photo at all");
+    place.snapshot(
+        "check_preview_setting",
+        &["check", "labels.csv", "--preview", "hue.toml", "--preview-out", "a.html"],
+    );
+    place.snapshot(
+        "check_preview_no_file",
+        &["check", "labels.csv", "--preview", "no.toml", "--preview-out", "a.html"],
+    );
+    place.snapshot(
+        "check_preview_no_photo",
+        &["check", "broken", "--preview", "fine.toml", "--preview-out", "a.html"],
+    );
+    place.snapshot("check_preview_nowhere", &["check", "labels.csv", "--preview", "fine.toml"]);
+}
+
+#[test]
 fn a_split_that_is_given_is_the_one_that_is_looked_at() {
     let place = Place::new();
     place.write("labels.csv", labels());

@@ -22,6 +22,7 @@ pub(super) struct Progressing<'a> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    Looking(u32),
     Training(u32),
     Validating(u32),
 }
@@ -36,6 +37,7 @@ impl<'a> Progressing<'a> {
             // The old bar goes before the new one comes.
             self.bar = None;
             let what = match stage {
+                Stage::Looking(epoch) => format!("epoch {epoch}/{} what is important", self.epochs),
                 Stage::Training(epoch) => format!("epoch {epoch}/{}", self.epochs),
                 Stage::Validating(epoch) => format!("epoch {epoch}/{} validation", self.epochs),
             };
@@ -79,6 +81,7 @@ impl Observer for Progressing<'_> {
                 let message = format!("loss {loss:.4}, {images_per_sec:.1} images/s{left}{limit}");
                 self.progress(Stage::Training(epoch), step, steps, &message);
             }
+            Event::Looking { epoch, done, total } => self.progress(Stage::Looking(epoch), done, total, ""),
             Event::Validating { epoch, done, total } => {
                 self.progress(Stage::Validating(epoch), done, total, "")
             }
