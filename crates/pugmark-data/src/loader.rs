@@ -5,6 +5,8 @@
 
 mod cache;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::panic;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub struct LoaderSettings {
     pub seed: u64,
     /// Visit the items in another order each epoch; else in the order they are given.
     pub shuffle: bool,
+    /// Draw as many items as there are, with replacement, every class as likely as any other that has one.
+    pub balanced: bool,
     /// How a photo becomes pixels.
     pub recipe: Recipe,
     /// Random changes.
@@ -106,7 +110,7 @@ impl Loader {
     pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {
         let batches = self.batches();
         let threads = self.shared.settings.threads.clamp(1, batches.saturating_sub(first_batch).max(1));
-        let order: Arc<[usize]> = self.shared.order(epoch).into();
+        let order: Arc<[Turn]> = self.shared.turns(epoch).into();
         let stopped = Arc::new(AtomicBool::new(false));
         // Thread t makes batches t, t + threads, ... and hands each over before it begins the next but one: taking
         // them in turn gives the order back without a queue to sort.
@@ -127,6 +131,13 @@ impl Loader {
     }
 }
 
+/// One place in the order of an epoch.
+struct Turn {
+    item: usize,
+    /// How often the item was drawn before in this epoch: each time it is changed in another way.
+    repeat: usize,
+}
+
 impl Shared {
     fn batch_size(&self) -> usize {
         self.settings.batch_size.max(1)
@@ -145,6 +156,29 @@ impl Shared {
         order
     }
 
+    /// The order of an epoch, with what is drawn again and again.
+    fn turns(&self, epoch: u64) -> Vec<Turn> {
+        if !self.settings.balanced {
+            return self.order(epoch).into_iter().map(|item| Turn { item, repeat: 0 }).collect();
+        }
+        let mut classes = BTreeMap::<Option<usize>, Vec<usize>>::new();
+        for (index, item) in self.items.iter().enumerate() {
+            classes.entry(item.class).or_default().push(index);
+        }
+        let mut classes: Vec<Vec<usize>> = classes.into_values().collect();
+        // What is drawn must not depend on the order in which the items were given.
+        classes.iter_mut().for_each(|class| class.sort_by_key(|&item| &self.items[item].id));
+        let mut random = Random::new(self.settings.seed, epoch, "balanced order");
+        let mut drawn = vec![0; self.items.len()];
+        let draw = |_| {
+            let class = &classes[random.below(classes.len())];
+            let item = class[random.below(class.len())];
+            drawn[item] += 1;
+            Turn { item, repeat: drawn[item] - 1 }
+        };
+        (0..self.items.len()).map(draw).collect()
+    }
+
     /// A photo at the recipe's size, or why there is none.
     fn prepare(&self, item: usize) -> Result<Prepared, String> {
         let LoaderSettings { recipe, limits, .. } = &self.settings;
@@ -156,7 +190,7 @@ impl Shared {
 
 struct Worker {
     shared: Arc<Shared>,
-    order: Arc<[usize]>,
+    order: Arc<[Turn]>,
     stopped: Arc<AtomicBool>,
     epoch: u64,
 }
@@ -180,13 +214,17 @@ impl Worker {
         let chosen = &self.order[turn * size..self.order.len().min((turn + 1) * size)];
         let mut batch = Batch::default();
         batch.pixels.reserve_exact(chosen.len() * recipe.width * recipe.height * 3);
-        for &index in chosen {
+        for &Turn { item: index, repeat } in chosen {
             if self.stopped.load(Ordering::Relaxed) {
                 return None;
             }
             match cache.get_or_prepare(index, || self.shared.prepare(index)) {
                 Ok(Prepared { mut rgb, truncated }) => {
-                    let mut random = Random::new(*seed, self.epoch, &items[index].id);
+                    let id = match repeat {
+                        0 => Cow::Borrowed(&items[index].id),
+                        repeat => Cow::Owned(format!("{} again {repeat}", items[index].id)),
+                    };
+                    let mut random = Random::new(*seed, self.epoch, &id);
                     augment.apply(&mut rgb, recipe.width, recipe.height, &mut random);
                     batch.pixels.extend_from_slice(&rgb);
                     batch.labels.push(items[index].class.map_or(u32::MAX, |class| class as u32));

@@ -14,6 +14,7 @@ mod channels;
 mod conv;
 mod element;
 mod elementwise;
+mod gradient;
 mod isa;
 mod linear;
 mod loss;
@@ -38,6 +39,7 @@ pub use element::{Bf16, Element};
 pub use elementwise::{
     accumulate, add_forward, copy_plane, dropout, input_from_u8, relu_backward, relu_forward,
 };
+pub use gradient::{add, clip_adaptive, clip_values, move_average, scale, sum_of_squares};
 pub use isa::{Isa, ParseIsaError, with_isa};
 pub use linear::{
     linear_backward_data, linear_backward_weight, linear_forward, linear_pack_backward, linear_pack_forward,

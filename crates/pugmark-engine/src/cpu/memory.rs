@@ -15,13 +15,21 @@ const ALIGNMENT: usize = 32;
 #[derive(Debug)]
 pub(super) struct Memory<E> {
     arena: Vec<E>,
+    layout: Layout,
+}
+
+/// Where values and gradients lie in the arena.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// Length of the arena.
+    pub len: usize,
     values: Vec<Range<usize>>,
     /// For a value that the backward pass computes again: where it puts it.
     again: Vec<Option<Range<usize>>>,
     gradients: Vec<Option<Range<usize>>>,
 }
 
-impl<E: Element> Memory<E> {
+impl Layout {
     /// Time runs over the steps, the loss, and the steps backwards.
     pub fn new(program: &Program, stages: &Stages, taps: &[NodeId]) -> Self {
         let steps = program.steps.len();
@@ -77,30 +85,37 @@ impl<E: Element> Memory<E> {
         let (starts, len) = assign(&lifetimes);
         let place = |i: usize| starts[i]..starts[i] + lifetimes[i].len;
         Self {
-            arena: vec![E::default(); len],
+            len,
             values: value_of.into_iter().map(place).collect(),
             again: again_of.into_iter().map(|i| i.map(place)).collect(),
             gradients: gradient_of.into_iter().map(|i| i.map(place)).collect(),
         }
     }
+}
+
+impl<E: Element> Memory<E> {
+    pub fn new(program: &Program, stages: &Stages, taps: &[NodeId]) -> Self {
+        let layout = Layout::new(program, stages, taps);
+        Self { arena: vec![E::default(); layout.len], layout }
+    }
 
     /// Whether the backward pass must compute the value before it reads it.
     pub fn is_computed_again(&self, id: ValueId) -> bool {
-        self.again[id.0].is_some()
+        self.layout.again[id.0].is_some()
     }
 
     /// Where a value is in the forward pass.
     pub fn value(&self, id: ValueId) -> Range<usize> {
-        self.values[id.0].clone()
+        self.layout.values[id.0].clone()
     }
 
     /// Where a value is in the backward pass.
     pub fn saved(&self, id: ValueId) -> Range<usize> {
-        self.again[id.0].clone().unwrap_or_else(|| self.value(id))
+        self.layout.again[id.0].clone().unwrap_or_else(|| self.value(id))
     }
 
     pub fn gradient(&self, id: ValueId) -> Option<Range<usize>> {
-        self.gradients[id.0].clone()
+        self.layout.gradients[id.0].clone()
     }
 
     pub fn read(&self, place: Range<usize>) -> &[E] {
