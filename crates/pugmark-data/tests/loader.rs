@@ -80,7 +80,7 @@ fn balanced_batches() {
         rare.len(),
         drawn.len()
     );
-    let (first, again): (Vec<_>, Vec<_>) = rare.iter().partition(|(id, _)| *id == rare[0].0);
+    let (first, again): (Vec<_>, Vec<_>) = rare.iter().copied().partition(|(id, _)| *id == rare[0].0);
     assert!(first.len() > 1 && !again.is_empty());
     assert!(first.iter().any(|(_, pixels)| *pixels != rare[0].1), "changed in another way");
     items.reverse();

@@ -310,7 +310,7 @@ pub(crate) mod tests {
     fn a_state_of_an_earlier_version_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let mut saved = state();
-        saved.save(folder.path(), Tensors::new(), Tensors::new()).unwrap();
+        saved.save(folder.path(), tensors("w", 1.0), Tensors::new()).unwrap();
         let path = folder.path().join(STATE);
         let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         let fields = json.as_object_mut().unwrap();

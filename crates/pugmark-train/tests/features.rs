@@ -271,7 +271,9 @@ fn the_batch_size_is_chosen_by_memory_once() {
     assert!(needed > 1 && error.hint().is_some_and(|hint| hint.contains("--memory")));
     let scarce = chosen("scarce", needed).unwrap();
     assert!(size(&scarce) < 32, "{}", size(&scarce));
-    // It goes on with what was chosen, on a machine of any size.
+    // It goes on with what was chosen, on a machine of any size, and so does what it says of itself.
+    let config = TrainSettings::read(&scarce.join("config.toml")).unwrap();
+    Watch::stop_after(1).train(&data, &config, &scarce, Mode::Resume).unwrap();
     Watch::quiet().train(&data, &auto, &scarce, Mode::Resume).unwrap();
     let same = TrainSettings { batch_size: size(&scarce), ..auto };
     let reference = world.out("reference");
@@ -287,6 +289,9 @@ fn a_batch_must_not_be_larger_than_the_data() {
     let error = Watch::quiet().train(&world.read(), &settings, &out, Mode::New).unwrap_err();
     assert_eq!(error.to_string(), "a batch of 10 is larger than the 9 photos to train on");
     assert!(error.hint().unwrap().contains("`--batch-size 8`") && !out.exists());
+    // The default is nobody's wish: it takes what there is.
+    let settings = TrainSettings { batch_size: TrainSettings::default().batch_size, epochs: 1, ..settings };
+    Watch::quiet().train(&world.read(), &settings, &out, Mode::New).unwrap();
 }
 
 #[test]

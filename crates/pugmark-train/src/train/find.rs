@@ -159,10 +159,9 @@ fn valley(losses: &[f64]) -> Option<usize> {
         }
     }
     let longest = *length.get(end).filter(|length| **length > 1)?;
-    // fastai takes the subsequence for one without gaps.
-    let start = end - longest;
-    let third = (end - start) as f64 / 3.0;
-    Some(start + third as usize + (third / 2.0) as usize)
+    // fastai takes the subsequence for one without gaps, and its start for the place before it.
+    let third = longest as f64 / 3.0;
+    Some((end + third as usize + (third / 2.0) as usize).saturating_sub(longest))
 }
 
 #[cfg(test)]

@@ -91,11 +91,12 @@ impl Prepared {
         prepared.notes = notes;
         if settings.batch_size == 0 {
             let (size, note) = prepared.choose_batch_size(settings, engine)?;
-            settings.batch_size = size;
+            (settings.batch_size, settings.memory) = (size, 0);
             prepared.notes.push(note);
         }
         let (batch_size, photos) = (settings.batch_size, prepared.train.len());
-        if batch_size > photos {
+        // Nobody who has few photos needs to know of the default.
+        if batch_size > photos && batch_size != TrainSettings::default().batch_size {
             return Err(TrainError::BatchTooLarge { batch_size, photos });
         }
         Ok(prepared)
@@ -112,7 +113,7 @@ impl Prepared {
         let run = TrainSettings::read(&path)?;
         if settings.batch_size == 0 {
             // It was chosen when the run began.
-            settings.batch_size = run.batch_size;
+            (settings.batch_size, settings.memory) = (run.batch_size, 0);
         }
         if let Some((name, run, asked)) = settings.conflict(&run) {
             return Err(TrainError::SettingChanged { name, run, asked, path });

@@ -219,13 +219,14 @@ impl<'a, 'o> Session<'a, 'o> {
     /// Adds a step to the sums of the epoch.
     fn count(&mut self, parts: &[TrainBatch<'_>], output: &StepOutput) {
         self.state.optimiser_steps = self.training.steps();
-        let labels = parts.iter().flat_map(|part| part.labels);
-        let count = labels.clone().count();
+        let labels =
+            parts.iter().flat_map(|part| (0..part.labels.len()).map(|image| main_label(part, image)));
+        let count: usize = parts.iter().map(|part| part.labels.len()).sum();
         let Sums { loss, correct, images, .. } = &mut self.state.sums;
         *loss += output.loss * count as f64;
         *images += count as u64;
         let classes = output.logits.len() / count;
-        for (row, &label) in output.logits.chunks_exact(classes).zip(labels) {
+        for (row, label) in output.logits.chunks_exact(classes).zip(labels) {
             let best = (1..classes).fold(0, |best, class| if row[class] > row[best] { class } else { best });
             *correct += u64::from(best == label as usize);
         }
@@ -351,6 +352,14 @@ impl<'a, 'o> Session<'a, 'o> {
         self.saved = Instant::now();
         self.state.elapsed = self.pace.elapsed();
         self.state.save(&self.folder.checkpoint(), tensors, self.training.state())
+    }
+}
+
+/// The label that a picture has the larger share of.
+fn main_label(batch: &TrainBatch<'_>, image: usize) -> u32 {
+    match batch.mixed {
+        Some((second, shares)) if shares[image] < 0.5 => second[image],
+        _ => batch.labels[image],
     }
 }
 

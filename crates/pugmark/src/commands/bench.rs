@@ -7,8 +7,7 @@ use std::time::Instant;
 
 use pugmark_data::{Random, Recipe};
 use pugmark_engine::{
-    Cpu, Engine, Freeze, Inference, InputSpec, Loss, OperatorTime, Optimiser, PrecisionChoice, TrainBatch,
-    Training, TrainingSpec,
+    Cpu, Engine, Inference, InputSpec, OperatorTime, PrecisionChoice, TrainBatch, Training, TrainingSpec,
 };
 use pugmark_graph::Architecture;
 use serde::Serialize;

@@ -24,6 +24,7 @@ pub(super) struct Progressing<'a> {
 enum Stage {
     Training(u32),
     Validating(u32),
+    Searching,
 }
 
 impl<'a> Progressing<'a> {
@@ -38,6 +39,7 @@ impl<'a> Progressing<'a> {
             let what = match stage {
                 Stage::Training(epoch) => format!("epoch {epoch}/{}", self.epochs),
                 Stage::Validating(epoch) => format!("epoch {epoch}/{} validation", self.epochs),
+                Stage::Searching => "learning rates".to_owned(),
             };
             self.bar = Some((stage, self.printer.progress(&what, total as u64)));
         }
@@ -81,6 +83,10 @@ impl Observer for Progressing<'_> {
             }
             Event::Validating { epoch, done, total } => {
                 self.progress(Stage::Validating(epoch), done, total, "")
+            }
+            Event::Searching { step, steps, learning_rate, loss } => {
+                let message = format!("learning rate {learning_rate:.1e}, loss {loss:.4}");
+                self.progress(Stage::Searching, step, steps, &message);
             }
             Event::Epoch(metrics) => {
                 self.bar = None;
