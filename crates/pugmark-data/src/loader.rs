@@ -5,6 +5,8 @@
 
 mod cache;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::panic;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +33,8 @@ pub struct LoaderSettings {
     pub seed: u64,
     /// Visit the items in another order each epoch; else in the order they are given.
     pub shuffle: bool,
+    /// Draw as many items as there are, with replacement, every class as likely as any other that has one.
+    pub balanced: bool,
     /// How a photo becomes pixels.
     pub recipe: Recipe,
     /// Random changes.
@@ -120,7 +124,7 @@ impl Loader {
     pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {
         let batches = self.batches();
         let threads = self.shared.settings.threads.clamp(1, batches.saturating_sub(first_batch).max(1));
-        let order: Arc<[usize]> = self.shared.order(epoch).into();
+        let order: Arc<[Turn]> = self.shared.turns(epoch).into();
         let saliency = Arc::clone(&self.shared.saliency.read().unwrap_or_else(PoisonError::into_inner));
         let stopped = Arc::new(AtomicBool::new(false));
         // Thread t makes batches t, t + threads, ... and hands each over before it begins the next but one: taking
@@ -143,6 +147,13 @@ impl Loader {
     }
 }
 
+/// One place in the order of an epoch.
+struct Turn {
+    item: usize,
+    /// How often the item was drawn before in this epoch: each time it is changed in another way.
+    repeat: usize,
+}
+
 impl Shared {
     fn batch_size(&self) -> usize {
         self.settings.batch_size.max(1)
@@ -161,6 +172,29 @@ impl Shared {
         order
     }
 
+    /// The order of an epoch, with what is drawn again and again.
+    fn turns(&self, epoch: u64) -> Vec<Turn> {
+        if !self.settings.balanced {
+            return self.order(epoch).into_iter().map(|item| Turn { item, repeat: 0 }).collect();
+        }
+        let mut classes = BTreeMap::<Option<usize>, Vec<usize>>::new();
+        for (index, item) in self.items.iter().enumerate() {
+            classes.entry(item.class).or_default().push(index);
+        }
+        let mut classes: Vec<Vec<usize>> = classes.into_values().collect();
+        // What is drawn must not depend on the order in which the items were given.
+        classes.iter_mut().for_each(|class| class.sort_by_key(|&item| &self.items[item].id));
+        let mut random = Random::new(self.settings.seed, epoch, "balanced order");
+        let mut drawn = vec![0; self.items.len()];
+        let draw = |_| {
+            let class = &classes[random.below(classes.len())];
+            let item = class[random.below(class.len())];
+            drawn[item] += 1;
+            Turn { item, repeat: drawn[item] - 1 }
+        };
+        (0..self.items.len()).map(draw).collect()
+    }
+
     /// A photo, ready to be augmented, or why there is none.
     fn prepare(&self, item: usize) -> Result<Photo, String> {
         let LoaderSettings { recipe, augment, limits, .. } = &self.settings;
@@ -172,7 +206,7 @@ impl Shared {
 
 struct Worker {
     shared: Arc<Shared>,
-    order: Arc<[usize]>,
+    order: Arc<[Turn]>,
     saliency: Arc<[Option<Saliency>]>,
     stopped: Arc<AtomicBool>,
     epoch: u64,
@@ -198,14 +232,18 @@ impl Worker {
         let mut batch = Batch::default();
         let mut moved = Vec::with_capacity(chosen.len());
         batch.pixels.reserve_exact(chosen.len() * recipe.width * recipe.height * 3);
-        for &index in chosen {
+        for &Turn { item: index, repeat } in chosen {
             if self.stopped.load(Ordering::Relaxed) {
                 return None;
             }
             match cache.get_or_prepare(index, || self.shared.prepare(index)) {
                 Ok(photo) => {
                     let truncated = photo.truncated;
-                    let mut random = Random::new(*seed, self.epoch, &items[index].id);
+                    let id = match repeat {
+                        0 => Cow::Borrowed(&items[index].id),
+                        repeat => Cow::Owned(format!("{} again {repeat}", items[index].id)),
+                    };
+                    let mut random = Random::new(*seed, self.epoch, &id);
                     let Augmented { rgb, saliency } =
                         augment.apply(photo, recipe, self.saliency[index].as_ref(), &mut random);
                     batch.pixels.extend_from_slice(&rgb);

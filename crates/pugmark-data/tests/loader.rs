@@ -42,6 +42,7 @@ fn settings() -> LoaderSettings {
         threads: 1,
         seed: 3,
         shuffle: true,
+        balanced: false,
         recipe: Recipe::imagenet(SIDE),
         augment: Augment { flip: true, rotation: 10.0, jitter: 0.2, ..Augment::default() },
         limits: Limits::default(),
@@ -51,6 +52,42 @@ fn settings() -> LoaderSettings {
 
 fn epochs(loader: &Loader) -> Vec<Vec<Batch>> {
     (0..3).map(|epoch| loader.epoch(epoch, 0).collect()).collect()
+}
+
+/// Every class comes as often as any other, whatever the order of the items and the threads; what comes again is changed in
+/// another way.
+#[test]
+fn balanced_batches() {
+    let (_folder, mut items) = data(60);
+    // Four photos of class 0 beside 56 of class 1.
+    items.iter_mut().enumerate().for_each(|(number, item)| item.class = Some(usize::from(number >= 4)));
+    let settings = LoaderSettings { balanced: true, threads: 3, ..settings() };
+    let balanced = |items: &[Item]| -> Vec<(String, Vec<u8>)> {
+        let loader = Loader::new(items.to_vec(), settings.clone());
+        let photo = SIDE * SIDE * 3;
+        loader
+            .epoch(1, 0)
+            .flat_map(|batch| {
+                let ids: Vec<String> = batch.items.iter().map(|&item| items[item].id.clone()).collect();
+                ids.into_iter().zip(batch.pixels.chunks(photo).map(<[u8]>::to_vec)).collect::<Vec<_>>()
+            })
+            .collect()
+    };
+    let drawn = balanced(&items);
+    let rare: Vec<&(String, Vec<u8>)> =
+        drawn.iter().filter(|(id, _)| items[..4].iter().any(|item| item.id == *id)).collect();
+    // Five standard deviations of a binomial(60, 1/2).
+    assert!(
+        drawn.len() > 50 && rare.len().abs_diff(drawn.len() / 2) < 20,
+        "{} of {}",
+        rare.len(),
+        drawn.len()
+    );
+    let (first, again): (Vec<_>, Vec<_>) = rare.iter().copied().partition(|(id, _)| *id == rare[0].0);
+    assert!(first.len() > 1 && !again.is_empty());
+    assert!(first.iter().any(|(_, pixels)| *pixels != rare[0].1), "changed in another way");
+    items.reverse();
+    assert!(balanced(&items) == drawn);
 }
 
 fn data(count: usize) -> (TempDir, Vec<Item>) {

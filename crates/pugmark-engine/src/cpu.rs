@@ -10,6 +10,7 @@ mod program;
 mod stages;
 mod timing;
 mod training;
+mod update;
 mod workspace;
 
 use std::sync::Arc;
@@ -99,6 +100,25 @@ impl Engine for Cpu {
                 Box::new(training::CpuTraining::<Bf16>::new(graph, tensors, input, spec, self)?)
             }
         })
+    }
+
+    fn inference_bytes(&self, graph: &Graph, input: &InputSpec) -> Result<usize, EngineError> {
+        match self.precision {
+            Precision::F32 => inference::CpuInference::<f32>::bytes(graph, input, self),
+            Precision::Bf16 => inference::CpuInference::<Bf16>::bytes(graph, input, self),
+        }
+    }
+
+    fn training_bytes(
+        &self,
+        graph: &Graph,
+        input: &InputSpec,
+        spec: &TrainingSpec,
+    ) -> Result<usize, EngineError> {
+        match self.precision {
+            Precision::F32 => training::CpuTraining::<f32>::bytes(graph, input, spec, self),
+            Precision::Bf16 => training::CpuTraining::<Bf16>::bytes(graph, input, spec, self),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use pugmark_kernels::Isa;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::OperatorTime;
+use crate::{Freeze, OperatorTime};
 
 /// Why a plan can't be made or run.
 #[derive(Debug, Error)]
@@ -47,11 +47,29 @@ pub enum EngineError {
         /// Number of logits.
         classes: usize,
     },
+    /// The second labels or shares of a mixed batch do not fit it.
+    #[error(
+        "{images} images have {labels} second labels and {shares} shares; one each, and shares from 0 to 1, are needed"
+    )]
+    Mixed {
+        /// Images of the batch.
+        images: usize,
+        /// Second labels given.
+        labels: usize,
+        /// Shares in [0, 1] given.
+        shares: usize,
+    },
     /// The loss of a step is not a number; no parameter was changed.
     #[error("the loss is {loss}")]
     NonFiniteLoss {
         /// NaN or an infinity.
         loss: f64,
+    },
+    /// The loss of a step is a number and its gradient is not; no parameter was changed.
+    #[error("the norm of the gradient is {norm}")]
+    NonFiniteGradient {
+        /// NaN or an infinity.
+        norm: f64,
     },
     /// The threads of an engine can't be started.
     #[error("can't start {threads} compute threads: {why}")]
@@ -134,17 +152,6 @@ impl From<Precision> for PrecisionChoice {
     }
 }
 
-/// Which parameters stay as they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Freeze {
-    /// Everything is trained.
-    #[default]
-    None,
-    /// Only the head is trained; batch norm uses its running statistics.
-    Backbone,
-}
-
 /// Softmax cross-entropy, averaged as PyTorch's `CrossEntropyLoss`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Loss {
@@ -155,10 +162,11 @@ pub struct Loss {
 }
 
 /// How parameters move.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Optimiser {
     /// AdamW (arXiv 1711.05101) with PyTorch's betas 0.9, 0.999 and eps 1e-8.
+    #[default]
     AdamW,
     /// Stochastic gradient descent as `torch.optim.SGD`.
     Sgd {
@@ -169,8 +177,38 @@ pub enum Optimiser {
     },
 }
 
+/// What is done to gradients that are too large.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Clip {
+    /// Nothing.
+    #[default]
+    None,
+    /// All are scaled by one factor so that their norm together is at most this, as `torch.nn.utils.clip_grad_norm_`.
+    Norm(f32),
+    /// Each value is cut off at plus and minus this, as `torch.nn.utils.clip_grad_value_`.
+    Value(f32),
+    /// Those of each output of a layer are scaled so that their norm is at most this share of its weights' (arXiv
+    /// 2102.06171); the head's are left alone, as in the paper.
+    Adaptive(f32),
+}
+
+/// How one parameter's steps differ from those of the others.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ParamRule {
+    /// Factor of the learning rate.
+    pub learning_rate: f32,
+    /// Factor of the weight decay.
+    pub weight_decay: f32,
+}
+
+impl Default for ParamRule {
+    fn default() -> Self {
+        Self { learning_rate: 1.0, weight_decay: 1.0 }
+    }
+}
+
 /// What a training plan is made for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct TrainingSpec {
     /// What is not trained.
     pub freeze: Freeze,
@@ -178,6 +216,16 @@ pub struct TrainingSpec {
     pub loss: Loss,
     /// The optimiser.
     pub optimiser: Optimiser,
+    /// One rule for each of [`Graph::params`]; empty where all are the same.
+    pub rules: Vec<ParamRule>,
+    /// What is done to gradients that are too large.
+    pub clip: Clip,
+    /// Decay of the running average of all that the training changes, in (0, 1); none is kept where it is 0.
+    ///
+    /// As timm's `ModelEmaV2` it averages running statistics with the weights, after every optimiser step; after step `t`
+    /// the decay is at most `(1 + t) / (10 + t)`, as TensorFlow's `ExponentialMovingAverage` has it, so that the first
+    /// weights are soon forgotten.
+    pub average: f32,
     /// Nodes whose output and gradient can be read after a step. The gradient of the input node (with respect to the
     /// normalised pictures) is computed only where it is among them.
     pub taps: Vec<NodeId>,
@@ -190,6 +238,8 @@ pub struct TrainBatch<'a> {
     pub pixels: &'a [u8],
     /// Class of each picture.
     pub labels: &'a [u32],
+    /// Of pictures that are mixed of two: the second's class, and the share of the first in the target, in [0, 1].
+    pub mixed: Option<(&'a [u32], &'a [f32])>,
     /// Decides dropout.
     pub seed: u64,
 }
@@ -201,6 +251,8 @@ pub struct StepOutput {
     pub loss: f64,
     /// `images x classes`.
     pub logits: Vec<f32>,
+    /// Euclidean norm of the gradient of all trained parameters, before anything was clipped.
+    pub gradient_norm: f64,
 }
 
 /// A device that runs graphs.
@@ -231,6 +283,23 @@ pub trait Engine: Send + Sync {
         input: &InputSpec,
         spec: &TrainingSpec,
     ) -> Result<Box<dyn Training>, EngineError>;
+
+    /// Bytes that an inference plan without taps takes with its parameters, without making it.
+    ///
+    /// # Errors
+    /// When shapes do not fit the graph.
+    fn inference_bytes(&self, graph: &Graph, input: &InputSpec) -> Result<usize, EngineError>;
+
+    /// Bytes that a training plan takes with its parameters, without making it.
+    ///
+    /// # Errors
+    /// When shapes do not fit the graph.
+    fn training_bytes(
+        &self,
+        graph: &Graph,
+        input: &InputSpec,
+        spec: &TrainingSpec,
+    ) -> Result<usize, EngineError>;
 }
 
 /// A compiled forward pass with running statistics.
@@ -262,10 +331,26 @@ pub trait Training: Send {
     /// Forward, backward and one optimiser step.
     ///
     /// # Errors
-    /// [`EngineError::NonFiniteLoss`] leaves parameters, statistics and optimiser state as they were.
+    /// As [`Training::accumulated_step`].
     fn step(
         &mut self,
         batch: &TrainBatch<'_>,
+        learning_rate: f32,
+        weight_decay: f32,
+    ) -> Result<StepOutput, EngineError> {
+        self.accumulated_step(&[*batch], learning_rate, weight_decay)
+    }
+
+    /// Forward and backward of one batch after the other, and one optimiser step on the mean over all their photos, however
+    /// many each holds. Batch norms take the statistics of each batch by itself and their running ones move once a batch,
+    /// as where PyTorch accumulates gradients. Logits are those of all batches; taps and operator times are of the last.
+    ///
+    /// # Errors
+    /// [`EngineError::NonFiniteLoss`], [`EngineError::NonFiniteGradient`] and wrong calls leave parameters, statistics and
+    /// optimiser state as they were.
+    fn accumulated_step(
+        &mut self,
+        batches: &[TrainBatch<'_>],
         learning_rate: f32,
         weight_decay: f32,
     ) -> Result<StepOutput, EngineError>;
@@ -273,16 +358,21 @@ pub trait Training: Send {
     /// Parameters and running statistics, in PyTorch's layout.
     fn tensors(&self) -> Tensors;
 
-    /// Gradients of the trained parameters in the last step, in PyTorch's layout.
+    /// [`Training::tensors`] with the running average in place of all that is averaged; the same where none is kept.
+    fn averaged_tensors(&self) -> Tensors;
+
+    /// Gradients of the trained parameters in the last step as the optimiser took them, in PyTorch's layout.
     fn gradients(&self) -> Tensors;
 
-    /// Optimiser state, named `adamw.m.NAME`, `adamw.v.NAME` or `sgd.momentum.NAME`; with [`Training::steps`] it makes a resume exact.
+    /// Optimiser state, named `adamw.m.NAME`, `adamw.v.NAME` or `sgd.momentum.NAME`, the running average `average.NAME`, and
+    /// `steps.NAME` where a parameter was moved fewer times than [`Training::steps`] says, with which it makes a resume exact.
     fn state(&self) -> Tensors;
 
     /// Optimiser steps done.
     fn steps(&self) -> u64;
 
-    /// Goes on from an earlier `tensors()`, `state()` and `steps()`.
+    /// Goes on from an earlier `tensors()`, `state()` and `steps()`. A parameter that the state knows nothing of was frozen
+    /// until now: its state and its own steps start at zero, and its average at its value.
     ///
     /// # Errors
     /// [`EngineError::Tensor`] when they are of another graph.

@@ -4,11 +4,13 @@
 
 mod cpu;
 mod engine;
+mod freeze;
 mod timing;
 
 pub use cpu::Cpu;
 pub use engine::{
-    Engine, EngineError, Freeze, Inference, InputSpec, Loss, Optimiser, Precision, PrecisionChoice,
+    Clip, Engine, EngineError, Inference, InputSpec, Loss, Optimiser, ParamRule, Precision, PrecisionChoice,
     StepOutput, TrainBatch, Training, TrainingSpec,
 };
+pub use freeze::Freeze;
 pub use timing::{OperatorTime, Pass};

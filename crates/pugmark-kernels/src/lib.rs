@@ -16,6 +16,7 @@ mod conv;
 mod element;
 mod elementwise;
 mod gelu;
+mod gradient;
 mod isa;
 mod layer_norm;
 mod linear;
@@ -46,6 +47,7 @@ pub use elementwise::{
     accumulate, add_forward, copy_plane, dropout, input_from_u8, relu_backward, relu_forward,
 };
 pub use gelu::{gelu_backward, gelu_forward};
+pub use gradient::{add, clip_adaptive, clip_values, move_average, scale, sum_of_squares};
 pub use isa::{Isa, ParseIsaError, with_isa};
 pub use layer_norm::{layer_norm_backward, layer_norm_forward};
 pub use linear::{

@@ -26,10 +26,32 @@ pub struct CrossEntropy<'a> {
     pub label_smoothing: f32,
     /// A weight for each class; all 1 when absent.
     pub class_weights: Option<&'a [f32]>,
+    /// A second label for each row, and the share of the first in the target, in [0, 1]; the target is the first alone when
+    /// absent.
+    pub mixed: Option<(&'a [u32], &'a [f32])>,
+    /// What the sum over the rows is divided by, where they are part of a larger batch: the sum of its parts'
+    /// [`CrossEntropy::rows`].
+    pub rows: Option<f64>,
+}
+
+impl CrossEntropy<'_> {
+    fn weight(&self, class: usize) -> f64 {
+        self.class_weights.map_or(1.0, |weights| f64::from(weights[class]))
+    }
+
+    /// What PyTorch's mean divides the sum over these rows by: the weights of their labels, and where labels are mixed the
+    /// number of rows.
+    pub fn rows(&self, labels: &[u32]) -> f64 {
+        match self.mixed {
+            Some(_) => labels.len() as f64,
+            None => labels.iter().map(|&label| self.weight(label as usize)).sum(),
+        }
+    }
 }
 
 /// The mean cross-entropy of `logits[n][k]` against `labels[n]`, as PyTorch's `CrossEntropyLoss(weight,
-/// label_smoothing, reduction="mean")` computes it: a weighted mean where there are class weights.
+/// label_smoothing, reduction="mean")` computes it: a weighted mean where there are class weights; against targets of
+/// probabilities where labels are mixed, for which PyTorch weighs the terms but divides by the number of rows.
 ///
 /// `dlogits[n][k]`, if given, receives the gradient.
 pub fn cross_entropy(
@@ -48,25 +70,34 @@ pub fn cross_entropy(
     if let Some(weights) = ce.class_weights {
         check_len("class_weights", weights.len(), k);
     }
-    let weight = |class: usize| ce.class_weights.map_or(1.0, |w| f64::from(w[class]));
-    let label = |i: usize| {
+    if let Some((labels, shares)) = ce.mixed {
+        check_len("second labels", labels.len(), n);
+        check_len("shares", shares.len(), n);
+    }
+    let class = |labels: &[u32], i: usize| {
         let label = labels[i] as usize;
         assert!(label < k, "labels: {label} at {i}, but there are {k} classes");
         label
     };
-    let total: f64 = (0..n).map(|i| weight(label(i))).sum();
-    let all_classes: f64 = (0..k).map(weight).sum();
+    for i in 0..n {
+        class(labels, i);
+    }
+    let total = ce.rows.unwrap_or_else(|| ce.rows(labels));
+    let all_classes: f64 = (0..k).map(|class| ce.weight(class)).sum();
     let smooth = f64::from(ce.label_smoothing);
     let mut loss = 0.0;
     for i in 0..n {
-        let (logits, label) = (&logits[i * k..(i + 1) * k], label(i));
+        let (logits, first) = (&logits[i * k..(i + 1) * k], class(labels, i));
+        let (second, share) =
+            ce.mixed.map_or((first, 1.0), |(labels, shares)| (class(labels, i), f64::from(shares[i])));
         let log_sum = log_sum_exp(logits);
         // What of the target's mass falls on each class, weighted.
         let target = |class: usize| {
-            let hard = if class == label { 1.0 - smooth } else { 0.0 };
-            (hard + smooth / k as f64) * weight(class)
+            let of = |label: usize, share: f64| if class == label { share * (1.0 - smooth) } else { 0.0 };
+            (of(first, share) + of(second, 1.0 - share) + smooth / k as f64) * ce.weight(class)
         };
-        let mass = (1.0 - smooth) * weight(label) + smooth / k as f64 * all_classes;
+        let labels_weight = share * ce.weight(first) + (1.0 - share) * ce.weight(second);
+        let mass = (1.0 - smooth) * labels_weight + smooth / k as f64 * all_classes;
         for (class, &z) in logits.iter().enumerate() {
             let log_p = f64::from(z) - log_sum;
             let t = target(class);

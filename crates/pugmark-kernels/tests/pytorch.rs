@@ -387,9 +387,30 @@ fn cross_entropy_loss() {
         let labels: Vec<u32> = case.values("labels").iter().map(|&l| l as u32).collect();
         let class_weights = case.find("class_weights").map(|(_, weights)| weights);
         let label_smoothing = case.scalar("label_smoothing");
-        let loss = CrossEntropy { label_smoothing, class_weights: class_weights.as_deref() };
+        let loss =
+            CrossEntropy { label_smoothing, class_weights: class_weights.as_deref(), ..Default::default() };
         let mut gradient = vec![f32::NAN; logits.len()];
         let value = cross_entropy(shape[0], shape[1], &logits, &labels, &loss, Some(&mut gradient));
+        case.check_values("loss", &[value as f32]);
+        case.check_values("grad_logits", &gradient);
+    });
+}
+
+#[test]
+fn cross_entropy_loss_of_mixed_labels() {
+    each("op_soft_cross_entropy", |case| {
+        let (shape, logits) = case.find("logits").unwrap();
+        let labels = |name: &str| -> Vec<u32> { case.values(name).iter().map(|&l| l as u32).collect() };
+        let (first, second, shares) = (labels("labels"), labels("second"), case.values("shares"));
+        let class_weights = case.find("class_weights").map(|(_, weights)| weights);
+        let loss = CrossEntropy {
+            label_smoothing: case.scalar("label_smoothing"),
+            class_weights: class_weights.as_deref(),
+            mixed: Some((&second, &shares)),
+            rows: None,
+        };
+        let mut gradient = vec![f32::NAN; logits.len()];
+        let value = cross_entropy(shape[0], shape[1], &logits, &first, &loss, Some(&mut gradient));
         case.check_values("loss", &[value as f32]);
         case.check_values("grad_logits", &gradient);
     });

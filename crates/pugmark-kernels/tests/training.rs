@@ -52,7 +52,7 @@ fn cross_entropy_and_its_gradient_agree_with_finite_differences() {
         let labels: Vec<u32> = (0..n).map(|_| (random.next() % k as u64) as u32).collect();
         for label_smoothing in [0.0, 0.1] {
             for class_weights in [None, Some(&weights[..])] {
-                let ce = CrossEntropy { label_smoothing, class_weights };
+                let ce = CrossEntropy { label_smoothing, class_weights, ..Default::default() };
                 let mut dlogits = vec![f32::NAN; n * k];
                 let got = cross_entropy(n, k, &logits, &labels, &ce, Some(&mut dlogits));
                 let exact: Vec<f64> = logits.iter().map(|&z| f64::from(z)).collect();

@@ -95,6 +95,7 @@ impl Classifier {
             threads: loader_threads(threads),
             seed: 0,
             shuffle: false,
+            balanced: false,
             recipe: self.card.recipe.clone(),
             augment: Augment::default(),
             limits: Limits::default(),

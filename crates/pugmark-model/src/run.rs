@@ -17,6 +17,8 @@ pub struct RunFolder {
 const CONFIG: &str = "config.toml";
 const CHECKPOINT: &str = "checkpoint";
 const LOCK: &str = ".lock";
+/// What `pugmark train --find-learning-rate` leaves: no run by itself, and kept where one comes to it.
+const BESIDE: [&str; 2] = ["learning-rate.csv", "learning-rate.html"];
 /// Everything that a run may hold; `config.toml` is last because overwriting deletes in this order.
 const FILES: [&str; 10] = [
     "best.safetensors",
@@ -192,6 +194,7 @@ fn foreign(path: &Path, own: &[&str]) -> Result<(), ModelError> {
         own.contains(&name)
             || (own.contains(&CONFIG) && name == CHECKPOINT)
             || name == LOCK
+            || BESIDE.contains(&name)
             || atomic::is_temporary(name)
     };
     match names.into_iter().find(|name| !known(name)) {

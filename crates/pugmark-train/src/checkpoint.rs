@@ -14,7 +14,7 @@ use pugmark_graph::{Tensors, read_weights, write_safetensors};
 use pugmark_model::{ModelCard, write_atomic, write_atomic_with};
 use serde::{Deserialize, Serialize};
 
-use crate::{EpochMetrics, Plateau, TrainError};
+use crate::{EpochMetrics, Plateau, TrainError, TrainSettings};
 
 const FORMAT: u32 = 1;
 const STATE: &str = "state.json";
@@ -44,6 +44,53 @@ pub(crate) struct State {
     pub(crate) best: Option<u32>,
     /// Damaged photos by id.
     pub(crate) damaged: BTreeMap<String, Damage>,
+    /// How much each class counts in the loss, as the run began with it.
+    #[serde(default)]
+    pub(crate) class_weights: Option<Vec<f32>>,
+    /// Why there is no step after these.
+    #[serde(default)]
+    pub(crate) ended: Option<Ended>,
+    /// Time that the run took, in seconds.
+    #[serde(default)]
+    pub(crate) elapsed: f64,
+    /// Learning rate of the last step.
+    #[serde(default)]
+    pub(crate) learning_rate: Option<f64>,
+    /// Epochs whose weights are kept to be averaged, the best one first.
+    #[serde(default)]
+    pub(crate) candidates: Vec<u32>,
+    /// They were, and the best model is what came of it.
+    #[serde(default)]
+    pub(crate) averaged: bool,
+}
+
+/// Why a training ends before its last epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Ended {
+    /// No better epoch for as many as the settings allow.
+    EarlyStopping,
+    /// All steps that the settings allow are done.
+    MaxSteps,
+    /// The time that the settings allow is used up.
+    TimeBudget,
+}
+
+impl Ended {
+    /// Why, in words.
+    pub(crate) fn text(self, settings: &TrainSettings, state: &State) -> String {
+        let epoch = state.epochs_done;
+        match self {
+            Self::EarlyStopping => {
+                let best = state.best.unwrap_or(epoch);
+                format!("stopped early after epoch {epoch}: none since epoch {best} was better")
+            }
+            Self::MaxSteps => format!("stopped in epoch {epoch}: {} steps are done", settings.max_steps),
+            Self::TimeBudget => {
+                format!("stopped in epoch {epoch}: the time of {} is used up", settings.time_budget)
+            }
+        }
+    }
 }
 
 /// Running sums of an epoch.
@@ -97,7 +144,18 @@ impl State {
             rows: Vec::new(),
             best: None,
             damaged: BTreeMap::new(),
+            class_weights: None,
+            ended: None,
+            elapsed: 0.0,
+            learning_rate: None,
+            candidates: Vec::new(),
+            averaged: false,
         }
+    }
+
+    /// Whether no epoch is left to train or to validate.
+    pub(crate) fn is_over(&self, epochs: u32) -> bool {
+        self.epochs_done >= epochs || (self.ended.is_some() && self.step == 0)
     }
 
     /// The best epoch's metrics.
@@ -139,13 +197,33 @@ impl State {
 
     /// Deletes what other saves left; what can't be deleted now is deleted after the next save.
     fn sweep(&self, folder: &Path) {
+        let mut kept: Vec<String> = self.candidates.iter().map(|&epoch| candidate(epoch)).collect();
+        kept.extend([STATE.to_string(), self.file()]);
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            if name != STATE && name != self.file().as_str() {
+            if !kept.iter().any(|name| entry.file_name() == name.as_str()) {
                 let _ = fs::remove_file(entry.path());
             }
         }
     }
+}
+
+/// The file of an epoch's weights.
+fn candidate(epoch: u32) -> String {
+    format!("epoch-{epoch}.safetensors")
+}
+
+/// Keeps the weights of an epoch beside the checkpoint; the next save deletes them unless its state names the epoch.
+pub(crate) fn keep_candidate(folder: &Path, epoch: u32, tensors: &Tensors) -> Result<(), TrainError> {
+    let failed = |path: PathBuf| move |source: io::Error| TrainError::Save { path, source };
+    fs::create_dir_all(folder).map_err(failed(folder.into()))?;
+    let path = folder.join(candidate(epoch));
+    write_atomic_with(&path, |file| write_safetensors(file, tensors, &BTreeMap::new())).map_err(failed(path))
+}
+
+/// The weights of an epoch that were kept.
+pub(crate) fn read_candidate(folder: &Path, epoch: u32) -> Result<Tensors, TrainError> {
+    let path = folder.join(candidate(epoch));
+    read_weights(&path).map_err(|e| TrainError::Checkpoint { path, why: e.to_string() })
 }
 
 impl Checkpoint {
@@ -179,13 +257,13 @@ impl Checkpoint {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use pugmark_data::Recipe;
     use pugmark_graph::{Architecture, Tensor};
 
     use super::*;
 
-    fn state() -> State {
+    pub(crate) fn state() -> State {
         let card = ModelCard {
             format: 1,
             version: "0".into(),
@@ -235,6 +313,37 @@ mod tests {
         let read = Checkpoint::read(folder.path()).unwrap().unwrap();
         assert_eq!((&read.state, read.tensors), (&saved, tensors("w", 1.0)));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "leftovers are gone");
+    }
+
+    #[test]
+    fn a_state_of_an_earlier_version_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut saved = state();
+        saved.save(folder.path(), tensors("w", 1.0), Tensors::new()).unwrap();
+        let path = folder.path().join(STATE);
+        let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let fields = json.as_object_mut().unwrap();
+        for later in ["class_weights", "ended", "elapsed", "learning_rate", "candidates", "averaged"] {
+            fields.remove(later).unwrap();
+        }
+        fs::write(&path, json.to_string()).unwrap();
+        assert_eq!(Checkpoint::read(folder.path()).unwrap().unwrap().state, saved);
+    }
+
+    #[test]
+    fn candidates_stay_while_the_state_names_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        let mut state = state();
+        for epoch in 1..=3 {
+            keep_candidate(&path, epoch, &tensors("w", epoch as f32)).unwrap();
+            state.candidates = if epoch == 3 { vec![3, 1] } else { (1..=epoch).collect() };
+            state.save(&path, tensors("w", 0.0), Tensors::new()).unwrap();
+        }
+        assert_eq!(read_candidate(&path, 1).unwrap(), tensors("w", 1.0));
+        let error = read_candidate(&path, 2).unwrap_err().to_string();
+        assert!(error.contains("epoch-2.safetensors"), "{error}");
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 4);
     }
 
     #[test]

@@ -58,9 +58,35 @@ pub enum TrainError {
         /// Why it can't be decoded.
         reason: String,
     },
-    /// The loss is NaN or infinite.
-    #[error("the loss is {loss} in {place}")]
+    /// The part to train on has fewer photos than one batch.
+    #[error("a batch of {batch_size} is larger than the {photos} photos to train on")]
+    BatchTooLarge {
+        /// Photos of a batch.
+        batch_size: usize,
+        /// Photos of the training part.
+        photos: usize,
+    },
+    /// Not even a batch of one photo fits into memory.
+    #[error("a batch of one photo needs {needed} MiB of memory, and {given} MiB can be used")]
+    Memory {
+        /// What is needed, in MiB.
+        needed: u64,
+        /// What can be used, in MiB.
+        given: u64,
+    },
+    /// The file of class weights can't be used.
+    #[error("class weights {}: {why}", path.display())]
+    ClassWeights {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with row or class.
+        why: String,
+    },
+    /// The loss or its gradient is NaN or infinite.
+    #[error("the {what} is {loss} in {place}")]
     NonFiniteLoss {
+        /// `loss`, or `norm of the gradient`.
+        what: &'static str,
         /// NaN or an infinity.
         loss: f64,
         /// Epoch and step.
@@ -133,13 +159,20 @@ impl TrainError {
             Self::NothingDecodes { .. } => {
                 "broken.csv in the run lists them all with the reason; check the files and the folder they come from".into()
             }
+            Self::BatchTooLarge { photos, .. } => {
+                format!("`--batch-size {}` or smaller, or `--batch-size auto`", 1_usize << photos.max(&1).ilog2())
+            }
+            Self::Memory { .. } => "a smaller `--image-size` or `--model`, or more `--memory`".into(),
+            Self::ClassWeights { .. } => {
+                "it is a CSV with the columns `class` and `weight` and one row for each class of the data; without a file: none, balanced or effective-number".into()
+            }
             Self::NonFiniteLoss { learning_rate, saved_epoch, .. } => {
                 let kept = match saved_epoch {
                     0 => "No epoch was finished before".to_string(),
                     epoch => format!("The models of epoch {epoch} are kept"),
                 };
                 format!(
-                    "{kept}. Start again with a lower `--learning-rate` (it is {learning_rate:?}), a tenth for a start; then look at class weights and at the weights started from"
+                    "{kept}. Start again with a lower `--learning-rate` (it is {learning_rate:?}), a tenth for a start, or with `--clip-norm 1`; then look at class weights and at the weights started from"
                 )
             }
             Self::Save { .. } => {

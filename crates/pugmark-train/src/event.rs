@@ -64,6 +64,17 @@ pub enum Event<'a> {
         /// Photos of the part.
         total: usize,
     },
+    /// A step of the learning-rate range test is done.
+    Searching {
+        /// Steps done.
+        step: usize,
+        /// Steps in all; the test may end before.
+        steps: usize,
+        /// Learning rate of this step.
+        learning_rate: f64,
+        /// Loss before this step.
+        loss: f64,
+    },
     /// An epoch is done and saved.
     Epoch(&'a EpochMetrics),
     /// A photo can't be decoded and is left out; told once a photo.

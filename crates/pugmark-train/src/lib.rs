@@ -17,8 +17,9 @@ mod train;
 pub use error::TrainError;
 pub use event::{Event, Observer};
 pub use metrics::EpochMetrics;
-pub use schedule::Plateau;
+pub use schedule::{Plateau, Rates};
 pub use settings::{
-    AutoAugmentKind, BestBy, ClassWeights, OptimiserKind, ResizeKind, Schedule, SettingsError, TrainSettings,
+    AutoAugmentKind, BestBy, ClassWeights, OptimiserKind, ResizeKind, Schedule, SettingsError, TimeBudget,
+    TrainSettings,
 };
-pub use train::{Mode, Outcome, train};
+pub use train::{Mode, Outcome, RatePoint, RateSearch, find_learning_rate, train};

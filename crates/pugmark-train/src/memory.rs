@@ -1,9 +1,24 @@
-//! The memory of this process.
+//! The memory of this process and of the machine; none where the system does not say it as Linux does.
 
-/// Most memory the process has held so far, in MiB; none where the system does not say it as Linux does.
+/// Most memory the process has held so far, in MiB.
 pub(crate) fn peak_mib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(field("/proc/self/status", "VmHWM:")? >> 20)
+}
+
+/// Memory that can still be used, in bytes: the machine's, or what a container leaves of it.
+pub(crate) fn available() -> Option<u64> {
+    let machine = field("/proc/meminfo", "MemAvailable:");
+    let read = |name: &str| -> Option<u64> {
+        std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{name}")).ok()?.trim().parse().ok()
+    };
+    let container = read("max").zip(read("current")).map(|(most, used)| most.saturating_sub(used));
+    machine.into_iter().chain(container).min()
+}
+
+/// A line `NAME   1234 kB` of a status file, in bytes.
+fn field(file: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
-    Some(kib >> 10)
+    Some(kib << 10)
 }

@@ -1,5 +1,6 @@
 mod augment;
 mod validate;
+mod words;
 
 use std::fs;
 use std::io;
@@ -7,7 +8,7 @@ use std::path::{self, Path, PathBuf};
 
 use pugmark_data::storage::is_url;
 use pugmark_data::{Dataset, SplitBy, SplitSettings};
-use pugmark_engine::{Freeze, Optimiser, PrecisionChoice};
+use pugmark_engine::{Clip, Freeze, Optimiser, PrecisionChoice};
 use pugmark_graph::{Architecture, GraphSettings};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -15,6 +16,7 @@ use crate::TrainError;
 
 pub use augment::{AutoAugmentKind, ResizeKind};
 pub use validate::SettingsError;
+pub use words::{ClassWeights, TimeBudget};
 
 /// How parameters move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -29,24 +31,26 @@ pub enum OptimiserKind {
 
 /// How the learning rate changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Schedule {
     /// It does not.
     #[default]
     Constant,
     /// Halved when the validation loss has not fallen for three epochs: [`crate::Plateau`].
     Plateau,
+    /// Times [`TrainSettings::step_factor`] every [`TrainSettings::step_epochs`] epochs.
+    Step,
+    /// Down to [`TrainSettings::min_learning_rate`] along half a cosine (arXiv 1608.03983), without restarts.
+    Cosine,
+    /// Up from a twenty-fifth in three tenths of the steps and down to almost nothing (arXiv 1708.07120); momentum stays.
+    OneCycle,
 }
 
-/// How much a photo of each class counts in the loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ClassWeights {
-    /// All the same.
-    #[default]
-    None,
-    /// Photos / (classes x photos of the class), as scikit-learn's `balanced`; a class without a photo counts 1.
-    Balanced,
+impl Schedule {
+    /// Whether the rates of all steps depend on how many there are.
+    fn spans_the_training(self) -> bool {
+        matches!(self, Self::Cosine | Self::OneCycle)
+    }
 }
 
 /// Which epoch is the best.
@@ -82,7 +86,8 @@ pub struct TrainSettings {
     pub weights: Option<PathBuf>,
     /// Passes over the training part.
     pub epochs: u32,
-    /// Photos in a step.
+    /// Photos in a batch; 0, in files `auto`, takes the largest power of two that fits into memory.
+    #[serde(with = "words::batch_size")]
     pub batch_size: usize,
     /// How parameters move.
     pub optimiser: OptimiserKind,
@@ -97,6 +102,49 @@ pub struct TrainSettings {
     pub momentum: f32,
     /// How the learning rate changes.
     pub schedule: Schedule,
+    /// Epochs in which the learning rate rises to where the schedule begins; may be a part of one.
+    pub warmup_epochs: f64,
+    /// Where the schedule `cosine` ends.
+    #[serde(serialize_with = "as_decimal")]
+    pub min_learning_rate: f32,
+    /// Epochs between two drops of the schedule `step`.
+    pub step_epochs: u32,
+    /// What such a drop leaves of the learning rate.
+    #[serde(serialize_with = "as_decimal")]
+    pub step_factor: f32,
+    /// Each block of the model learns at this share of the rate of the next one, the head at the whole rate; in (0, 1].
+    #[serde(serialize_with = "as_decimal")]
+    pub layer_decay: f32,
+    /// Weight decay pulls at norms and biases too, and not at weights alone.
+    pub decay_norms: bool,
+    /// Largest norm of all gradients together; 0 does not clip.
+    #[serde(serialize_with = "as_decimal")]
+    pub clip_norm: f32,
+    /// Largest value of a gradient; 0 does not clip.
+    #[serde(serialize_with = "as_decimal")]
+    pub clip_value: f32,
+    /// Largest norm of a gradient as a share of its weights' (arXiv 2102.06171); 0 does not clip.
+    #[serde(serialize_with = "as_decimal")]
+    pub clip_adaptive: f32,
+    /// Batches in an optimiser step.
+    pub accumulate: usize,
+    /// Draw the photos of an epoch, with replacement, so that every class comes equally often.
+    pub balanced_sampling: bool,
+    /// Decay of the running average of the weights, which is what is evaluated and saved; 0 keeps none.
+    #[serde(serialize_with = "as_decimal")]
+    pub ema: f32,
+    /// The best epochs that are averaged at the end where that is no worse (arXiv 2203.05482, greedy soup); 0 averages none.
+    pub average_best: usize,
+    /// Ends the training after so many epochs without a better one; 0 does not.
+    pub early_stopping: u32,
+    /// Ends the training, validation included, after so much time.
+    pub time_budget: TimeBudget,
+    /// Ends the training after so many optimiser steps; 0 does not.
+    pub max_steps: u64,
+    /// Trains everything after so many epochs with [`TrainSettings::freeze`]; 0 never does.
+    pub unfreeze_after: u32,
+    /// Memory that an automatic batch size may take, in MiB; 0 takes what the machine has left.
+    pub memory: u64,
     /// Photos are brought to squares of this many pixels.
     pub image_size: usize,
     /// How photos are brought to a square.
@@ -207,6 +255,24 @@ impl Default for TrainSettings {
             weight_decay: 0.01,
             momentum: 0.9,
             schedule: Schedule::Constant,
+            warmup_epochs: 0.0,
+            min_learning_rate: 0.0,
+            step_epochs: 0,
+            step_factor: 0.1,
+            layer_decay: 1.0,
+            decay_norms: true,
+            clip_norm: 0.0,
+            clip_value: 0.0,
+            clip_adaptive: 0.0,
+            accumulate: 1,
+            balanced_sampling: false,
+            ema: 0.0,
+            average_best: 0,
+            early_stopping: 0,
+            time_budget: TimeBudget::default(),
+            max_steps: 0,
+            unfreeze_after: 0,
+            memory: 0,
             image_size: 224,
             resize: ResizeKind::Squash,
             resize_short_side: None,
@@ -263,8 +329,9 @@ fn as_decimal_if_set<S: Serializer>(value: &Option<f32>, serializer: S) -> Resul
 
 /// Settings that a resumed run may change: the result does not depend on them, or only grows, or is checked by the data
 /// set's hash.
-const FREE_ON_RESUME: [&str; 9] = [
+const FREE_ON_RESUME: [&str; 10] = [
     "epochs",
+    "memory",
     "threads",
     "loader_threads",
     "cache_mib",
@@ -312,6 +379,7 @@ impl TrainSettings {
             photos: self.photos.as_deref().map(absolute),
             weights: self.weights.as_deref().map(absolute),
             split_file: self.split_file.as_deref().map(absolute),
+            class_weights: self.class_weights.resolved(absolute),
             ..self.clone()
         }
     }
@@ -323,6 +391,24 @@ impl TrainSettings {
         }
     }
 
+    /// How gradients are clipped.
+    pub(crate) fn clip(&self) -> Clip {
+        match (self.clip_norm, self.clip_value, self.clip_adaptive) {
+            (norm, ..) if norm > 0.0 => Clip::Norm(norm),
+            (_, value, _) if value > 0.0 => Clip::Value(value),
+            (.., share) if share > 0.0 => Clip::Adaptive(share),
+            _ => Clip::None,
+        }
+    }
+
+    /// What is frozen after so many epochs.
+    pub(crate) fn frozen(&self, epochs_done: u32) -> Freeze {
+        match self.unfreeze_after {
+            1.. if epochs_done >= self.unfreeze_after => Freeze::None,
+            _ => self.freeze,
+        }
+    }
+
     /// The first setting that a resumed run must not change and that differs: name, value there, value here.
     pub(crate) fn conflict(&self, run: &Self) -> Option<(String, String, String)> {
         // Both are the same type: what one can't write the other can't, and nothing is compared.
@@ -330,9 +416,13 @@ impl TrainSettings {
         let show = |value: Option<&toml::Value>| value.map_or("not set".into(), toml::Value::to_string);
         let mut names: Vec<&String> = theirs.keys().chain(ours.keys()).collect();
         names.sort();
+        // The rates of the steps that are done would have been others in a longer or shorter training.
+        let free = |name: &str| {
+            FREE_ON_RESUME.contains(&name) && !(name == "epochs" && self.schedule.spans_the_training())
+        };
         names
             .into_iter()
-            .find(|name| !FREE_ON_RESUME.contains(&name.as_str()) && ours.get(*name) != theirs.get(*name))
+            .find(|name| !free(name) && ours.get(*name) != theirs.get(*name))
             .map(|name| (name.clone(), show(theirs.get(name)), show(ours.get(name))))
     }
 }

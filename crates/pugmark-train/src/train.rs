@@ -1,3 +1,6 @@
+mod batch_size;
+mod class_weights;
+mod find;
 mod predictions;
 mod prepare;
 mod report;
@@ -19,6 +22,8 @@ use predictions::Predictions;
 use prepare::Prepared;
 use report::Report;
 use session::Session;
+
+pub use find::{RatePoint, RateSearch, find_learning_rate};
 
 /// What is done with the run folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,24 +67,25 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
     settings.validate()?;
-    let settings = &settings.resolved(data);
+    let mut settings = settings.resolved(data);
     // Nothing is made or deleted before data, settings and weights are known to be good.
     let (prepared, folder) = match mode {
         Mode::New => {
             RunFolder::vacant(out)?;
-            let prepared = Prepared::new(data, settings)?;
+            let prepared = Prepared::new(data, &mut settings, engine)?;
             (prepared, RunFolder::create(out)?)
         }
         Mode::Overwrite => {
             RunFolder::replaceable(out)?;
-            let prepared = Prepared::new(data, settings)?;
+            let prepared = Prepared::new(data, &mut settings, engine)?;
             (prepared, RunFolder::overwrite(out)?)
         }
         Mode::Resume => {
             let folder = RunFolder::resume(out)?;
-            (Prepared::resume(data, settings, &folder)?, folder)
+            (Prepared::resume(data, &mut settings, &folder, engine)?, folder)
         }
     };
+    let settings = &settings;
     // First of all what makes the folder a run, so that a kill from here on leaves one to resume.
     if !prepared.is_finished(settings) {
         prepared.write(data, settings, &folder)?;
@@ -113,10 +119,13 @@ fn run(
     };
     let finished = prepared.is_finished(settings);
     if finished {
-        let text = format!(
-            "the run is finished: {} of {} epochs are trained; more `--epochs` train on",
-            outcome.epochs_done, settings.epochs
-        );
+        let text = match prepared.state.ended {
+            Some(ended) => format!("the run is finished: {}", ended.text(settings, &prepared.state)),
+            None => format!(
+                "the run is finished: {} of {} epochs are trained; more `--epochs` train on",
+                outcome.epochs_done, settings.epochs
+            ),
+        };
         report.event(Event::Note(&text))?;
         if folder.predictions().exists() {
             return Ok(outcome);

@@ -3,6 +3,7 @@
 use std::fs;
 
 use pugmark_data::{Augment, AutoAugment, Resize};
+use pugmark_engine::Freeze;
 use pugmark_graph::Architecture;
 use pugmark_train::{
     AutoAugmentKind, BestBy, ClassWeights, OptimiserKind, ResizeKind, Schedule, TrainError, TrainSettings,
@@ -18,7 +19,29 @@ fn every_senseless_value_is_named() {
     type Change = fn(&mut TrainSettings);
     let cases: [(&str, &str, Change); 46] = [
         ("epochs", "0", |s| s.epochs = 0),
-        ("batch_size", "0", |s| s.batch_size = 0),
+        ("warmup_epochs", "5", |s| s.warmup_epochs = 5.0),
+        ("warmup_epochs", "NaN", |s| s.warmup_epochs = f64::NAN),
+        ("min_learning_rate", "0.1", |s| (s.min_learning_rate, s.schedule) = (0.1, Schedule::Cosine)),
+        ("min_learning_rate", "0.0001", |s| s.min_learning_rate = 1e-4),
+        ("step_epochs", "2", |s| s.step_epochs = 2),
+        ("step_epochs", "0", |s| s.schedule = Schedule::Step),
+        ("step_factor", "1", |s| s.step_factor = 1.0),
+        ("layer_decay", "0", |s| s.layer_decay = 0.0),
+        ("layer_decay", "1.1", |s| s.layer_decay = 1.1),
+        ("clip_norm", "-1", |s| s.clip_norm = -1.0),
+        ("clip_value", "NaN", |s| s.clip_value = f32::NAN),
+        ("clip_value", "1", |s| (s.clip_norm, s.clip_value) = (1.0, 1.0)),
+        ("clip_adaptive", "0.01", |s| (s.clip_norm, s.clip_adaptive) = (1.0, 0.01)),
+        ("accumulate", "0", |s| s.accumulate = 0),
+        ("batch_size", "32", |s| s.accumulate = usize::MAX),
+        ("ema", "1", |s| s.ema = 1.0),
+        ("average_best", "1", |s| s.average_best = 1),
+        ("freeze", "0", |s| s.freeze = Freeze::Stages(0)),
+        ("freeze", "6", |s| s.freeze = Freeze::Stages(6)),
+        ("unfreeze_after", "2", |s| s.unfreeze_after = 2),
+        ("unfreeze_after", "5", |s| (s.freeze, s.unfreeze_after) = (Freeze::Backbone, 5)),
+        ("memory", "100", |s| s.memory = 100),
+        ("average_best", "101", |s| s.average_best = 101),
         ("learning_rate", "0", |s| s.learning_rate = 0.0),
         ("learning_rate", "-0.1", |s| s.learning_rate = -0.1),
         ("learning_rate", "NaN", |s| s.learning_rate = f32::NAN),
@@ -107,6 +130,35 @@ fn augmentation_and_resize_are_as_the_settings_say() {
         ..Augment::default()
     };
     assert_eq!(rand.augment(), expected);
+fn words_of_the_steps_are_read_and_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    let read = |text: &str| {
+        fs::write(&path, text).unwrap();
+        TrainSettings::read(&path)
+    };
+    let settings = read(
+        "schedule = \"one-cycle\"\nfreeze = 2\nbatch_size = \"auto\"\ntime_budget = \"1h30m\"\n\
+         class_weights = \"effective-number\"\n",
+    )
+    .unwrap();
+    assert_eq!((settings.schedule, settings.freeze), (Schedule::OneCycle, Freeze::Stages(2)));
+    assert_eq!((settings.batch_size, settings.time_budget.seconds()), (0, Some(5400)));
+    assert_eq!(settings.class_weights, ClassWeights::EffectiveNumber);
+    // As flags hand them over.
+    let words = read("freeze = \"2\"\nbatch_size = \"16\"\nclass_weights = \"a/b.csv\"\n").unwrap();
+    assert_eq!((words.freeze, words.batch_size), (Freeze::Stages(2), 16));
+    assert_eq!(words.class_weights, ClassWeights::File("a/b.csv".into()));
+    for (text, expected) in [
+        ("batch_size = 0\n", "1 or more, or `auto`"),
+        ("batch_size = \"all\"\n", "1 or more, or `auto`"),
+        ("freeze = \"head\"\n", "`head` is none of none, backbone and a number of stages"),
+        ("time_budget = \"soon\"\n", "`soon` is no time such as 30m"),
+        ("schedule = \"linear\"\n", "`one-cycle`"),
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
 }
 
 #[test]

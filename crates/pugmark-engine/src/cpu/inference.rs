@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use pugmark_graph::{Graph, NodeId, Tensor, Tensors};
+use pugmark_graph::{Graph, NodeId, Param, Tensor, Tensors};
 use rayon::ThreadPool;
 
 use super::convolution::Activation;
@@ -35,6 +35,14 @@ impl<E: Activation> CpuInference<E> {
         let pool = cpu.pool.clone();
         pool.install(|| machine.prepare());
         Ok(Self { machine, pool })
+    }
+
+    /// Bytes that a plan without taps takes.
+    pub fn bytes(graph: &Graph, input: &InputSpec, cpu: &Cpu) -> Result<usize, EngineError> {
+        let program = Program::new(graph, (input.height, input.width), &|_| false, false, &[])?;
+        let stages = Stages::inference(&program, input.batch);
+        let values: usize = graph.params().iter().map(Param::len).sum();
+        Ok(Machine::<E>::memory_bytes(&program, &stages, &[], cpu.winograd) + values * size_of::<f32>())
     }
 }
 

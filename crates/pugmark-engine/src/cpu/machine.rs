@@ -7,7 +7,7 @@ use pugmark_kernels as kernels;
 use pugmark_kernels::{Element, Plane};
 
 use super::convolution::Activation;
-use super::memory::Memory;
+use super::memory::{Layout, Memory};
 use super::parameters::Parameters;
 use super::program::{Kind, Program, Step, StochasticDepth, ValueId};
 use super::stages::Stages;
@@ -47,6 +47,12 @@ impl<E: Activation> Machine<E> {
         let logits = vec![0.0; stages.images * program.values[program.output.0].plane.len()];
         let (images, before, clock) = (0, 0, Clock::default());
         Self { program, parameters, input, memory, workspaces, stages, logits, images, before, clock }
+    }
+
+    /// Bytes that a machine takes, without its parameters.
+    pub fn memory_bytes(program: &Program, stages: &Stages, taps: &[NodeId], winograd: bool) -> usize {
+        let arena = Layout::new(program, stages, taps).len * size_of::<E>();
+        arena + Workspaces::<E>::bytes(program, stages, winograd)
     }
 
     /// Makes what the kernels read from the parameters; to be called when they have changed.

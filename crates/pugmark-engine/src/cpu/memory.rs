@@ -17,13 +17,21 @@ const LINE_BYTES: usize = 64;
 #[derive(Debug)]
 pub(super) struct Memory<E> {
     arena: Vec<E>,
+    layout: Layout,
+}
+
+/// Where values and gradients lie in the arena.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// Length of the arena.
+    pub len: usize,
     values: Vec<Range<usize>>,
     /// For a value that the backward pass computes again: where it puts it.
     again: Vec<Option<Range<usize>>>,
     gradients: Vec<Option<Range<usize>>>,
 }
 
-impl<E: Element> Memory<E> {
+impl Layout {
     /// Time runs over the steps, the loss, and the steps backwards.
     pub fn new(program: &Program, stages: &Stages, taps: &[NodeId]) -> Self {
         let steps = program.steps.len();
@@ -77,35 +85,50 @@ impl<E: Element> Memory<E> {
             }));
         }
         let (starts, len) = assign(&lifetimes);
-        let arena = vec![E::default(); len + LINE_BYTES / size_of::<E>()];
-        // Nothing is gained, and nothing lost, where the address can't be told.
-        let first = arena.as_ptr().align_offset(LINE_BYTES).min(LINE_BYTES / size_of::<E>());
-        let place = |i: usize| first + starts[i]..first + starts[i] + lifetimes[i].len;
+        let place = |i: usize| starts[i]..starts[i] + lifetimes[i].len;
         Self {
-            arena,
+            len,
             values: value_of.into_iter().map(place).collect(),
             again: again_of.into_iter().map(|i| i.map(place)).collect(),
             gradients: gradient_of.into_iter().map(|i| i.map(place)).collect(),
         }
     }
 
+    /// Moves everything by so many values.
+    fn shift(&mut self, by: usize) {
+        let later = self.again.iter_mut().chain(&mut self.gradients).flatten();
+        for range in self.values.iter_mut().chain(later) {
+            *range = range.start + by..range.end + by;
+        }
+    }
+}
+
+impl<E: Element> Memory<E> {
+    pub fn new(program: &Program, stages: &Stages, taps: &[NodeId]) -> Self {
+        let mut layout = Layout::new(program, stages, taps);
+        let arena = vec![E::default(); layout.len + LINE_BYTES / size_of::<E>()];
+        // Nothing is gained, and nothing lost, where the address can't be told.
+        layout.shift(arena.as_ptr().align_offset(LINE_BYTES).min(LINE_BYTES / size_of::<E>()));
+        Self { arena, layout }
+    }
+
     /// Whether the backward pass must compute the value before it reads it.
     pub fn is_computed_again(&self, id: ValueId) -> bool {
-        self.again[id.0].is_some()
+        self.layout.again[id.0].is_some()
     }
 
     /// Where a value is in the forward pass.
     pub fn value(&self, id: ValueId) -> Range<usize> {
-        self.values[id.0].clone()
+        self.layout.values[id.0].clone()
     }
 
     /// Where a value is in the backward pass.
     pub fn saved(&self, id: ValueId) -> Range<usize> {
-        self.again[id.0].clone().unwrap_or_else(|| self.value(id))
+        self.layout.again[id.0].clone().unwrap_or_else(|| self.value(id))
     }
 
     pub fn gradient(&self, id: ValueId) -> Option<Range<usize>> {
-        self.gradients[id.0].clone()
+        self.layout.gradients[id.0].clone()
     }
 
     pub fn read(&self, place: Range<usize>) -> &[E] {

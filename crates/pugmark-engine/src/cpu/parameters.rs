@@ -1,6 +1,7 @@
 //! Parameters in the engine's own layout: convolutions `[height][width][in][out]`, linear layers `[in][out]`.
 
 use pugmark_graph::{Graph, ParamId, Tensor, Tensors};
+use pugmark_kernels as kernels;
 
 use crate::EngineError;
 
@@ -16,7 +17,34 @@ pub(super) struct Parameter {
     pub gradient: Vec<f32>,
     /// The optimiser's state; as many as it needs, empty unless trained.
     pub moments: Vec<Vec<f32>>,
+    /// Steps that moved it: fewer than the training's where it was frozen at first.
+    pub steps: u64,
+    /// The gradients of earlier batches of a step; empty before a step had several.
+    pub sum: Vec<f32>,
+    /// The running average of its values; empty where none is kept.
+    pub average: Vec<f32>,
 }
+
+impl Parameter {
+    /// Adds the gradient to those of earlier batches; the `last` one leaves the whole as the gradient.
+    pub fn accumulate(&mut self, first: bool, last: bool) {
+        if first && last {
+            return;
+        }
+        if first {
+            self.sum.clone_from(&self.gradient);
+        } else {
+            kernels::add(&mut self.sum, &self.gradient);
+        }
+        if last {
+            std::mem::swap(&mut self.sum, &mut self.gradient);
+        }
+    }
+}
+
+/// Prefixes of the names in a training's state.
+const STEPS: &str = "steps";
+const AVERAGE: &str = "average";
 
 /// All parameters of a graph, in its order.
 #[derive(Debug, Clone)]
@@ -41,6 +69,9 @@ impl Parameters {
                 value: to_engine(lookup(tensors, &param.name, &param.shape)?),
                 gradient: vec![0.0; kept],
                 moments: if trained { vec![vec![0.0; kept]; moments] } else { Vec::new() },
+                steps: 0,
+                sum: Vec::new(),
+                average: Vec::new(),
             });
         }
         Ok(Self(list))
@@ -61,37 +92,71 @@ impl Parameters {
         self.0.iter().map(|p| (p.name.clone(), to_pytorch(&p.shape, &p.value))).collect()
     }
 
+    /// The values in PyTorch's layout, averages in place of those that have one.
+    pub fn averaged_tensors(&self) -> Tensors {
+        let values = |p: &Parameter| match p.average.as_slice() {
+            [] => to_pytorch(&p.shape, &p.value),
+            average => to_pytorch(&p.shape, average),
+        };
+        self.0.iter().map(|p| (p.name.clone(), values(p))).collect()
+    }
+
+    /// Keeps a running average of a parameter from its value on.
+    pub fn average(&mut self, id: ParamId) {
+        let parameter = &mut self.0[id.0];
+        parameter.average.clone_from(&parameter.value);
+    }
+
     /// The gradients in PyTorch's layout.
     pub fn gradients(&self) -> Tensors {
         self.trained().map(|p| (p.name.clone(), to_pytorch(&p.shape, &p.gradient))).collect()
     }
 
-    /// The optimiser's state in PyTorch's layout; `names` has one prefix a moment.
-    pub fn state(&self, names: &[&str]) -> Tensors {
+    /// The state of a training that did `steps` steps, in PyTorch's layout; `names` has one prefix a moment.
+    pub fn state(&self, names: &[&str], steps: u64) -> Tensors {
         let mut state = Tensors::new();
-        for parameter in self.trained() {
-            for (name, moment) in names.iter().zip(&parameter.moments) {
-                state.insert(format!("{name}.{}", parameter.name), to_pytorch(&parameter.shape, moment));
+        for parameter in &self.0 {
+            let Parameter { name, shape, .. } = parameter;
+            for (prefix, moment) in names.iter().zip(&parameter.moments) {
+                state.insert(format!("{prefix}.{name}"), to_pytorch(shape, moment));
+            }
+            if parameter.trained && parameter.steps != steps {
+                // As PyTorch keeps it: a f32, exact up to 16 million.
+                let own = Tensor { shape: vec![1], values: vec![parameter.steps as f32] };
+                state.insert(format!("{STEPS}.{name}"), own);
+            }
+            if !parameter.average.is_empty() {
+                state.insert(format!("{AVERAGE}.{name}"), to_pytorch(shape, &parameter.average));
             }
         }
         state
     }
 
-    /// Takes a state that [`Parameters::state`] gave; on an error nothing is changed.
-    pub fn set_state(&mut self, names: &[&str], state: &Tensors) -> Result<(), EngineError> {
-        let mut moments = Vec::new();
-        for parameter in self.trained() {
-            for name in names {
-                moments.push(to_engine(lookup(
-                    state,
-                    &format!("{name}.{}", parameter.name),
-                    &parameter.shape,
-                )?));
+    /// Takes a state that [`Parameters::state`] gave after `steps` steps; a parameter it knows nothing of starts now. On an
+    /// error the state is of no use.
+    pub fn set_state(&mut self, names: &[&str], state: &Tensors, steps: u64) -> Result<(), EngineError> {
+        for parameter in &mut self.0 {
+            let Parameter { name, shape, .. } = &*parameter;
+            let known = names.iter().any(|prefix| state.contains_key(&format!("{prefix}.{name}")));
+            if parameter.trained && known {
+                let moments: Result<_, _> = names
+                    .iter()
+                    .map(|prefix| lookup(state, &format!("{prefix}.{name}"), shape).map(to_engine))
+                    .collect();
+                let own = state.get(&format!("{STEPS}.{name}")).and_then(|own| own.values.first());
+                let own = own.map_or(steps, |&own| own as u64);
+                (parameter.moments, parameter.steps) = (moments?, own);
+            } else {
+                parameter.moments.iter_mut().for_each(|moment| moment.fill(0.0));
+                parameter.steps = 0;
             }
-        }
-        let mut moments = moments.into_iter();
-        for parameter in self.0.iter_mut().filter(|p| p.trained) {
-            parameter.moments = moments.by_ref().take(names.len()).collect();
+            if !parameter.average.is_empty() {
+                let name = format!("{AVERAGE}.{}", parameter.name);
+                parameter.average = match state.contains_key(&name) {
+                    true => to_engine(lookup(state, &name, &parameter.shape)?),
+                    false => parameter.value.clone(),
+                };
+            }
         }
         Ok(())
     }
@@ -119,9 +184,14 @@ impl Parameters {
         self.0[id.0].trained
     }
 
-    /// Those that have a gradient.
-    pub fn trained_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
-        self.0.iter_mut().filter(|p| p.trained)
+    /// Those that have a gradient, with the index each has in the graph.
+    pub fn trained_mut(&mut self) -> impl Iterator<Item = (usize, &mut Parameter)> {
+        self.0.iter_mut().enumerate().filter(|(_, p)| p.trained)
+    }
+
+    /// All of them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        self.0.iter_mut()
     }
 
     pub fn trained(&self) -> impl Iterator<Item = &Parameter> {

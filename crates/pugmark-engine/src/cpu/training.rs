@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use pugmark_graph::{Graph, NodeId, Op, ParamId, Tensor, Tensors};
 use pugmark_kernels as kernels;
+use pugmark_kernels::CrossEntropy;
 use rayon::ThreadPool;
 
 use super::convolution::Activation;
@@ -9,17 +10,17 @@ use super::machine::{Machine, to_tensor};
 use super::parameters::Parameters;
 use super::program::{Kind, Norm, Program};
 use super::stages::Stages;
+use super::update::{Updater, gradient_norm, moving_statistics};
 use super::{Cpu, check_batch};
 use crate::{
-    EngineError, Freeze, InputSpec, Loss, OperatorTime, Optimiser, Pass, StepOutput, TrainBatch, Training,
-    TrainingSpec,
+    EngineError, InputSpec, Loss, OperatorTime, Pass, StepOutput, TrainBatch, Training, TrainingSpec,
 };
 
 /// A training plan on the CPU.
 pub(super) struct CpuTraining<E> {
     machine: Machine<E>,
     loss: Loss,
-    optimiser: Optimiser,
+    updater: Updater,
     steps: u64,
     classes: usize,
     logits_gradient: Vec<f32>,
@@ -34,14 +35,13 @@ impl<E: Activation> CpuTraining<E> {
         spec: &TrainingSpec,
         cpu: &Cpu,
     ) -> Result<Self, EngineError> {
-        let trained = |id: ParamId| {
-            let param = graph.param(id);
-            param.role.is_trained() && (spec.freeze == Freeze::None || param.head)
-        };
-        let from_input = spec.taps.iter().any(|tap| matches!(graph.nodes()[tap.0].op, Op::Input { .. }));
+        let updater = Updater::new(graph, spec);
+        let trained = |id: ParamId| spec.freeze.trains(graph.param(id));
+        let from_input = taps_input(graph, spec);
         let program = Program::new(graph, (input.height, input.width), &trained, from_input, &spec.taps)?;
         let classes = program.values[program.output.0].plane.channels;
-        let parameters = Parameters::new(graph, tensors, &trained, state_names(&spec.optimiser).len())?;
+        let mut parameters = Parameters::new(graph, tensors, &trained, updater.state_names().len())?;
+        updater.begin_averages(&program, &mut parameters);
         let stages = Stages::together(&program, input.batch);
         let mut machine = Machine::new(program, parameters, *input, &spec.taps, stages, cpu.winograd);
         let pool = cpu.pool.clone();
@@ -49,7 +49,7 @@ impl<E: Activation> CpuTraining<E> {
         Ok(Self {
             machine,
             loss: spec.loss.clone(),
-            optimiser: spec.optimiser,
+            updater,
             steps: 0,
             classes,
             logits_gradient: vec![0.0; input.batch * classes],
@@ -57,77 +57,127 @@ impl<E: Activation> CpuTraining<E> {
         })
     }
 
+    /// Bytes that a plan takes.
+    pub fn bytes(
+        graph: &Graph,
+        input: &InputSpec,
+        spec: &TrainingSpec,
+        cpu: &Cpu,
+    ) -> Result<usize, EngineError> {
+        let trained = |id: ParamId| spec.freeze.trains(graph.param(id));
+        let from_input = taps_input(graph, spec);
+        let program = Program::new(graph, (input.height, input.width), &trained, from_input, &spec.taps)?;
+        let stages = Stages::together(&program, input.batch);
+        let machine = Machine::<E>::memory_bytes(&program, &stages, &spec.taps, cpu.winograd);
+        let moments = Updater::new(graph, spec).state_names().len();
+        let average = usize::from(spec.average > 0.0);
+        let values = |id: ParamId| match (trained(id), graph.param(id).len()) {
+            // Its value, its gradient, the sum of several batches' gradients, and the optimiser's state.
+            (true, len) => (3 + moments + average) * len,
+            (false, len) => (1 + average) * len,
+        };
+        let values: usize = (0..graph.params().len()).map(|index| values(ParamId(index))).sum();
+        Ok(machine + values * size_of::<f32>())
+    }
+
     fn run(
         &mut self,
-        batch: &TrainBatch<'_>,
+        batches: &[TrainBatch<'_>],
         learning_rate: f32,
         weight_decay: f32,
     ) -> Result<StepOutput, EngineError> {
-        let images = batch.labels.len();
         self.machine.clock.clear();
-        self.machine.forward(images, batch.pixels, Some(batch.seed));
-        let logits = self.machine.logits().to_vec();
-        let cross_entropy = kernels::CrossEntropy {
-            label_smoothing: self.loss.label_smoothing,
-            class_weights: self.loss.class_weights.as_deref(),
-        };
-        let gradient = &mut self.logits_gradient[..images * self.classes];
-        let loss = kernels::cross_entropy(
-            images,
-            self.classes,
-            &logits,
-            batch.labels,
-            &cross_entropy,
-            Some(&mut *gradient),
-        );
-        self.machine.clock.lap(None, Pass::Loss, images);
-        if !loss.is_finite() {
-            return Err(EngineError::NonFiniteLoss { loss });
+        let before = self.machine.statistics();
+        let step = self.gradients_of(batches);
+        if step.is_err() {
+            self.machine.set_statistics(&before);
         }
-        self.machine.backward(gradient, batch.seed);
-        self.machine.update_running_statistics();
-        self.update(learning_rate, weight_decay);
-        self.machine.clock.lap(None, Pass::Optimiser, images);
+        let output = step?;
+        self.steps += 1;
+        let parameters = &mut self.machine.parameters;
+        self.updater.step(parameters, output.gradient_norm, learning_rate, weight_decay, self.steps);
+        self.machine.clock.lap(None, Pass::Optimiser, self.machine.images);
         self.machine.prepare();
-        Ok(StepOutput { loss, logits })
+        Ok(output)
     }
 
-    fn update(&mut self, lr: f32, weight_decay: f32) {
-        self.steps += 1;
-        for parameter in self.machine.parameters.trained_mut() {
-            let (value, gradient) = (&mut parameter.value, &parameter.gradient);
-            match (self.optimiser, parameter.moments.as_mut_slice()) {
-                (Optimiser::AdamW, [m, v]) => {
-                    let adamw = kernels::AdamW { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay };
-                    kernels::adamw_step(&adamw, self.steps, value, gradient, m, v);
-                }
-                (Optimiser::Sgd { momentum, nesterov }, [buffer]) => {
-                    let sgd = kernels::Sgd { lr, momentum, weight_decay, nesterov };
-                    kernels::sgd_step(&sgd, self.steps == 1, value, gradient, buffer);
-                }
-                _ => unreachable!("as many moments are kept as the optimiser names"),
+    /// Loss and gradient over all batches; running statistics have moved.
+    fn gradients_of(&mut self, batches: &[TrainBatch<'_>]) -> Result<StepOutput, EngineError> {
+        let Loss { label_smoothing, ref class_weights } = self.loss;
+        let mut loss =
+            CrossEntropy { label_smoothing, class_weights: class_weights.as_deref(), ..Default::default() };
+        let part = |batch: &TrainBatch<'_>| CrossEntropy { mixed: batch.mixed, ..loss }.rows(batch.labels);
+        loss.rows = Some(batches.iter().map(part).sum());
+        let mut output = StepOutput { loss: 0.0, logits: Vec::new(), gradient_norm: 0.0 };
+        for (index, batch) in batches.iter().enumerate() {
+            let (images, labels) = (batch.labels.len(), batch.labels);
+            self.machine.forward(images, batch.pixels, Some(batch.seed));
+            let logits = self.machine.logits();
+            let gradient = &mut self.logits_gradient[..images * self.classes];
+            let loss = CrossEntropy { mixed: batch.mixed, ..loss };
+            output.loss +=
+                kernels::cross_entropy(images, self.classes, logits, labels, &loss, Some(&mut *gradient));
+            output.logits.extend_from_slice(logits);
+            self.machine.clock.lap(None, Pass::Loss, images);
+            if !output.loss.is_finite() {
+                return Err(EngineError::NonFiniteLoss { loss: output.loss });
             }
+            self.machine.backward(gradient, batch.seed);
+            self.machine.update_running_statistics();
+            for (_, parameter) in self.machine.parameters.trained_mut() {
+                parameter.accumulate(index == 0, index + 1 == batches.len());
+            }
+        }
+        output.gradient_norm = gradient_norm(&self.machine.parameters);
+        if !output.gradient_norm.is_finite() {
+            return Err(EngineError::NonFiniteGradient { norm: output.gradient_norm });
+        }
+        Ok(output)
+    }
+
+    fn check(&self, batch: &TrainBatch<'_>) -> Result<(), EngineError> {
+        let (images, classes) = (batch.labels.len(), self.classes);
+        check_batch(&self.machine.input, images, batch.pixels)?;
+        let (second, shares) = batch.mixed.unwrap_or_default();
+        if batch.mixed.is_some() {
+            let shares = shares.iter().filter(|share| (0.0..=1.0).contains(*share)).count();
+            if second.len() != images || shares != images {
+                return Err(EngineError::Mixed { images, labels: second.len(), shares });
+            }
+        }
+        match batch.labels.iter().chain(second).find(|&&label| label as usize >= classes) {
+            Some(&label) => Err(EngineError::Label { label, classes }),
+            None => Ok(()),
         }
     }
 }
 
+/// Whether the gradient goes back to the pictures.
+fn taps_input(graph: &Graph, spec: &TrainingSpec) -> bool {
+    spec.taps.iter().any(|tap| matches!(graph.nodes()[tap.0].op, Op::Input { .. }))
+}
+
 impl<E: Activation> Training for CpuTraining<E> {
-    fn step(
+    fn accumulated_step(
         &mut self,
-        batch: &TrainBatch<'_>,
+        batches: &[TrainBatch<'_>],
         learning_rate: f32,
         weight_decay: f32,
     ) -> Result<StepOutput, EngineError> {
-        check_batch(&self.machine.input, batch.labels.len(), batch.pixels)?;
-        if let Some(&label) = batch.labels.iter().find(|&&label| label as usize >= self.classes) {
-            return Err(EngineError::Label { label, classes: self.classes });
+        if batches.is_empty() {
+            check_batch(&self.machine.input, 0, &[])?;
         }
+        batches.iter().try_for_each(|batch| self.check(batch))?;
         let pool = self.pool.clone();
-        pool.install(|| self.run(batch, learning_rate, weight_decay))
+        pool.install(|| self.run(batches, learning_rate, weight_decay))
     }
 
     fn tensors(&self) -> Tensors {
         self.machine.parameters.tensors()
+    }
+
+    fn averaged_tensors(&self) -> Tensors {
+        self.machine.parameters.averaged_tensors()
     }
 
     fn gradients(&self) -> Tensors {
@@ -135,7 +185,7 @@ impl<E: Activation> Training for CpuTraining<E> {
     }
 
     fn state(&self) -> Tensors {
-        self.machine.parameters.state(state_names(&self.optimiser))
+        self.machine.parameters.state(self.updater.state_names(), self.steps)
     }
 
     fn steps(&self) -> u64 {
@@ -145,7 +195,7 @@ impl<E: Activation> Training for CpuTraining<E> {
     fn restore(&mut self, tensors: &Tensors, state: &Tensors, steps: u64) -> Result<(), EngineError> {
         let mut parameters = self.machine.parameters.clone();
         parameters.set(tensors)?;
-        parameters.set_state(state_names(&self.optimiser), state)?;
+        parameters.set_state(self.updater.state_names(), state, steps)?;
         self.machine.parameters = parameters;
         self.steps = steps;
         self.pool.install(|| self.machine.prepare());
@@ -169,22 +219,22 @@ impl<E: Activation> Training for CpuTraining<E> {
     }
 
     fn operator_times(&self) -> Vec<OperatorTime> {
-        self.machine.operator_times(match self.optimiser {
-            Optimiser::AdamW => "AdamW",
-            Optimiser::Sgd { .. } => "SGD",
-        })
-    }
-}
-
-/// Names of the buffers an optimiser keeps for each parameter.
-fn state_names(optimiser: &Optimiser) -> &'static [&'static str] {
-    match optimiser {
-        Optimiser::AdamW => &["adamw.m", "adamw.v"],
-        Optimiser::Sgd { .. } => &["sgd.momentum"],
+        self.machine.operator_times(self.updater.name())
     }
 }
 
 impl<E: Activation> Machine<E> {
+    /// The running statistics that move.
+    fn statistics(&self) -> Vec<Vec<f32>> {
+        moving_statistics(&self.program).map(|id| self.parameters.value(id).to_vec()).collect()
+    }
+
+    fn set_statistics(&mut self, values: &[Vec<f32>]) {
+        for (id, values) in moving_statistics(&self.program).zip(values) {
+            self.parameters.get_mut(id).value.copy_from_slice(values);
+        }
+    }
+
     /// Moves the running statistics of every norm towards those of the last batch; the variance unbiased, as PyTorch does.
     fn update_running_statistics(&mut self) {
         for (step, workspace) in self.program.steps.iter().zip(&self.workspaces.of) {

@@ -87,13 +87,41 @@ impl<E: Activation> Workspaces<E> {
         let (mut packed, mut scratch) = (0, 0);
         for index in 0..program.steps.len() {
             let workspace = own.workspace(program, parameters, stages, index, winograd);
-            let (own_packed, own_scratch) = shared_len(program, &workspace, stages, index);
+            let (own_packed, own_scratch) = shared_len::<E>(program, workspace.convolution, stages, index);
             (packed, scratch) = (packed.max(own_packed), scratch.max(own_scratch));
             own.of.push(workspace);
         }
         own.packed = vec![E::default(); packed];
         own.scratch = vec![0.0; scratch];
         own
+    }
+
+    /// Bytes that workspaces take; the few values a channel are not counted.
+    pub fn bytes(program: &Program, stages: &Stages, winograd: bool) -> usize {
+        let (mut kept, mut packed, mut scratch) = (0, 0, 0);
+        for (index, step) in program.steps.iter().enumerate() {
+            let output = program.values[step.output.0].plane;
+            let convolution = match &step.kind {
+                Kind::Conv { shape, .. } => Some(Convolution::new::<E>(*shape, winograd, output)),
+                _ => None,
+            };
+            kept += match (&step.kind, convolution) {
+                (_, Some(convolution)) if !program.is_trained(step) => {
+                    convolution.packed_len::<E>() * size_of::<E>()
+                }
+                (Kind::MaxPool(_), _) if program.is_trained(step) => {
+                    stages.images * output.pixels() * output.channels
+                }
+                (Kind::Linear { .. }, _) if !program.is_trained(step) => {
+                    let inputs = program.values[step.input.0].plane.channels;
+                    kernels::linear_packed_len_forward(inputs, output.channels) * size_of::<f32>()
+                }
+                _ => 0,
+            };
+            let (own_packed, own_scratch) = shared_len::<E>(program, convolution, stages, index);
+            (packed, scratch) = (packed.max(own_packed), scratch.max(own_scratch));
+        }
+        kept + packed * size_of::<E>() + scratch * size_of::<f32>()
     }
 
     fn workspace(
@@ -163,7 +191,7 @@ impl<E: Activation> Workspaces<E> {
 /// Values of packed weights and of scratch that a step needs while it runs.
 fn shared_len<E: Activation>(
     program: &Program,
-    workspace: &Workspace<E>,
+    convolution: Option<Convolution>,
     stages: &Stages,
     index: usize,
 ) -> (usize, usize) {
@@ -171,7 +199,7 @@ fn shared_len<E: Activation>(
     let (input, output) = (&program.values[step.input.0], &program.values[step.output.0]);
     let images = stages.room(step.output.0);
     let trained = program.is_trained(step);
-    match (&step.kind, workspace.convolution) {
+    match (&step.kind, convolution) {
         (_, Some(convolution)) => {
             let forward = convolution.scratch_len(images, output.plane);
             let Some(gradient) = output.gradient.filter(|_| trained) else { return (0, forward) };
@@ -243,4 +271,40 @@ fn running_scale(parameters: &Parameters, norm: &Norm) -> Vec<f32> {
     let gamma = parameters.value(norm.weight);
     let var = parameters.value(norm.running_var);
     gamma.iter().zip(var).map(|(g, v)| g / (v + norm.eps).sqrt()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use pugmark_graph::{Architecture, ParamId};
+    use pugmark_kernels::Bf16;
+
+    use super::*;
+
+    fn check<E: Activation>() {
+        let graph = Architecture::ResNet18.graph(3);
+        let tensors = graph.initialise(0);
+        for (everything, images) in [(true, 1), (true, 5), (false, 20)] {
+            let trained = |id: ParamId| everything && graph.param(id).role.is_trained();
+            let program = Program::new(&graph, (40, 40), &trained, false, &[]).unwrap();
+            let parameters = Parameters::new(&graph, &tensors, &trained, 0).unwrap();
+            let stages = match everything {
+                true => Stages::together(&program, images),
+                false => Stages::inference(&program, images),
+            };
+            let made = Workspaces::<E>::new(&program, &parameters, &stages, true);
+            let elements = made.packed.len() + made.of.iter().map(|own| own.packed.len()).sum::<usize>();
+            let floats = made.scratch.len() + made.of.iter().map(|own| own.linear.len()).sum::<usize>();
+            let bytes: usize = made.of.iter().map(|own| own.argmax.len()).sum();
+            assert_eq!(
+                Workspaces::<E>::bytes(&program, &stages, true),
+                elements * size_of::<E>() + floats * size_of::<f32>() + bytes
+            );
+        }
+    }
+
+    #[test]
+    fn the_bytes_announced_are_those_taken() {
+        check::<f32>();
+        check::<Bf16>();
+    }
 }

@@ -1,7 +1,7 @@
 #![allow(dead_code, reason = "each test file uses its own share")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use pugmark_engine::{Cpu, Engine, Freeze, InputSpec, Loss, Optimiser, Precision, TrainingSpec};
+use pugmark_engine::{Cpu, Engine, InputSpec, Precision, TrainingSpec};
 use pugmark_graph::{Builder, Graph, NodeId, Op};
 
 /// The engines of this machine that compute in f32.
@@ -25,12 +25,7 @@ pub fn input_spec(batch: usize, height: usize, width: usize) -> InputSpec {
 }
 
 pub fn spec() -> TrainingSpec {
-    TrainingSpec {
-        freeze: Freeze::None,
-        loss: Loss::default(),
-        optimiser: Optimiser::AdamW,
-        taps: Vec::new(),
-    }
+    TrainingSpec::default()
 }
 
 pub fn all_nodes(graph: &Graph) -> Vec<NodeId> {

@@ -1,5 +1,7 @@
 //! Whether settings make sense.
 
+mod steps;
+
 use std::fmt::Display;
 
 use thiserror::Error;
@@ -25,9 +27,8 @@ impl TrainSettings {
     /// The first setting that makes no sense.
     pub fn validate(&self) -> Result<(), SettingsError> {
         let share = |value: f64| (0.0..1.0).contains(&value);
-        let checks: [(&'static str, &dyn Display, bool, &str); 11] = [
+        let checks: [(&'static str, &dyn Display, bool, &str); 10] = [
             ("epochs", &self.epochs, self.epochs > 0, "it must be 1 or more"),
-            ("batch_size", &self.batch_size, self.batch_size > 0, "it must be 1 or more"),
             (
                 "learning_rate",
                 &self.learning_rate,
@@ -84,6 +85,7 @@ impl TrainSettings {
             }
         }
         self.validate_augmentation()?;
+        self.validate_steps()?;
         if let (Some(fold), None) = (self.fold, &self.split_file) {
             let why = "it is one of a file's folds: name the file with `--split-file`".into();
             return Err(SettingsError { name: "fold", value: fold.to_string(), why });

@@ -1,10 +1,11 @@
 use std::io;
 
 use pugmark_data::{Augment, Dataset, Item, Limits, Loader, LoaderSettings, Part, Split, split};
-use pugmark_engine::{Freeze, Loss, TrainingSpec};
-use pugmark_graph::{Graph, HeadPolicy, Tensors, fit, read_weights};
+use pugmark_engine::{Engine, Freeze, Loss, ParamRule, TrainingSpec};
+use pugmark_graph::{Graph, HeadPolicy, Param, Role, Tensors, fit, read_weights};
 use pugmark_model::{FORMAT, ModelCard, RunFolder, loader_threads};
 
+use super::class_weights::class_weights;
 use super::report::save;
 use super::saliency::loader_settings;
 use crate::checkpoint::{Checkpoint, State};
@@ -39,18 +40,24 @@ pub(super) struct Photos {
 
 impl Prepared {
     /// A run from the beginning.
-    pub(super) fn new(data: &Dataset, settings: &TrainSettings) -> Result<Self, TrainError> {
+    pub(super) fn new(
+        data: &Dataset,
+        settings: &mut TrainSettings,
+        engine: &dyn Engine,
+    ) -> Result<Self, TrainError> {
         let split = match &settings.split_file {
             Some(file) => Split::exactly(file, data, settings.fold, settings.skip_missing)?,
             None => split(data, &settings.split_settings())?,
         };
-        Self::from_the_beginning(data, settings, split)
+        Self::from_the_beginning(data, settings, split, engine)
     }
 
+    /// Settles the batch size in the settings, where it is to be chosen.
     fn from_the_beginning(
         data: &Dataset,
-        settings: &TrainSettings,
+        settings: &mut TrainSettings,
         split: Split,
+        engine: &dyn Engine,
     ) -> Result<Self, TrainError> {
         let card = ModelCard {
             format: FORMAT,
@@ -83,18 +90,35 @@ impl Prepared {
             tensors,
             None,
         )?;
+        prepared.state.class_weights.clone_from(&prepared.spec.loss.class_weights);
         prepared.notes = notes;
+        if settings.batch_size == 0 {
+            let (size, note) = prepared.choose_batch_size(settings, engine)?;
+            (settings.batch_size, settings.memory) = (size, 0);
+            prepared.notes.push(note);
+        }
+        let (batch_size, photos) = (settings.batch_size, prepared.train.len());
+        // Nobody who has few photos needs to know of the default.
+        if batch_size > photos && batch_size != TrainSettings::default().batch_size {
+            return Err(TrainError::BatchTooLarge { batch_size, photos });
+        }
         Ok(prepared)
     }
 
     /// A run from its checkpoint; from the beginning where nothing was saved yet.
     pub(super) fn resume(
         data: &Dataset,
-        settings: &TrainSettings,
+        settings: &mut TrainSettings,
         folder: &RunFolder,
+        engine: &dyn Engine,
     ) -> Result<Self, TrainError> {
         let path = folder.config();
-        if let Some((name, run, asked)) = settings.conflict(&TrainSettings::read(&path)?) {
+        let run = TrainSettings::read(&path)?;
+        if settings.batch_size == 0 {
+            // It was chosen when the run began.
+            (settings.batch_size, settings.memory) = (run.batch_size, 0);
+        }
+        if let Some((name, run, asked)) = settings.conflict(&run) {
             return Err(TrainError::SettingChanged { name, run, asked, path });
         }
         let Some(Checkpoint { mut state, tensors, optimiser, saliency }) =
@@ -104,9 +128,9 @@ impl Prepared {
                 // The file may be gone or another one by now; the run has its own.
                 Some(_) if folder.split().exists() => {
                     let split = Split::from_csv(&folder.split(), data)?.called_fold(settings.fold);
-                    Self::from_the_beginning(data, settings, split)?
+                    Self::from_the_beginning(data, settings, split, engine)?
                 }
-                _ => Self::new(data, settings)?,
+                _ => Self::new(data, settings, engine)?,
             };
             prepared.notes.push("nothing of this run was saved yet: it starts from the beginning".into());
             return Ok(prepared);
@@ -162,19 +186,37 @@ impl Prepared {
             warnings
                 .push(format!("no photo to train on for: {}; the model can't learn them", absent.join(", ")));
         }
-        if settings.freeze == Freeze::Backbone && settings.weights.is_none() {
+        if settings.weights.is_none() {
+            match settings.freeze {
+                Freeze::None => {}
+                Freeze::Backbone => warnings.push(
+                    "the backbone is frozen and no weights are given: only the head learns, on random features"
+                        .into(),
+                ),
+                Freeze::Stages(_) => warnings.push(
+                    "the first stages are frozen and no weights are given: the rest learns on random features"
+                        .into(),
+                ),
+            }
+        }
+        if settings.balanced_sampling && settings.class_weights != ClassWeights::None {
             warnings.push(
-                "the backbone is frozen and no weights are given: only the head learns, on random features"
+                "balanced sampling and class weights both favour rare classes: together they do it twice"
                     .into(),
             );
         }
+        // A run keeps the weights it began with, whatever becomes of their file.
+        let class_weights = match &state.class_weights {
+            Some(weights) => Some(weights.clone()),
+            None => class_weights(&settings.class_weights, &data.classes, &counts)?,
+        };
         let spec = TrainingSpec {
-            freeze: settings.freeze,
-            loss: Loss {
-                label_smoothing: settings.label_smoothing,
-                class_weights: (settings.class_weights == ClassWeights::Balanced).then(|| balanced(&counts)),
-            },
+            freeze: settings.frozen(state.epochs_done),
+            loss: Loss { label_smoothing: settings.label_smoothing, class_weights },
             optimiser: settings.optimiser(),
+            rules: rules(&graph, settings),
+            clip: settings.clip(),
+            average: settings.ema,
             taps: Vec::new(),
         };
         Ok(Self {
@@ -193,9 +235,9 @@ impl Prepared {
         })
     }
 
-    /// Whether no epoch is left.
+    /// Whether nothing is left to train or to average.
     pub(super) fn is_finished(&self, settings: &TrainSettings) -> bool {
-        self.state.epochs_done >= settings.epochs
+        self.state.is_over(settings.epochs) && (settings.average_best == 0 || self.state.averaged)
     }
 
     /// Saves what makes the folder a run: the settings and the split. Predictions of fewer epochs are deleted.
@@ -231,6 +273,7 @@ impl Prepared {
             threads: loader_threads(settings.loader_threads),
             seed: settings.seed,
             shuffle: true,
+            balanced: settings.balanced_sampling,
             recipe: self.state.card.recipe.clone(),
             augment,
             limits: Limits::default(),
@@ -242,6 +285,7 @@ impl Prepared {
         train.cache_bytes = cache.min((self.train.len() * augment.kept_bytes(&train.recipe)) as u64);
         let val = LoaderSettings {
             shuffle: false,
+            balanced: false,
             augment: Augment::default(),
             cache_bytes: cache - train.cache_bytes,
             ..train.clone()
@@ -259,22 +303,45 @@ fn items(data: &Dataset, indices: &[usize]) -> Vec<Item> {
     indices.iter().map(|&index| Item::from(&data.samples[index])).collect()
 }
 
-/// scikit-learn's `balanced` class weights.
-fn balanced(counts: &[usize]) -> Vec<f32> {
-    let photos: usize = counts.iter().sum();
-    let weight = |&count: &usize| match count {
-        0 => 1.0,
-        count => (photos as f64 / (counts.len() * count) as f64) as f32,
+/// How each parameter's rates differ from the others'; none where they do not.
+fn rules(graph: &Graph, settings: &TrainSettings) -> Vec<ParamRule> {
+    if settings.layer_decay == 1.0 && settings.decay_norms {
+        return Vec::new();
+    }
+    let last = graph.blocks().saturating_sub(1);
+    let rule = |param: &Param| {
+        // The head learns at the whole rate, the block before it at one share of it, and so on.
+        let learning_rate = settings.layer_decay.powi((last - param.block) as i32);
+        let weight = matches!(param.role, Role::ConvWeight | Role::LinearWeight);
+        let weight_decay = if weight || settings.decay_norms { 1.0 } else { 0.0 };
+        ParamRule { learning_rate, weight_decay }
     };
-    counts.iter().map(weight).collect()
+    graph.params().iter().map(rule).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use pugmark_graph::Architecture;
+
+    use super::*;
+
     #[test]
-    fn balanced_weights() {
-        // sklearn.utils.class_weight.compute_class_weight("balanced", ...) on 6, 3 and 1 labels.
-        assert_eq!(super::balanced(&[6, 3, 1]), [10.0 / 18.0, 10.0 / 9.0, 10.0 / 3.0]);
-        assert_eq!(super::balanced(&[2, 0]), [0.5, 1.0]);
+    fn rates_fall_block_by_block_and_only_weights_decay() {
+        let graph = Architecture::ResNet18.graph(3);
+        assert_eq!(rules(&graph, &TrainSettings::default()), []);
+        let settings = TrainSettings { layer_decay: 0.5, decay_norms: false, ..TrainSettings::default() };
+        let rules = rules(&graph, &settings);
+        let of = |name: &str| rules[graph.params().iter().position(|p| p.name == name).unwrap()];
+        // Ten blocks: the stem, eight residual ones, the head.
+        for (name, learning_rate, weight_decay) in [
+            ("fc.weight", 1.0, 1.0),
+            ("fc.bias", 1.0, 0.0),
+            ("layer4.1.conv2.weight", 0.5, 1.0),
+            ("layer4.0.downsample.1.weight", 0.25, 0.0),
+            ("conv1.weight", 0.5_f32.powi(9), 1.0),
+            ("bn1.bias", 0.5_f32.powi(9), 0.0),
+        ] {
+            assert_eq!(of(name), ParamRule { learning_rate, weight_decay }, "{name}");
+        }
     }
 }

@@ -1,25 +1,34 @@
+mod average;
+mod pace;
+mod validation;
+
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pugmark_data::{Batch, Random, Saliency};
-use pugmark_engine::{Engine, EngineError, Inference, StepOutput, TrainBatch, Training};
-use pugmark_eval::evaluate;
-use pugmark_graph::Tensors;
-use pugmark_model::{Model, ModelCard, RunFolder, softmax};
+use pugmark_engine::{Engine, EngineError, Inference, StepOutput, TrainBatch, Training, TrainingSpec};
+use pugmark_graph::{Graph, Tensors};
+use pugmark_model::{Model, ModelCard, RunFolder};
 
 use super::prepare::{Photos, Prepared};
 use super::report::{Report, save, save_damaged};
 use super::saliency::{self, SaliencyPass};
-use crate::checkpoint::{State, Sums};
+use crate::checkpoint::{Ended, State, Sums};
 use crate::{EpochMetrics, Event, Schedule, TrainError, TrainSettings, memory, metrics};
+use pace::Pace;
+use validation::Validation;
 
 /// A training in progress.
 pub(super) struct Session<'a, 'o> {
     settings: &'a TrainSettings,
     folder: &'a RunFolder,
+    engine: &'a dyn Engine,
     stop: &'a AtomicBool,
     report: &'a mut Report<'o>,
+    graph: Graph,
+    /// What `training` was made for.
+    spec: TrainingSpec,
     photos: (Photos, Photos),
     looking: Option<SaliencyPass>,
     /// What was important in the training photos when the epoch in progress began; none before it was asked.
@@ -27,17 +36,10 @@ pub(super) struct Session<'a, 'o> {
     training: Box<dyn Training>,
     inference: Box<dyn Inference>,
     state: State,
+    pace: Pace,
     saved: Instant,
     /// How long validation took last time.
     validation: Option<f64>,
-}
-
-/// The validation part in numbers.
-struct Validation {
-    loss: f64,
-    accuracy: f64,
-    macro_f1: f64,
-    seconds: f64,
 }
 
 impl<'a, 'o> Session<'a, 'o> {
@@ -45,7 +47,7 @@ impl<'a, 'o> Session<'a, 'o> {
         settings: &'a TrainSettings,
         prepared: Prepared,
         folder: &'a RunFolder,
-        engine: &dyn Engine,
+        engine: &'a dyn Engine,
         stop: &'a AtomicBool,
         report: &'a mut Report<'o>,
     ) -> Result<Self, TrainError> {
@@ -70,17 +72,22 @@ impl<'a, 'o> Session<'a, 'o> {
             epochs: settings.epochs,
             first_epoch: state.epochs_done + 1,
         })?;
+        let pace = Pace::new(settings, train_photos.loader.batches(), &state);
         Ok(Self {
             settings,
             folder,
+            engine,
             stop,
             report,
+            graph,
+            spec,
             photos: (train_photos, val_photos),
             looking: looking.transpose()?,
             saliency,
             training,
             inference,
             state,
+            pace,
             saved: Instant::now(),
             validation: None,
         })
@@ -90,13 +97,16 @@ impl<'a, 'o> Session<'a, 'o> {
         &self.state
     }
 
-    /// Trains the epochs that are left; breaks off when stopped, with everything saved.
+    /// Trains the epochs that are left, and averages the best ones; breaks off when stopped, with everything saved.
     pub(super) fn train(&mut self) -> Result<ControlFlow<()>, TrainError> {
-        while self.state.epochs_done < self.settings.epochs {
+        while !self.state.is_over(self.settings.epochs) {
             if self.epoch()?.is_break() {
                 self.checkpoint()?;
                 return Ok(ControlFlow::Break(()));
             }
+        }
+        if self.settings.average_best > 0 && !self.state.averaged {
+            return self.average_best();
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -106,35 +116,18 @@ impl<'a, 'o> Session<'a, 'o> {
     }
 
     fn epoch(&mut self) -> Result<ControlFlow<()>, TrainError> {
-        let steps = self.photos.0.loader.batches();
-        if self.look()?.is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-        if self.state.step < steps {
-            let mut clock = Instant::now();
-            for batch in self.photos.0.loader.epoch(self.number().into(), self.state.step) {
-                self.state.sums.waiting += clock.elapsed().as_secs_f64();
-                if self.stopped() {
-                    return Ok(ControlFlow::Break(()));
-                }
-                let output = self.step(&batch)?;
-                self.state.step += 1;
-                self.state.sums.seconds += clock.elapsed().as_secs_f64();
-                clock = Instant::now();
-                self.tell_step(steps, batch.labels.len(), output.map_or(0.0, |o| o.loss))?;
-                if self.checkpoint_is_due() {
-                    self.checkpoint()?;
-                    clock = Instant::now();
-                }
-            }
-        }
-        if self.stopped() {
+        self.thaw()?;
+        if self.look()?.is_break() || self.steps()?.is_break() || self.stopped() {
             return Ok(ControlFlow::Break(()));
         }
         self.check_decoded(self.state.sums.images, true)?;
-        let tensors = self.training.tensors();
-        match self.validate(&tensors)? {
+        let tensors = self.training.averaged_tensors();
+        let number = self.number();
+        match self.validate(&tensors, number)? {
             None => Ok(ControlFlow::Break(())),
+            Some(Validation { loss, .. }) if !loss.is_finite() => {
+                Err(self.not_finite("loss", loss, format!("the validation of epoch {number}")))
+            }
             Some(validation) => self.finish(tensors, &validation).map(ControlFlow::Continue),
         }
     }
@@ -161,45 +154,120 @@ impl<'a, 'o> Session<'a, 'o> {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Trains everything from here on, where it is time to. What was frozen starts without any state of the optimiser.
+    fn thaw(&mut self) -> Result<(), TrainError> {
+        let freeze = self.settings.frozen(self.state.epochs_done);
+        if freeze == self.spec.freeze {
+            return Ok(());
+        }
+        self.spec.freeze = freeze;
+        let (tensors, state) = (self.training.tensors(), self.training.state());
+        let input = self.state.card.input(self.settings.batch_size);
+        self.training = self.engine.training(&self.graph, &tensors, &input, &self.spec)?;
+        self.training.restore(&tensors, &state, self.state.optimiser_steps)?;
+        let text = format!("the whole model is trained from epoch {} on", self.number());
+        self.report.event(Event::Note(&text))
+    }
+
+    /// The steps that are left of the epoch, or of the training; breaks off when stopped.
+    fn steps(&mut self) -> Result<ControlFlow<()>, TrainError> {
+        let batches = self.photos.0.loader.batches();
+        if self.state.step >= batches || self.state.ended.is_some() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let mut clock = Instant::now();
+        let mut step = Vec::with_capacity(self.settings.accumulate);
+        for batch in self.photos.0.loader.epoch(self.number().into(), self.state.step) {
+            self.state.sums.waiting += clock.elapsed().as_secs_f64();
+            if self.stopped() {
+                return Ok(ControlFlow::Break(()));
+            }
+            step.push(batch);
+            if step.len() < self.settings.accumulate && self.state.step + step.len() < batches {
+                self.state.sums.seconds += clock.elapsed().as_secs_f64();
+                clock = Instant::now();
+                continue;
+            }
+            let images = step.iter().map(|batch| batch.labels.len()).sum();
+            let output = self.step(&step)?;
+            self.state.step += step.len();
+            step.clear();
+            self.state.sums.seconds += clock.elapsed().as_secs_f64();
+            clock = Instant::now();
+            self.tell_step(batches, images, output.map_or(0.0, |o| o.loss))?;
+            self.state.ended = self.pace.ended(&self.state, self.closing());
+            if self.state.ended.is_some() {
+                break;
+            }
+            if self.checkpoint_is_due() {
+                self.checkpoint()?;
+                clock = Instant::now();
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Seconds that validation takes after the last step, that of averages included.
+    fn closing(&self) -> f64 {
+        let Sums { images, seconds, .. } = self.state.sums;
+        // Without a backward pass a photo takes about a third of the time.
+        let guess = self.photos.1.items.len() as f64 * seconds / images.max(1) as f64 / 3.0;
+        self.validation.unwrap_or(guess) * self.settings.average_best.max(1) as f64
+    }
+
     /// The epoch in progress, from 1.
     fn number(&self) -> u32 {
         self.state.epochs_done + 1
     }
 
-    /// One optimiser step; none where no photo of the batch can be decoded.
-    fn step(&mut self, batch: &Batch) -> Result<Option<StepOutput>, TrainError> {
-        self.report.damaged_batch(&mut self.state.damaged, &self.photos.0, batch)?;
-        if batch.labels.is_empty() {
+    /// One optimiser step; none where no photo of the batches can be decoded.
+    fn step(&mut self, batches: &[Batch]) -> Result<Option<StepOutput>, TrainError> {
+        let (epoch, rate) = (self.number(), self.pace.rate(&self.state));
+        let mut parts = Vec::with_capacity(batches.len());
+        for (batch, step) in batches.iter().zip(self.state.step..) {
+            self.report.damaged_batch(&mut self.state.damaged, &self.photos.0, batch)?;
+            if !batch.labels.is_empty() {
+                parts.push(train_batch(batch, self.settings.seed, epoch, step));
+            }
+        }
+        self.state.learning_rate = Some(rate);
+        if parts.is_empty() {
             return Ok(None);
         }
-        let (epoch, step) = (self.number(), self.state.step);
-        let seed =
-            Random::new(self.settings.seed, epoch.into(), &format!("dropout of step {step}")).next_u64();
-        let rate = self.state.schedule.rate();
-        let train_batch = TrainBatch { pixels: &batch.pixels, labels: &batch.labels, seed };
-        let output = match self.training.step(&train_batch, rate as f32, self.settings.weight_decay) {
-            Ok(output) if output.loss.is_finite() => output,
-            Ok(StepOutput { loss, .. }) | Err(EngineError::NonFiniteLoss { loss }) => {
-                let steps = self.photos.0.loader.batches();
-                return Err(self.not_finite(loss, format!("epoch {epoch}, step {} of {steps}", step + 1)));
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let (what, value) =
+            match self.training.accumulated_step(&parts, rate as f32, self.settings.weight_decay) {
+                Ok(output) if output.loss.is_finite() => {
+                    self.count(&parts, &output);
+                    return Ok(Some(output));
+                }
+                Ok(StepOutput { loss, .. }) | Err(EngineError::NonFiniteLoss { loss }) => ("loss", loss),
+                Err(EngineError::NonFiniteGradient { norm }) => ("norm of the gradient", norm),
+                Err(error) => return Err(error.into()),
+            };
+        let (step, steps) = (self.state.step + 1, self.photos.0.loader.batches());
+        Err(self.not_finite(what, value, format!("epoch {epoch}, step {step} of {steps}")))
+    }
+
+    /// Adds a step to the sums of the epoch.
+    fn count(&mut self, parts: &[TrainBatch<'_>], output: &StepOutput) {
         self.state.optimiser_steps = self.training.steps();
+        let labels =
+            parts.iter().flat_map(|part| (0..part.labels.len()).map(|image| main_label(part, image)));
+        let count: usize = parts.iter().map(|part| part.labels.len()).sum();
         let Sums { loss, correct, images, .. } = &mut self.state.sums;
-        *loss += output.loss * batch.labels.len() as f64;
-        *images += batch.labels.len() as u64;
-        let classes = output.logits.len() / batch.labels.len();
-        for (row, &label) in output.logits.chunks_exact(classes).zip(&batch.labels) {
+        *loss += output.loss * count as f64;
+        *images += count as u64;
+        let classes = output.logits.len() / count;
+        for (row, label) in output.logits.chunks_exact(classes).zip(labels) {
             let best = (1..classes).fold(0, |best, class| if row[class] > row[best] { class } else { best });
             *correct += u64::from(best == label as usize);
         }
-        Ok(Some(output))
     }
 
-    fn not_finite(&self, loss: f64, place: String) -> TrainError {
-        let State { epochs_done, schedule, .. } = &self.state;
-        TrainError::NonFiniteLoss { loss, place, learning_rate: schedule.rate(), saved_epoch: *epochs_done }
+    fn not_finite(&self, what: &'static str, loss: f64, place: String) -> TrainError {
+        let saved_epoch = self.state.epochs_done;
+        let learning_rate = self.state.learning_rate.unwrap_or(self.state.schedule.rate());
+        TrainError::NonFiniteLoss { what, loss, place, learning_rate, saved_epoch }
     }
 
     fn tell_step(&mut self, steps: usize, images: usize, loss: f64) -> Result<(), TrainError> {
@@ -212,7 +280,7 @@ impl<'a, 'o> Session<'a, 'o> {
         // Without a backward pass a photo takes about a third of the time.
         let validation = self.validation.unwrap_or(self.photos.1.items.len() as f64 / images_per_sec / 3.0);
         let left = left / images_per_sec + validation * (epochs_after + 1.0);
-        let left = Duration::try_from_secs_f64(left).ok();
+        let left = self.pace.within_budget(Duration::try_from_secs_f64(left).ok());
         self.report.event(Event::Step {
             epoch,
             step: self.state.step,
@@ -242,44 +310,9 @@ impl<'a, 'o> Session<'a, 'o> {
         Err(TrainError::NothingDecodes { part: photos.part, photos: photos.items.len(), id, reason })
     }
 
-    /// Runs the validation part; none when stopped.
-    fn validate(&mut self, tensors: &Tensors) -> Result<Option<Validation>, TrainError> {
-        let started = Instant::now();
-        self.inference.set_tensors(tensors)?;
-        let classes = self.state.card.classes.len();
-        let (mut labels, mut probabilities, mut loss) = (Vec::new(), Vec::new(), 0.0);
-        let mut done = 0;
-        for batch in self.photos.1.loader.epoch(0, 0) {
-            if self.stopped() {
-                return Ok(None);
-            }
-            self.report.damaged_batch(&mut self.state.damaged, &self.photos.1, &batch)?;
-            if !batch.labels.is_empty() {
-                let mut logits = self.inference.logits(batch.labels.len(), &batch.pixels)?;
-                for (row, &label) in logits.chunks_exact(classes).zip(&batch.labels) {
-                    loss += cross_entropy(row, label as usize);
-                    labels.push(label as usize);
-                }
-                softmax(&mut logits, classes, self.state.card.temperature);
-                probabilities.extend(logits);
-            }
-            done += batch.items.len() + batch.broken.len();
-            let total = self.photos.1.items.len();
-            self.report.event(Event::Validating { epoch: self.number(), done, total })?;
-        }
-        self.check_decoded(labels.len() as u64, false)?;
-        let loss = loss / labels.len() as f64;
-        if !loss.is_finite() {
-            return Err(self.not_finite(loss, format!("the validation of epoch {}", self.number())));
-        }
-        let evaluation = evaluate(&self.state.card.classes, &labels, &probabilities)?;
-        let seconds = started.elapsed().as_secs_f64();
-        self.validation = Some(seconds);
-        Ok(Some(Validation { loss, accuracy: evaluation.accuracy, macro_f1: evaluation.macro_f1, seconds }))
-    }
-
     /// Closes the epoch: metrics, models, checkpoint.
     fn finish(&mut self, tensors: Tensors, validation: &Validation) -> Result<(), TrainError> {
+        let closing = self.closing();
         let state = &mut self.state;
         let Sums { loss, correct, images, seconds, .. } = state.sums;
         let row = EpochMetrics {
@@ -289,7 +322,7 @@ impl<'a, 'o> Session<'a, 'o> {
             val_loss: validation.loss,
             val_acc: validation.accuracy,
             val_macro_f1: validation.macro_f1,
-            learning_rate: state.schedule.rate(),
+            learning_rate: state.learning_rate.unwrap_or(state.schedule.rate()),
             images_per_sec: images as f64 / seconds,
             seconds: seconds + validation.seconds,
             peak_memory_mib: memory::peak_mib(),
@@ -306,8 +339,14 @@ impl<'a, 'o> Session<'a, 'o> {
         self.saliency = None;
         state.sums = Sums::default();
         state.rows.push(row.clone());
+        let patience = self.settings.early_stopping;
+        if patience > 0 && state.best.is_some_and(|best| row.epoch - best >= patience) {
+            state.ended = state.ended.or(Some(Ended::EarlyStopping));
+        }
+        state.ended = state.ended.or(self.pace.ended(state, closing));
+        self.keep_candidate(row.epoch, &tensors)?;
 
-        let card = ModelCard { metrics: row.repeatable(), epoch: row.epoch, ..state.card.clone() };
+        let card = ModelCard { metrics: row.repeatable(), epoch: row.epoch, ..self.state.card.clone() };
         let model = Model { card, tensors };
         if improved {
             model.write(&self.folder.best())?;
@@ -317,8 +356,17 @@ impl<'a, 'o> Session<'a, 'o> {
         save(self.folder.metrics_csv(), metrics::to_csv(&self.state.rows))?;
         save(self.folder.metrics_json(), metrics::to_json(&self.state.rows))?;
         save_damaged(self.folder, &self.state.damaged)?;
-        self.save_checkpoint(model.tensors)?;
-        self.report.event(Event::Epoch(&row))
+        // What is saved as a model may be the average of what is trained.
+        let tensors = if self.spec.average > 0.0 { self.training.tensors() } else { model.tensors };
+        self.save_checkpoint(tensors)?;
+        self.report.event(Event::Epoch(&row))?;
+        self.tell_end()
+    }
+
+    /// Says why the training ends, where it does before its last epoch.
+    fn tell_end(&mut self) -> Result<(), TrainError> {
+        let Some(ended) = self.state.ended else { return Ok(()) };
+        self.report.event(Event::Note(&ended.text(self.settings, &self.state)))
     }
 
     fn checkpoint_is_due(&self) -> bool {
@@ -340,13 +388,22 @@ impl<'a, 'o> Session<'a, 'o> {
             // Asked again.
             _ => Tensors::new(),
         };
+        self.state.elapsed = self.pace.elapsed();
         self.state.save(&self.folder.checkpoint(), tensors, self.training.state(), saliency)
     }
 }
 
-/// -ln(softmax(logits)[label]).
-fn cross_entropy(logits: &[f32], label: usize) -> f64 {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&v| f64::from(v - most).exp()).sum();
-    sum.ln() - f64::from(logits[label] - most)
+/// The label that a picture has the larger share of.
+fn main_label(batch: &TrainBatch<'_>, image: usize) -> u32 {
+    match batch.mixed {
+        Some((second, shares)) if shares[image] < 0.5 => second[image],
+        _ => batch.labels[image],
+    }
+}
+
+/// A batch as the engine takes it; `step` is its number in the epoch.
+pub(super) fn train_batch(batch: &Batch, seed: u64, epoch: u32, step: usize) -> TrainBatch<'_> {
+    let seed = Random::new(seed, epoch.into(), &format!("dropout of step {step}")).next_u64();
+    let mixed = batch.mixed.as_ref().map(|mixed| (&mixed.labels[..], &mixed.share[..]));
+    TrainBatch { pixels: &batch.pixels, labels: &batch.labels, mixed, seed }
 }

@@ -112,10 +112,23 @@ impl<'a> Watch<'a> {
         train(data, settings, out, mode, &engine, stop, &mut Ears { events, stop, react })
     }
 
+    /// Lends its ears to something else that tells events.
+    pub fn listen<R>(&mut self, run: impl FnOnce(&mut dyn Observer) -> R) -> R {
+        let Self { events, stop, react } = self;
+        run(&mut Ears { events, stop, react })
+    }
+
     /// Whether an event says so.
     pub fn heard(&self, text: &str) -> bool {
         self.events.iter().any(|event| event.contains(text))
     }
+}
+
+/// Hears nothing.
+pub struct Deaf;
+
+impl Observer for Deaf {
+    fn event(&mut self, _: Event<'_>) {}
 }
 
 struct Ears<'e, 'a> {

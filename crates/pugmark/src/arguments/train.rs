@@ -1,10 +1,14 @@
+mod steps;
+
 use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{BoolishValueParser, PossibleValuesParser, RangedU64ValueParser};
+use pugmark_engine::Freeze;
 use pugmark_graph::Architecture;
 use serde::Serialize;
 
+use self::steps::{StepFlags, batch_size, word};
 use super::{ConfigFlags, DataFlags, PRECISIONS, StorageFlags};
 
 /// Train a classifier on labelled photos
@@ -37,6 +41,11 @@ pub(crate) struct TrainArguments {
     #[arg(long)]
     pub(crate) overwrite: bool,
 
+    /// Try learning rates from 1e-7 to 10 in 100 steps, say which to take, and train nothing: `learning-rate.csv` and
+    /// `learning-rate.html` go to `--out`
+    #[arg(long, conflicts_with_all = ["resume", "model_dir"])]
+    pub(crate) find_learning_rate: bool,
+
     /// Accepted for older scripts; there is no GPU engine yet
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     #[arg(value_parser = BoolishValueParser::new(), hide_possible_values = true)]
@@ -68,8 +77,8 @@ pub(crate) struct TrainFlags {
     #[arg(long, value_name = "FILE|NAME", help_heading = "Model")]
     weights: Option<String>,
 
-    /// What is not trained: `backbone` trains the head alone
-    #[arg(long, value_name = "PART", value_parser = ["none", "backbone"], help_heading = "Model")]
+    /// What is not trained: `none`, `backbone` (the head alone is trained), or so many first stages
+    #[arg(long, value_name = "PART|N", value_parser = word::<Freeze>, help_heading = "Model")]
     freeze: Option<String>,
 
     /// Chance with which a step leaves out the last block of a model that has stochastic depth [default: the model's own]
@@ -84,9 +93,9 @@ pub(crate) struct TrainFlags {
     #[arg(long, value_name = "N", help_heading = "Training")]
     epochs: Option<u32>,
 
-    /// Photos in one step
-    #[arg(long, value_name = "N", help_heading = "Training")]
-    batch_size: Option<u32>,
+    /// Photos in one batch; `auto` takes the largest power of two that fits into memory
+    #[arg(long, value_name = "N|auto", value_parser = batch_size, help_heading = "Training")]
+    batch_size: Option<String>,
 
     /// Optimiser
     #[arg(long, value_name = "NAME", value_parser = ["adamw", "sgd"], help_heading = "Training")]
@@ -104,16 +113,19 @@ pub(crate) struct TrainFlags {
     #[arg(long, value_name = "X", help_heading = "Training")]
     momentum: Option<f64>,
 
-    /// The learning rate over time: `plateau` halves it after two epochs without a lower validation loss
-    #[arg(long, value_name = "NAME", value_parser = ["constant", "plateau"], help_heading = "Training")]
+    /// The learning rate over time: `plateau` halves it after two epochs without a lower validation loss, `step` drops it
+    /// every `--step-epochs`, `cosine` lowers it to `--min-learning-rate`, `one-cycle` raises it first
+    #[arg(long, value_name = "NAME", help_heading = "Training")]
+    #[arg(value_parser = ["constant", "plateau", "step", "cosine", "one-cycle"])]
     schedule: Option<String>,
 
     /// Share of the label that is spread over all classes
     #[arg(long, value_name = "X", help_heading = "Training")]
     label_smoothing: Option<f64>,
 
-    /// `balanced` lets rare classes count as much as frequent ones
-    #[arg(long, value_name = "HOW", value_parser = ["none", "balanced"], help_heading = "Training")]
+    /// `balanced` lets rare classes count as much as frequent ones, `effective-number` less so where photos are many; a CSV
+    /// with the columns `class` and `weight` says it outright
+    #[arg(long, value_name = "HOW|FILE", help_heading = "Training")]
     class_weights: Option<String>,
 
     /// What makes an epoch the best one
@@ -123,6 +135,10 @@ pub(crate) struct TrainFlags {
     /// Seed of everything random
     #[arg(long, value_name = "N", value_parser = seed(), help_heading = "Training")]
     seed: Option<u64>,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    steps: StepFlags,
 
     /// Photos are brought to this many pixels a side
     #[arg(long, value_name = "PIXELS", help_heading = "Photos")]

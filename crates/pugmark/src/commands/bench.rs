@@ -7,8 +7,7 @@ use std::time::Instant;
 
 use pugmark_data::{Random, Recipe};
 use pugmark_engine::{
-    Cpu, Engine, Freeze, Inference, InputSpec, Loss, OperatorTime, Optimiser, PrecisionChoice, TrainBatch,
-    Training, TrainingSpec,
+    Cpu, Engine, Inference, InputSpec, OperatorTime, PrecisionChoice, TrainBatch, Training, TrainingSpec,
 };
 use pugmark_graph::Architecture;
 use serde::Serialize;
@@ -140,20 +139,16 @@ impl Plan {
         if arguments.infer {
             return Ok(Self::Inference(engine.inference(&graph, &tensors, &input, &[])?));
         }
-        let spec = TrainingSpec {
-            freeze: Freeze::None,
-            loss: Loss::default(),
-            optimiser: Optimiser::AdamW,
-            taps: Vec::new(),
-        };
-        Ok(Self::Training(engine.training(&graph, &tensors, &input, &spec)?))
+        Ok(Self::Training(engine.training(&graph, &tensors, &input, &TrainingSpec::default())?))
     }
 
     /// One step on a batch.
     fn step(&mut self, pixels: &[u8], labels: &[u32], seed: u64) -> anyhow::Result<()> {
         match self {
             Self::Inference(plan) => drop(plan.logits(labels.len(), pixels)?),
-            Self::Training(plan) => drop(plan.step(&TrainBatch { pixels, labels, seed }, 1e-4, 0.01)?),
+            Self::Training(plan) => {
+                drop(plan.step(&TrainBatch { pixels, labels, mixed: None, seed }, 1e-4, 0.01)?)
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! From a data set to a run.
 
+mod find;
 mod observer;
 
 use std::path::{Path, PathBuf};
@@ -44,6 +45,9 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
     };
     let engine = Cpu::new(settings.threads)?.with_precision(settings.precision.precision());
     let stop = interrupt::stop_flag()?;
+    if arguments.find_learning_rate {
+        return find::run(&dataset, &settings, &out, arguments.overwrite, &engine, &stop, printer);
+    }
     let mut observer = Progressing::new(printer, &stop);
     let outcome = train(&dataset, &settings, &out, mode, &engine, &stop, &mut observer)?;
     drop(observer);

@@ -31,13 +31,17 @@ fn wrong_calls() {
     place.write("word.toml", "epochs = \"three\"\n");
     place.write("list.toml", "epochs = [3, 4]\n");
     place.write("broken.toml", "epochs = = 3\n");
-    let cases: [Case; 19] = [
+    let cases: [Case; 23] = [
         ("no_verb", &[], &[]),
         ("unknown_verb", &["trian"], &[]),
         ("unknown_flag", &["train", "photos", "--epoch", "3"], &[]),
         ("flag_not_a_number", &["train", "photos", "--epochs", "three"], &[]),
         ("flag_not_a_choice", &["train", "photos", "--model", "resnet19"], &[]),
         ("flag_out_of_range", &["train", "photos", "--learning-rate", "-1"], &[]),
+        ("flag_no_time", &["train", "photos", "--time-budget", "soon"], &[]),
+        ("flag_no_stages", &["train", "photos", "--freeze", "9"], &[]),
+        ("flag_no_batch", &["train", "photos", "--batch-size", "none"], &[]),
+        ("flags_contradict", &["train", "photos", "--unfreeze-after", "2"], &[]),
         ("variable_not_a_number", &["train", "photos"], &[("PUGMARK_EPOCHS", "three")]),
         ("variable_not_a_choice", &["train", "photos"], &[("PUGMARK_OPTIMISER", "adam")]),
         ("variable_out_of_range", &["train", "photos"], &[("PUGMARK_VAL", "1.5")]),

@@ -307,3 +307,42 @@ fn bench_lists_operators() {
     let table = with(&["--operators", "--infer"]);
     assert!(table.contains("GFLOP/s") && table.contains("all operators: "), "{table}");
 }
+
+#[test]
+fn a_learning_rate_is_found_and_nothing_trained() {
+    let place = Place::new();
+    place.photos(12);
+    let finding = [
+        "train",
+        "photos",
+        "--out",
+        "found",
+        "--model",
+        "simple_cnn",
+        "--image-size",
+        "32",
+        "--batch-size",
+        "9",
+        "--loader-threads",
+        "1",
+    ];
+    let with = |flags: &[&'static str]| [&finding, flags].concat();
+    let found = place.done(&with(&["--find-learning-rate"]));
+    let (flag, rest) = found.stdout.split_once('\n').unwrap();
+    let rate: f64 = flag.strip_prefix("--learning-rate ").unwrap().parse().unwrap();
+    assert!((1e-6..1.0).contains(&rate) && rest.contains("found/learning-rate.html"), "{}", found.stdout);
+    let names = || {
+        let mut names: Vec<String> = std::fs::read_dir(place.path("found"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(), ["learning-rate.csv", "learning-rate.html"]);
+    place.snapshot("learning_rate_is_found_already", &with(&["--find-learning-rate"]));
+    assert_eq!(place.done(&with(&["--find-learning-rate", "--overwrite"])).stdout, found.stdout);
+    // The folder is free for the run.
+    place.done(&with(&["--epochs", "1", "--learning-rate", "0.001"]));
+    assert!(names().contains(&"learning-rate.csv".to_owned()) && names().len() > 2);
+}

@@ -73,6 +73,7 @@ pub(super) fn run(
         threads: loader_threads(arguments.loader_threads as usize),
         seed: 0,
         shuffle: true,
+        balanced: false,
         recipe: Recipe::imagenet(arguments.image_size as usize),
         augment: Augment { flip: true, ..Augment::default() },
         limits: Limits::default(),

@@ -25,6 +25,7 @@ enum Stage {
     Looking(u32),
     Training(u32),
     Validating(u32),
+    Searching,
 }
 
 impl<'a> Progressing<'a> {
@@ -40,6 +41,7 @@ impl<'a> Progressing<'a> {
                 Stage::Looking(epoch) => format!("epoch {epoch}/{} what is important", self.epochs),
                 Stage::Training(epoch) => format!("epoch {epoch}/{}", self.epochs),
                 Stage::Validating(epoch) => format!("epoch {epoch}/{} validation", self.epochs),
+                Stage::Searching => "learning rates".to_owned(),
             };
             self.bar = Some((stage, self.printer.progress(&what, total as u64)));
         }
@@ -84,6 +86,10 @@ impl Observer for Progressing<'_> {
             Event::Looking { epoch, done, total } => self.progress(Stage::Looking(epoch), done, total, ""),
             Event::Validating { epoch, done, total } => {
                 self.progress(Stage::Validating(epoch), done, total, "")
+            }
+            Event::Searching { step, steps, learning_rate, loss } => {
+                let message = format!("learning rate {learning_rate:.1e}, loss {loss:.4}");
+                self.progress(Stage::Searching, step, steps, &message);
             }
             Event::Epoch(metrics) => {
                 self.bar = None;

@@ -1,0 +1,67 @@
+//! What the model says of the validation part.
+
+use std::time::Instant;
+
+use pugmark_eval::evaluate;
+use pugmark_graph::Tensors;
+use pugmark_model::softmax;
+
+use super::Session;
+use crate::{Event, TrainError};
+
+/// The validation part in numbers.
+pub(super) struct Validation {
+    pub(super) loss: f64,
+    pub(super) accuracy: f64,
+    pub(super) macro_f1: f64,
+    pub(super) seconds: f64,
+}
+
+impl Session<'_, '_> {
+    /// Runs the validation part; none when stopped. Of a loss that is no number it says nothing else.
+    pub(super) fn validate(
+        &mut self,
+        tensors: &Tensors,
+        epoch: u32,
+    ) -> Result<Option<Validation>, TrainError> {
+        let started = Instant::now();
+        self.inference.set_tensors(tensors)?;
+        let classes = self.state.card.classes.len();
+        let (mut labels, mut probabilities, mut loss) = (Vec::new(), Vec::new(), 0.0);
+        let mut done = 0;
+        for batch in self.photos.1.loader.epoch(0, 0) {
+            if self.stopped() {
+                return Ok(None);
+            }
+            self.report.damaged_batch(&mut self.state.damaged, &self.photos.1, &batch)?;
+            if !batch.labels.is_empty() {
+                let mut logits = self.inference.logits(batch.labels.len(), &batch.pixels)?;
+                for (row, &label) in logits.chunks_exact(classes).zip(&batch.labels) {
+                    loss += cross_entropy(row, label as usize);
+                    labels.push(label as usize);
+                }
+                softmax(&mut logits, classes, self.state.card.temperature);
+                probabilities.extend(logits);
+            }
+            done += batch.items.len() + batch.broken.len();
+            let total = self.photos.1.items.len();
+            self.report.event(Event::Validating { epoch, done, total })?;
+        }
+        self.check_decoded(labels.len() as u64, false)?;
+        let loss = loss / labels.len() as f64;
+        if !loss.is_finite() {
+            return Ok(Some(Validation { loss, accuracy: 0.0, macro_f1: 0.0, seconds: 0.0 }));
+        }
+        let evaluation = evaluate(&self.state.card.classes, &labels, &probabilities)?;
+        let seconds = started.elapsed().as_secs_f64();
+        self.validation = Some(seconds);
+        Ok(Some(Validation { loss, accuracy: evaluation.accuracy, macro_f1: evaluation.macro_f1, seconds }))
+    }
+}
+
+/// -ln(softmax(logits)[label]).
+fn cross_entropy(logits: &[f32], label: usize) -> f64 {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&v| f64::from(v - most).exp()).sum();
+    sum.ln() - f64::from(logits[label] - most)
+}
