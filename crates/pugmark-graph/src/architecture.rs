@@ -50,7 +50,7 @@ pub struct GraphSettings {
 
 impl Architecture {
     /// Every architecture.
-    pub const ALL: [Architecture; 6] = [
+    pub const ALL: [Architecture; 8] = [
         Architecture::SimpleCnn,
         Architecture::ResNet18,
         Architecture::ResNet34,

@@ -130,6 +130,9 @@ fn augmentation_and_resize_are_as_the_settings_say() {
         ..Augment::default()
     };
     assert_eq!(rand.augment(), expected);
+}
+
+#[test]
 fn words_of_the_steps_are_read_and_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");

@@ -83,7 +83,7 @@ pub fn find_learning_rate(
     let prepared = Prepared::new(data, &mut settings, engine)?;
     prepared.warnings.iter().for_each(|text| observer.event(Event::Warning(text)));
     prepared.notes.iter().for_each(|text| observer.event(Event::Note(text)));
-    let (photos, _) = prepared.photos(&settings);
+    let (photos, ..) = prepared.photos(&settings);
     let input = prepared.state.card.input(settings.batch_size);
     let mut training = engine.training(&prepared.graph, &prepared.tensors, &input, &prepared.spec)?;
     let started = Instant::now();

@@ -66,6 +66,7 @@ impl SaliencyPass {
             loss: Loss { label_smoothing: 0.1, class_weights: None },
             optimiser: Optimiser::Sgd { momentum: 0.0, nesterov: false },
             taps: vec![input],
+            ..TrainingSpec::default()
         };
         let plan = engine.training(graph, tensors, &small.input(loading.batch_size), &spec)?;
         Ok(Self { plan, input, loader: Loader::new(items, loading), seed: settings.seed })
@@ -92,10 +93,14 @@ impl SaliencyPass {
             }
             let seed =
                 Random::new(self.seed, epoch.into(), &format!("dropout of saliency {turn}")).next_u64();
-            match self.plan.step(&TrainBatch { pixels: &pixels, labels: &labels, seed }, 0.0, 0.0) {
+            match self.plan.step(
+                &TrainBatch { pixels: &pixels, labels: &labels, mixed: None, seed },
+                0.0,
+                0.0,
+            ) {
                 Ok(_) => {}
                 // The training itself will meet it, and say where.
-                Err(EngineError::NonFiniteLoss { .. }) => continue,
+                Err(EngineError::NonFiniteLoss { .. } | EngineError::NonFiniteGradient { .. }) => continue,
                 Err(error) => return Err(error.into()),
             }
             if let Some((_, gradient)) = self.plan.tap(self.input) {
