@@ -16,7 +16,7 @@ fn gradients_match_finite_differences() {
     let tensors = graph.initialise(1);
     let input = input_spec(4, 10, 12);
     let (pixels, labels) = batch(4, 10, 12, 3);
-    let batch = TrainBatch { pixels: &pixels, labels: &labels, seed: 5 };
+    let batch = TrainBatch { pixels: &pixels, features: &[], labels: &labels, seed: 5 };
     for engine in engines() {
         let loss_at = |tensors: &Tensors| {
             let mut plan = engine.training(&graph, tensors, &input, &spec()).unwrap();
@@ -68,7 +68,7 @@ fn fusing_changes_nothing() {
             let tapped = TrainingSpec { taps: all_nodes(&graph), ..spec() };
             let mut fused = engine.training(&graph, &tensors, &input, &spec()).unwrap();
             let mut plain = engine.training(&graph, &tensors, &input, &tapped).unwrap();
-            let batch = TrainBatch { pixels: &pixels, labels: &labels, seed: 3 };
+            let batch = TrainBatch { pixels: &pixels, features: &[], labels: &labels, seed: 3 };
             let a = fused.step(&batch, 0.0, 0.0).unwrap();
             let b = plain.step(&batch, 0.0, 0.0).unwrap();
             assert!((a.loss - b.loss).abs() < 1e-4, "{architecture}: {} {}", a.loss, b.loss);
@@ -92,7 +92,9 @@ fn taps_have_pytorchs_shapes_and_the_loss_gradient() {
         let tapped = TrainingSpec { taps: nodes.clone(), ..spec() };
         let mut plan =
             engine.training(&graph, &graph.initialise(1), &input_spec(2, 10, 12), &tapped).unwrap();
-        let output = plan.step(&TrainBatch { pixels: &pixels, labels: &labels, seed: 1 }, 0.0, 0.0).unwrap();
+        let output = plan
+            .step(&TrainBatch { pixels: &pixels, features: &[], labels: &labels, seed: 1 }, 0.0, 0.0)
+            .unwrap();
         let (first, _) = plan.tap(nodes[1]).unwrap();
         assert_eq!(first.shape, [2, 4, 10, 12]);
         let (logits, gradient) = plan.tap(*nodes.last().unwrap()).unwrap();
@@ -115,7 +117,8 @@ fn a_small_batch_in_a_large_plan_gives_the_bits_of_a_small_plan() {
         let run = |most: usize| {
             let mut plan = engine.training(&graph, &tensors, &input_spec(most, 32, 32), &spec()).unwrap();
             for seed in 0..3 {
-                plan.step(&TrainBatch { pixels: &pixels, labels: &labels, seed }, 1e-3, 0.01).unwrap();
+                plan.step(&TrainBatch { pixels: &pixels, features: &[], labels: &labels, seed }, 1e-3, 0.01)
+                    .unwrap();
             }
             plan.tensors()
         };
@@ -151,7 +154,8 @@ fn the_number_of_threads_changes_no_bit() {
         let engine = Cpu::new(threads).unwrap().with_precision(precision);
         let mut plan = engine.training(&graph, &tensors, &input_spec(5, 40, 40), &spec()).unwrap();
         for seed in 0..2 {
-            plan.step(&TrainBatch { pixels: &pixels, labels: &labels, seed }, 1e-3, 0.01).unwrap();
+            plan.step(&TrainBatch { pixels: &pixels, features: &[], labels: &labels, seed }, 1e-3, 0.01)
+                .unwrap();
         }
         plan.tensors()
     };
@@ -171,7 +175,8 @@ fn restored_training_goes_on_bit_for_bit() {
     for (engine, optimiser) in every_engine().iter().flat_map(|e| optimisers.map(|o| (e, o))) {
         let spec = TrainingSpec { optimiser, ..spec() };
         let step = |plan: &mut dyn pugmark_engine::Training, seed| {
-            plan.step(&TrainBatch { pixels: &pixels, labels: &labels, seed }, 1e-2, 0.01).unwrap();
+            plan.step(&TrainBatch { pixels: &pixels, features: &[], labels: &labels, seed }, 1e-2, 0.01)
+                .unwrap();
         };
         let mut whole = engine.training(&graph, &tensors, &input, &spec).unwrap();
         let mut first = engine.training(&graph, &tensors, &input, &spec).unwrap();
@@ -220,7 +225,7 @@ fn a_frozen_backbone_trains_the_head_on_running_statistics() {
     for engine in every_engine() {
         let spec = TrainingSpec { freeze: Freeze::Backbone, ..spec() };
         let mut plan = engine.training(&graph, &tensors, &input, &spec).unwrap();
-        let batch = TrainBatch { pixels: &pixels, labels: &labels, seed: 0 };
+        let batch = TrainBatch { pixels: &pixels, features: &[], labels: &labels, seed: 0 };
         let output = plan.step(&batch, 1e-2, 0.0).unwrap();
         let mut inference = engine.inference(&graph, &tensors, &input, &[]).unwrap();
         assert!(largest_difference(&output.logits, &inference.logits(2, &pixels).unwrap()) < 1e-5);
@@ -243,8 +248,9 @@ fn a_loss_that_is_no_number_changes_nothing() {
     for engine in every_engine() {
         let mut plan = engine.training(&graph, &tensors, &input_spec(2, 10, 12), &spec()).unwrap();
         let before = (plan.tensors(), plan.state(), plan.steps());
-        let error =
-            plan.step(&TrainBatch { pixels: &pixels, labels: &labels, seed: 0 }, 1e-3, 0.01).unwrap_err();
+        let error = plan
+            .step(&TrainBatch { pixels: &pixels, features: &[], labels: &labels, seed: 0 }, 1e-3, 0.01)
+            .unwrap_err();
         assert!(matches!(error, EngineError::NonFiniteLoss { .. }), "{error}");
         let bits = |t: &Tensors| -> Vec<u32> {
             t.values().flat_map(|t| t.values.iter().map(|v| v.to_bits())).collect()
@@ -263,7 +269,9 @@ fn wrong_calls_are_named() {
     for engine in every_engine() {
         let mut plan = engine.training(&graph, &tensors, &input, &spec()).unwrap();
         let mut message = |pixels: &[u8], labels: &[u32]| {
-            plan.step(&TrainBatch { pixels, labels, seed: 0 }, 0.0, 0.0).unwrap_err().to_string()
+            plan.step(&TrainBatch { pixels, features: &[], labels, seed: 0 }, 0.0, 0.0)
+                .unwrap_err()
+                .to_string()
         };
         assert_eq!(message(&pixels, &[0, 3]), "label 3 in a model of 3 classes");
         assert_eq!(

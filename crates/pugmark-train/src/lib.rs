@@ -10,6 +10,7 @@ mod event;
 mod log;
 mod memory;
 mod metrics;
+mod recipes;
 mod schedule;
 mod settings;
 mod train;
@@ -17,6 +18,9 @@ mod train;
 pub use error::TrainError;
 pub use event::{Event, Observer};
 pub use metrics::EpochMetrics;
+pub use recipes::{ShippedRecipe, shipped_recipes};
 pub use schedule::Plateau;
-pub use settings::{BestBy, ClassWeights, OptimiserKind, Schedule, SettingsError, TrainSettings};
-pub use train::{Mode, Outcome, train};
+pub use settings::{
+    BestBy, CacheFeatures, ClassWeights, OptimiserKind, Schedule, SettingsError, TrainSettings,
+};
+pub use train::{Mode, Outcome, predictions_csv, train};

@@ -43,7 +43,7 @@ impl Log {
     /// Adds an event; steps are too many to keep.
     pub(crate) fn event(&mut self, event: Event<'_>) -> Result<(), TrainError> {
         let (name, fields) = match event {
-            Event::Step { .. } | Event::Validating { .. } => return Ok(()),
+            Event::Step { .. } | Event::Validating { .. } | Event::Features { .. } => return Ok(()),
             Event::Warning(text) => ("warning", json!({ "text": text })),
             Event::Note(text) => ("note", json!({ "text": text })),
             Event::Start { engine, parameters, train, val, test, epochs, first_epoch } => (

@@ -1,3 +1,4 @@
+mod cache_features;
 mod validate;
 
 use std::fs;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::TrainError;
 
+pub use cache_features::CacheFeatures;
 pub use validate::SettingsError;
 
 /// How parameters move.
@@ -140,6 +142,15 @@ pub struct TrainSettings {
     pub cache_mib: u64,
     /// Minutes between checkpoints inside an epoch; 0 saves at the end of epochs alone.
     pub checkpoint_minutes: f64,
+    /// The recipe that the other settings were taken from, by name or as a file; kept to be told, never read again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
+    /// Whether the features of a frozen backbone are computed once and kept.
+    pub cache_features: CacheFeatures,
+    /// The folder where features are kept from one training to the next; without one they are kept in memory alone. It
+    /// is the machine's and not the training's: no settings file has it.
+    #[serde(skip)]
+    pub feature_folder: Option<PathBuf>,
 }
 
 impl Default for TrainSettings {
@@ -178,6 +189,9 @@ impl Default for TrainSettings {
             loader_threads: 0,
             cache_mib: 1024,
             checkpoint_minutes: 10.0,
+            recipe: None,
+            cache_features: CacheFeatures::Auto,
+            feature_folder: None,
         }
     }
 }
@@ -193,12 +207,13 @@ fn as_decimal<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Err
 
 /// Settings that a resumed run may change: the result does not depend on them, or only grows, or is checked by the data
 /// set's hash.
-const FREE_ON_RESUME: [&str; 9] = [
+const FREE_ON_RESUME: [&str; 10] = [
     "epochs",
     "threads",
     "loader_threads",
     "cache_mib",
     "checkpoint_minutes",
+    "recipe",
     "data",
     "photos",
     "skip_missing",
@@ -238,7 +253,7 @@ impl TrainSettings {
     }
 
     /// These settings with whole paths, so that a run can be repeated from any folder.
-    pub(crate) fn resolved(&self, data: &Dataset) -> Self {
+    pub fn resolved(&self, data: &Dataset) -> Self {
         let absolute = |path: &Path| match is_url(path) {
             true => path.into(),
             false => path::absolute(path).unwrap_or(path.into()),

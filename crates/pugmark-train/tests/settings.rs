@@ -3,7 +3,9 @@
 use std::fs;
 
 use pugmark_graph::Architecture;
-use pugmark_train::{BestBy, ClassWeights, OptimiserKind, Schedule, TrainError, TrainSettings};
+use pugmark_train::{
+    BestBy, CacheFeatures, ClassWeights, OptimiserKind, Schedule, TrainError, TrainSettings,
+};
 
 #[test]
 fn the_defaults_make_sense() {
@@ -13,7 +15,7 @@ fn the_defaults_make_sense() {
 #[test]
 fn every_senseless_value_is_named() {
     type Change = fn(&mut TrainSettings);
-    let cases: [(&str, &str, Change); 24] = [
+    let cases: [(&str, &str, Change); 25] = [
         ("epochs", "0", |s| s.epochs = 0),
         ("batch_size", "0", |s| s.batch_size = 0),
         ("learning_rate", "0", |s| s.learning_rate = 0.0),
@@ -36,6 +38,7 @@ fn every_senseless_value_is_named() {
         ("test", "-0.1", |s| s.test = -0.1),
         ("test", "0.8", |s| s.test = 0.8),
         ("seed", "9223372036854775808", |s| s.seed = 1 << 63),
+        ("cache_features", "3", |s| s.cache_features = CacheFeatures::Views(3)),
         ("checkpoint_minutes", "-1", |s| s.checkpoint_minutes = -1.0),
         ("checkpoint_minutes", "NaN", |s| s.checkpoint_minutes = f64::NAN),
     ];

@@ -120,6 +120,7 @@ pub(super) fn saved_for_backward(step: &Step, id: ValueId) -> bool {
         Kind::Norm { relu, .. } => step.input == id || (relu && step.output == id),
         Kind::Relu | Kind::Add { relu: true } => step.output == id,
         Kind::Input
+        | Kind::Features
         | Kind::MaxPool(_)
         | Kind::GlobalAvgPool
         | Kind::Dropout { .. }

@@ -89,6 +89,7 @@ impl<E: Activation> Machine<E> {
         let tail = |relu: bool| format!("{add}{}", if relu { " + ReLU" } else { "" });
         match &step.kind {
             Kind::Input => format!("input {channels} at {at}"),
+            Kind::Features => format!("features {channels} at {at}"),
             Kind::Conv { shape: s, relu, .. } => format!(
                 "conv {}x{} s{} {}->{} at {at}{}",
                 s.kernel.0,

@@ -4,12 +4,13 @@ use pugmark_graph::{Graph, NodeId, ParamId, Tensor, Tensors};
 use pugmark_kernels as kernels;
 use rayon::ThreadPool;
 
+use super::Cpu;
 use super::convolution::Activation;
+use super::given::Given;
 use super::machine::{Machine, to_tensor};
 use super::parameters::Parameters;
 use super::program::{Kind, Norm, Program};
 use super::stages::Stages;
-use super::{Cpu, check_batch};
 use crate::{
     EngineError, Freeze, InputSpec, Loss, OperatorTime, Optimiser, Pass, StepOutput, TrainBatch, Training,
     TrainingSpec,
@@ -59,12 +60,13 @@ impl<E: Activation> CpuTraining<E> {
     fn run(
         &mut self,
         batch: &TrainBatch<'_>,
+        given: Given<'_>,
         learning_rate: f32,
         weight_decay: f32,
     ) -> Result<StepOutput, EngineError> {
         let images = batch.labels.len();
         self.machine.clock.clear();
-        self.machine.forward(images, batch.pixels, Some(batch.seed));
+        self.machine.forward(images, given, Some(batch.seed));
         let logits = self.machine.logits().to_vec();
         let cross_entropy = kernels::CrossEntropy {
             label_smoothing: self.loss.label_smoothing,
@@ -117,12 +119,14 @@ impl<E: Activation> Training for CpuTraining<E> {
         learning_rate: f32,
         weight_decay: f32,
     ) -> Result<StepOutput, EngineError> {
-        check_batch(&self.machine.input, batch.labels.len(), batch.pixels)?;
+        let TrainBatch { pixels, features, labels, .. } = *batch;
+        let Machine { input, program, .. } = &self.machine;
+        let given = Given::checked(labels.len(), pixels, features, input, program)?;
         if let Some(&label) = batch.labels.iter().find(|&&label| label as usize >= self.classes) {
             return Err(EngineError::Label { label, classes: self.classes });
         }
         let pool = self.pool.clone();
-        pool.install(|| self.run(batch, learning_rate, weight_decay))
+        pool.install(|| self.run(batch, given, learning_rate, weight_decay))
     }
 
     fn tensors(&self) -> Tensors {

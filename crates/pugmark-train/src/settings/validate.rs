@@ -94,6 +94,7 @@ impl TrainSettings {
             let why = "it is one of a file's folds: name the file with `--split-file`".into();
             return Err(SettingsError { name: "fold", value: fold.to_string(), why });
         }
+        self.check_cache_features()?;
         self.model.graph(2).shapes(self.image_size, self.image_size).map(drop).map_err(|e| SettingsError {
             name: "image_size",
             value: self.image_size.to_string(),

@@ -2,13 +2,14 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use pugmark_data::{Batch, Random};
+use pugmark_data::Random;
 use pugmark_engine::{Engine, EngineError, Inference, StepOutput, TrainBatch, Training};
 use pugmark_eval::evaluate;
 use pugmark_graph::Tensors;
 use pugmark_model::{Model, ModelCard, RunFolder, softmax};
 
-use super::prepare::{Photos, Prepared};
+use super::features::Features;
+use super::prepare::{Loaded, Photos, Prepared};
 use super::report::{Report, save, save_damaged};
 use crate::checkpoint::{State, Sums};
 use crate::{EpochMetrics, Event, Schedule, TrainError, TrainSettings, memory, metrics};
@@ -22,11 +23,24 @@ pub(super) struct Session<'a, 'o> {
     photos: (Photos, Photos),
     training: Box<dyn Training>,
     inference: Box<dyn Inference>,
+    /// What is not trained and not in the plans: the backbone whose features are known; else nothing.
+    backbone: Tensors,
     state: State,
     saved: Instant,
+    unsaved: Unsaved,
     /// How long validation took last time.
     validation: Option<f64>,
 }
+
+/// Models of finished epochs that are not on disk yet.
+#[derive(Default)]
+struct Unsaved {
+    best: Option<Model>,
+    last: Option<Model>,
+}
+
+/// On features an epoch takes less time than saving it: then only so often.
+const SAVE_EVERY: Duration = Duration::from_secs(10);
 
 /// The validation part in numbers.
 struct Validation {
@@ -40,14 +54,23 @@ impl<'a, 'o> Session<'a, 'o> {
     pub(super) fn new(
         settings: &'a TrainSettings,
         prepared: Prepared,
+        features: Option<&Features>,
         folder: &'a RunFolder,
         engine: &dyn Engine,
         stop: &'a AtomicBool,
         report: &'a mut Report<'o>,
     ) -> Result<Self, TrainError> {
-        let photos = prepared.photos(settings);
-        let Prepared { graph, state, tensors, optimiser, spec, train, val, test, .. } = prepared;
+        let photos = prepared.photos(settings, features);
+        let Prepared { graph, state, mut tensors, optimiser, spec, train, val, test, .. } = prepared;
         let input = state.card.input(settings.batch_size);
+        let parameters = graph.parameter_count();
+        let mut backbone = Tensors::new();
+        let graph = features.map_or(graph, |features| features.graph.clone());
+        if features.is_some() {
+            for param in graph.params().iter().filter(|param| !param.head) {
+                backbone.extend(tensors.remove_entry(&param.name));
+            }
+        }
         let mut training = engine.training(&graph, &tensors, &input, &spec)?;
         if let Some(optimiser) = optimiser {
             training.restore(&tensors, &optimiser, state.optimiser_steps)?;
@@ -55,7 +78,7 @@ impl<'a, 'o> Session<'a, 'o> {
         let inference = engine.inference(&graph, &tensors, &input, &[])?;
         report.event(Event::Start {
             engine: &engine.name(),
-            parameters: graph.parameter_count(),
+            parameters,
             train: train.len(),
             val: val.len(),
             test: test.len(),
@@ -70,8 +93,10 @@ impl<'a, 'o> Session<'a, 'o> {
             photos,
             training,
             inference,
+            backbone,
             state,
             saved: Instant::now(),
+            unsaved: Unsaved::default(),
             validation: None,
         })
     }
@@ -83,9 +108,17 @@ impl<'a, 'o> Session<'a, 'o> {
     /// Trains the epochs that are left; breaks off when stopped, with everything saved.
     pub(super) fn train(&mut self) -> Result<ControlFlow<()>, TrainError> {
         while self.state.epochs_done < self.settings.epochs {
-            if self.epoch()?.is_break() {
-                self.checkpoint()?;
-                return Ok(ControlFlow::Break(()));
+            match self.epoch() {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => {
+                    self.checkpoint()?;
+                    return Ok(ControlFlow::Break(()));
+                }
+                Err(error) => {
+                    // The epochs before are whole; their checkpoint is an earlier one, from which they are made again.
+                    self.save_models()?;
+                    return Err(error);
+                }
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -99,16 +132,16 @@ impl<'a, 'o> Session<'a, 'o> {
         let steps = self.photos.0.loader.batches();
         if self.state.step < steps {
             let mut clock = Instant::now();
-            for batch in self.photos.0.loader.epoch(self.number().into(), self.state.step) {
+            for loaded in self.photos.0.epoch(self.number().into(), self.state.step) {
                 self.state.sums.waiting += clock.elapsed().as_secs_f64();
                 if self.stopped() {
                     return Ok(ControlFlow::Break(()));
                 }
-                let output = self.step(&batch)?;
+                let output = self.step(&loaded)?;
                 self.state.step += 1;
                 self.state.sums.seconds += clock.elapsed().as_secs_f64();
                 clock = Instant::now();
-                self.tell_step(steps, batch.labels.len(), output.map_or(0.0, |o| o.loss))?;
+                self.tell_step(steps, loaded.batch.labels.len(), output.map_or(0.0, |o| o.loss))?;
                 if self.checkpoint_is_due() {
                     self.checkpoint()?;
                     clock = Instant::now();
@@ -132,7 +165,8 @@ impl<'a, 'o> Session<'a, 'o> {
     }
 
     /// One optimiser step; none where no photo of the batch can be decoded.
-    fn step(&mut self, batch: &Batch) -> Result<Option<StepOutput>, TrainError> {
+    fn step(&mut self, loaded: &Loaded) -> Result<Option<StepOutput>, TrainError> {
+        let Loaded { batch, features } = loaded;
         self.report.damaged_batch(&mut self.state.damaged, &self.photos.0, batch)?;
         if batch.labels.is_empty() {
             return Ok(None);
@@ -141,7 +175,7 @@ impl<'a, 'o> Session<'a, 'o> {
         let seed =
             Random::new(self.settings.seed, epoch.into(), &format!("dropout of step {step}")).next_u64();
         let rate = self.state.schedule.rate();
-        let train_batch = TrainBatch { pixels: &batch.pixels, labels: &batch.labels, seed };
+        let train_batch = TrainBatch { pixels: &batch.pixels, features, labels: &batch.labels, seed };
         let output = match self.training.step(&train_batch, rate as f32, self.settings.weight_decay) {
             Ok(output) if output.loss.is_finite() => output,
             Ok(StepOutput { loss, .. }) | Err(EngineError::NonFiniteLoss { loss }) => {
@@ -214,13 +248,17 @@ impl<'a, 'o> Session<'a, 'o> {
         let classes = self.state.card.classes.len();
         let (mut labels, mut probabilities, mut loss) = (Vec::new(), Vec::new(), 0.0);
         let mut done = 0;
-        for batch in self.photos.1.loader.epoch(0, 0) {
+        for Loaded { batch, features } in self.photos.1.epoch(0, 0) {
             if self.stopped() {
                 return Ok(None);
             }
             self.report.damaged_batch(&mut self.state.damaged, &self.photos.1, &batch)?;
             if !batch.labels.is_empty() {
-                let mut logits = self.inference.logits(batch.labels.len(), &batch.pixels)?;
+                let images = batch.labels.len();
+                let mut logits = match features.as_slice() {
+                    [] => self.inference.logits(images, &batch.pixels)?,
+                    features => self.inference.logits_of_features(images, features)?,
+                };
                 for (row, &label) in logits.chunks_exact(classes).zip(&batch.labels) {
                     loss += cross_entropy(row, label as usize);
                     labels.push(label as usize);
@@ -272,16 +310,16 @@ impl<'a, 'o> Session<'a, 'o> {
         state.rows.push(row.clone());
 
         let card = ModelCard { metrics: row.repeatable(), epoch: row.epoch, ..state.card.clone() };
-        let model = Model { card, tensors };
+        let model = Model { card, tensors: tensors.clone() };
         if improved {
-            model.write(&self.folder.best())?;
-            self.report.event(Event::Saved(&self.folder.best()))?;
+            self.unsaved.best = Some(model.clone());
         }
-        model.write(&self.folder.last())?;
-        save(self.folder.metrics_csv(), metrics::to_csv(&self.state.rows))?;
-        save(self.folder.metrics_json(), metrics::to_json(&self.state.rows))?;
-        save_damaged(self.folder, &self.state.damaged)?;
-        self.save_checkpoint(model.tensors)?;
+        self.unsaved.last = Some(model);
+        let on_features = !self.backbone.is_empty();
+        let more = self.state.epochs_done < self.settings.epochs;
+        if !(on_features && more && self.saved.elapsed() < SAVE_EVERY) {
+            self.save(tensors)?;
+        }
         self.report.event(Event::Epoch(&row))
     }
 
@@ -292,14 +330,36 @@ impl<'a, 'o> Session<'a, 'o> {
 
     /// Saves where the training is inside an epoch.
     fn checkpoint(&mut self) -> Result<(), TrainError> {
-        save_damaged(self.folder, &self.state.damaged)?;
-        self.save_checkpoint(self.training.tensors())?;
+        self.save(self.training.tensors())?;
         self.report.event(Event::Saved(&self.folder.checkpoint()))
     }
 
-    fn save_checkpoint(&mut self, tensors: Tensors) -> Result<(), TrainError> {
+    /// Saves the models that are not on disk yet and last the checkpoint with these parameters.
+    fn save(&mut self, tensors: Tensors) -> Result<(), TrainError> {
+        self.save_models()?;
         self.saved = Instant::now();
+        let tensors = self.whole(tensors);
         self.state.save(&self.folder.checkpoint(), tensors, self.training.state())
+    }
+
+    fn save_models(&mut self) -> Result<(), TrainError> {
+        let Unsaved { best, last } = std::mem::take(&mut self.unsaved);
+        if let Some(Model { card, tensors }) = best {
+            Model { card, tensors: self.whole(tensors) }.write(&self.folder.best())?;
+            self.report.event(Event::Saved(&self.folder.best()))?;
+        }
+        if let Some(Model { card, tensors }) = last {
+            Model { card, tensors: self.whole(tensors) }.write(&self.folder.last())?;
+            save(self.folder.metrics_csv(), metrics::to_csv(&self.state.rows))?;
+            save(self.folder.metrics_json(), metrics::to_json(&self.state.rows))?;
+        }
+        save_damaged(self.folder, &self.state.damaged)
+    }
+
+    /// Parameters with the backbone's, where the plans lack those.
+    fn whole(&self, mut tensors: Tensors) -> Tensors {
+        tensors.extend(self.backbone.clone());
+        tensors
     }
 }
 

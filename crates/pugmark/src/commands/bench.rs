@@ -153,7 +153,9 @@ impl Plan {
     fn step(&mut self, pixels: &[u8], labels: &[u32], seed: u64) -> anyhow::Result<()> {
         match self {
             Self::Inference(plan) => drop(plan.logits(labels.len(), pixels)?),
-            Self::Training(plan) => drop(plan.step(&TrainBatch { pixels, labels, seed }, 1e-4, 0.01)?),
+            Self::Training(plan) => {
+                drop(plan.step(&TrainBatch { pixels, features: &[], labels, seed }, 1e-4, 0.01)?)
+            }
         }
         Ok(())
     }

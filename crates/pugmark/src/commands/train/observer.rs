@@ -22,6 +22,7 @@ pub(super) struct Progressing<'a> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    Features,
     Training(u32),
     Validating(u32),
 }
@@ -36,6 +37,7 @@ impl<'a> Progressing<'a> {
             // The old bar goes before the new one comes.
             self.bar = None;
             let what = match stage {
+                Stage::Features => "features".to_owned(),
                 Stage::Training(epoch) => format!("epoch {epoch}/{}", self.epochs),
                 Stage::Validating(epoch) => format!("epoch {epoch}/{} validation", self.epochs),
             };
@@ -72,6 +74,10 @@ impl Observer for Progressing<'_> {
                     "{train} photos to train on, {val} to validate, {test} to test; {:.1} million parameters; {engine}; epochs {first_epoch} to {epochs}",
                     parameters as f64 / 1e6
                 ));
+            }
+            Event::Features { done, total, images_per_sec, left } => {
+                let left = left.map_or_else(String::new, |left| format!(", {} left", duration(left)));
+                self.progress(Stage::Features, done, total, &format!("{images_per_sec:.1} photos/s{left}"));
             }
             Event::Step { epoch, step, steps, loss, images_per_sec, waiting, left, .. } => {
                 let left = left.map_or_else(String::new, |left| format!(", {} left", duration(left)));
