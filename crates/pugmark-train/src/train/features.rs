@@ -23,8 +23,16 @@ const BATCH: usize = 32;
 const CHUNK: usize = 1024;
 const CHUNK_EVERY: Duration = Duration::from_secs(60);
 
-/// What is known of a photo: its features and whether its file ends early, or why it can't be decoded.
-type Known = Result<(Vec<f32>, bool), String>;
+/// The features of a photo.
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    values: Vec<f32>,
+    /// The file ends early; what is there was used.
+    truncated: bool,
+}
+
+/// What is known of a photo: its features, or why it can't be decoded.
+type Known = Result<Row, String>;
 
 /// The features of every photo of a training.
 pub(super) struct Features {
@@ -93,7 +101,12 @@ impl Features {
                     let rows = if images > 0 { plan.logits(images, &batch.pixels)? } else { Vec::new() };
                     let rows = batch.items.iter().zip(rows.chunks_exact(rows.len() / images.max(1)));
                     let known = rows
-                        .map(|(item, row)| (*item, Ok((row.to_vec(), batch.truncated.contains(item)))))
+                        .map(|(item, row)| {
+                            (
+                                *item,
+                                Ok(Row { values: row.to_vec(), truncated: batch.truncated.contains(item) }),
+                            )
+                        })
                         .chain(batch.broken.iter().map(|(item, reason)| (*item, Err(reason.clone()))));
                     for (item, known) in known {
                         pass.add(view, missing[item], known);
@@ -118,7 +131,8 @@ impl Features {
         }
         let mut views: Vec<Vec<Known>> =
             wanted.into_iter().map(|view| view.known.into_iter().flatten().collect()).collect();
-        let width = views.iter().flatten().find_map(|known| Some(known.as_ref().ok()?.0.len())).unwrap_or(0);
+        let width =
+            views.iter().flatten().find_map(|known| Some(known.as_ref().ok()?.values.len())).unwrap_or(0);
         report.event(Event::Note(&store.summary(
             found,
             total,
@@ -160,8 +174,8 @@ impl Features {
         for (item, known) in items.into_iter().zip(self.of(part).known.iter()) {
             let Item { id, path, class, .. } = item;
             let (outcome, truncated) = match known {
-                Ok((features, truncated)) => {
-                    let mut row = plan.logits_of_features(1, features)?;
+                Ok(Row { values, truncated }) => {
+                    let mut row = plan.logits_of_features(1, values)?;
                     softmax(&mut row, classes, card.temperature);
                     (Ok(row), *truncated)
                 }
@@ -182,8 +196,8 @@ impl PartFeatures {
         let (mut batch, mut features) = (Batch::default(), Vec::new());
         for &item in chosen {
             match &self.known[view * self.photos + item] {
-                Ok((row, truncated)) => {
-                    features.extend_from_slice(row);
+                Ok(Row { values, truncated }) => {
+                    features.extend_from_slice(values);
                     batch.labels.push(items[item].class.map_or(u32::MAX, |class| class as u32));
                     batch.items.push(item);
                     if *truncated {
@@ -211,14 +225,16 @@ impl<'a> View<'a> {
 struct Pass<'a> {
     store: &'a Store,
     seed: u64,
-    new: Vec<(String, Known)>,
+    new: Vec<(String, Row)>,
     saved: Instant,
 }
 
 impl Pass<'_> {
     fn add(&mut self, view: &mut View<'_>, item: usize, known: Known) {
-        if let Some(key) = store::key(&view.items[item], &view.augment, self.seed, view.epoch) {
-            self.new.push((key, known.clone()));
+        if let Ok(row) = &known
+            && let Some(key) = store::key(&view.items[item], &view.augment, self.seed, view.epoch)
+        {
+            self.new.push((key, row.clone()));
         }
         view.known[item] = Some(known);
     }

@@ -31,7 +31,7 @@ pub(crate) struct TrainArguments {
     pub(crate) model_dir: Option<PathBuf>,
 
     /// Go on with an interrupted run, exactly as if it had not been interrupted; RUN may be left out after `--out`
-    #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with_all = ["overwrite", "config"])]
+    #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with_all = ["overwrite", "config", "recipe", "folds"])]
     pub(crate) resume: Option<Option<PathBuf>>,
 
     /// Train once for each of so many folds, in RUN/fold-1 and so on, and measure each photo by the run that did not see it

@@ -52,6 +52,17 @@ impl Ensemble {
         self.panel.cards().next().cloned().expect("a first model")
     }
 
+    /// Tells which models may have been trained on a part of the first one's data.
+    pub(super) fn warn_of_other_splits(&self, photos: &str, printer: &Printer) {
+        let card = self.card();
+        for (path, other) in self.paths.iter().zip(self.panel.cards()).skip(1) {
+            if (&other.data_hash, &other.split_hash) != (&card.data_hash, &card.split_hash) {
+                let path = path.display();
+                printer.warning(&format!("{path} was trained on another split: it may have seen {photos}"));
+            }
+        }
+    }
+
     /// Fits the weights on the validation part of the run's own data.
     pub(super) fn fit(
         &mut self,
@@ -62,14 +73,10 @@ impl Ensemble {
     ) -> anyhow::Result<()> {
         let card = self.card();
         let subject = eval::own_data(&self.paths[0], None, &card, storage, printer)?;
-        for (path, other) in self.paths.iter().zip(self.panel.cards()).skip(1) {
-            if (&other.data_hash, &other.split_hash) != (&card.data_hash, &card.split_hash) {
-                printer.warning(&format!(
-                    "{} was trained on another split: it may have seen the photos that the weights are fitted on, and then counts too much",
-                    path.display()
-                ));
-            }
-        }
+        self.warn_of_other_splits(
+            "the photos that the weights are fitted on, and then counts too much",
+            printer,
+        );
         let items = eval::items(&subject, &card)?;
         let (mut labels, mut rows) = (Vec::new(), Vec::new());
         self.look(&items, threads, stop, printer, &mut |opinions| {

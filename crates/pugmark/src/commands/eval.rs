@@ -69,6 +69,9 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
 
     let stop = interrupt::stop_flag()?;
     let threads = inference.loader_threads();
+    if arguments.dataset.is_none() && !arguments.ensemble.fit_weights {
+        ensemble.warn_of_other_splits("these photos, and then answers too well", printer);
+    }
     if arguments.ensemble.fit_weights {
         ensemble.fit(&storage, threads, &stop, printer)?;
     }

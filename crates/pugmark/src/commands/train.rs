@@ -134,8 +134,10 @@ fn settings(arguments: &TrainArguments, resumed: Option<&Resumed>) -> anyhow::Re
         *recipe = std::path::absolute(&*recipe)?.to_string_lossy().into_owned();
     }
     // A resumed run has its weights in its checkpoint; the file they came from may be gone.
-    let started_from =
-        resumed.filter(|run| !run.is_folds).map(|run| TrainSettings::read(&run.config)).transpose()?;
+    let started_from = resumed.map(|run| TrainSettings::read(&run.config)).transpose()?;
+    if let Some(run) = &started_from {
+        settings.recipe.clone_from(&run.recipe);
+    }
     if let Some(weights) = &settings.weights
         && started_from.is_none_or(|run| run.weights.as_ref() != Some(weights))
     {

@@ -16,7 +16,7 @@ use pugmark_model::{ModelCard, write_atomic_with};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Known, View};
+use super::{Row, View};
 use crate::{TrainError, TrainSettings};
 
 /// Part of every hash: to be raised when features change for another reason than those hashed.
@@ -31,14 +31,13 @@ pub(super) struct Store {
     folder: Option<PathBuf>,
 }
 
-/// A photo of a file, in the order of the tensor's rows; those that can't be decoded have no row.
+/// A photo of a file, in the order of the tensor's rows. One that can't be decoded is not kept: what is wrong with it may
+/// be the network.
 #[derive(Serialize, Deserialize)]
 struct Entry {
     key: String,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    broken: Option<String>,
 }
 
 impl Store {
@@ -67,7 +66,7 @@ impl Store {
 
     /// Fills in what is known already; how many that is. A file that can't be read is as good as none.
     pub(super) fn read(&self, seed: u64, views: &mut [View<'_>]) -> usize {
-        let mut known: HashMap<String, Known> = HashMap::new();
+        let mut known: HashMap<String, Row> = HashMap::new();
         for path in self.folder.iter().flat_map(|folder| files(folder)) {
             if let Some(file) = read_file(&path) {
                 known.extend(file);
@@ -78,7 +77,7 @@ impl Store {
         for view in views {
             for (item, slot) in view.items.iter().zip(&mut view.known) {
                 let key = if known.is_empty() { None } else { key(item, &view.augment, seed, view.epoch) };
-                *slot = key.and_then(|key| known.get(&key).cloned());
+                *slot = key.and_then(|key| known.get(&key).cloned().map(Ok));
                 found += usize::from(slot.is_some());
             }
         }
@@ -86,7 +85,7 @@ impl Store {
     }
 
     /// Adds a file with these photos.
-    pub(super) fn write(&self, new: Vec<(String, Known)>) -> Result<(), TrainError> {
+    pub(super) fn write(&self, new: Vec<(String, Row)>) -> Result<(), TrainError> {
         let (Some(folder), false) = (&self.folder, new.is_empty()) else { return Ok(()) };
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -94,22 +93,15 @@ impl Store {
         };
         fs::create_dir_all(folder).map_err(failed(folder))?;
         let mut name = Sha256::new();
-        let (mut entries, mut values, mut rows) = (Vec::with_capacity(new.len()), Vec::new(), 0);
-        for (key, known) in new {
+        let shape = vec![new.len(), new[0].1.values.len()];
+        let (mut entries, mut values) = (Vec::with_capacity(new.len()), Vec::new());
+        for (key, row) in new {
             name.update(&key);
-            let (truncated, broken) = match known {
-                Ok((row, truncated)) => {
-                    values.extend(row);
-                    rows += 1;
-                    (truncated, None)
-                }
-                Err(reason) => (false, Some(reason)),
-            };
-            entries.push(Entry { key, truncated, broken });
+            values.extend(row.values);
+            entries.push(Entry { key, truncated: row.truncated });
         }
         let path = folder.join(hex(name)).with_extension(EXTENSION);
-        let width = if rows > 0 { values.len() / rows } else { 0 };
-        let tensors = Tensors::from([(TENSOR.into(), Tensor { shape: vec![rows, width], values })]);
+        let tensors = Tensors::from([(TENSOR.into(), Tensor { shape, values })]);
         let entries = serde_json::to_string(&entries).map_err(|e| failed(&path)(e.into()))?;
         let metadata = BTreeMap::from([(PHOTOS.into(), entries)]);
         write_atomic_with(&path, |file| write_safetensors(file, &tensors, &metadata)).map_err(failed(&path))
@@ -176,18 +168,14 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn read_file(path: &Path) -> Option<Vec<(String, Known)>> {
+fn read_file(path: &Path) -> Option<Vec<(String, Row)>> {
     let entries: Vec<Entry> = serde_json::from_str(read_metadata(path).ok()?.get(PHOTOS)?).ok()?;
     let Tensor { shape, values } = read_weights(path).ok()?.remove(TENSOR)?;
-    let mut rows = values.chunks_exact(shape.get(1).copied().filter(|&width| width > 0).unwrap_or(1));
-    let known = entries.into_iter().map(|Entry { key, truncated, broken }| {
-        let known = match broken {
-            Some(reason) => Err(reason),
-            None => Ok((rows.next()?.to_vec(), truncated)),
-        };
-        Some((key, known))
-    });
-    known.collect()
+    let width = shape.get(1).copied().filter(|&width| width > 0 && entries.len() * width == values.len())?;
+    let row = |(entry, values): (Entry, &[f32])| {
+        (entry.key, Row { values: values.to_vec(), truncated: entry.truncated })
+    };
+    Some(entries.into_iter().zip(values.chunks_exact(width)).map(row).collect())
 }
 
 /// Says that a file was used, for [`sweep`]; a file system that does not let us is none the worse.
@@ -239,14 +227,14 @@ mod tests {
         items.iter().for_each(|item| fs::write(&item.path, &item.id).unwrap());
         let keys: Vec<String> =
             items.iter().map(|item| key(item, &Augment::default(), 1, 0).unwrap()).collect();
-        let known: Vec<Known> =
-            vec![Ok((vec![0.1, 1e-30], false)), Err("no photo".into()), Ok((vec![-3.0, 4.0], true))];
+        let row = |values: [f32; 2], truncated| Row { values: values.into(), truncated };
+        let rows = [row([0.1, 1e-30], false), row([2.0, -0.0], false), row([-3.0, 4.0], true)];
         let store = store(folder.path());
-        store.write(keys[..2].iter().cloned().zip(known.clone()).collect()).unwrap();
-        store.write(vec![(keys[2].clone(), known[2].clone())]).unwrap();
+        store.write(keys[..2].iter().cloned().zip(rows.clone()).collect()).unwrap();
+        store.write(vec![(keys[2].clone(), rows[2].clone())]).unwrap();
         let mut views = [View::new(&items, Augment::default(), 0)];
         assert_eq!(store.read(7, &mut views), 3, "the seed does not matter to photos as they are");
-        assert_eq!(views[0].known, known.into_iter().map(Some).collect::<Vec<_>>());
+        assert_eq!(views[0].known, rows.map(|row| Some(Ok(row))));
 
         // Half a file and a photo that changed are as good as none.
         let path = files(store.folder.as_ref().unwrap()).remove(0);

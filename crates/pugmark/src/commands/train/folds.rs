@@ -44,7 +44,7 @@ impl Folds<'_> {
     pub(super) fn start(mut self, folds: u32, overwrite: bool) -> anyhow::Result<ExitStatus> {
         let split = self.split(folds)?;
         let csv = split.to_csv(self.data);
-        self.check_folder(&csv, overwrite)?;
+        self.check_folder(&csv, folds, overwrite)?;
         if let Some(warning) = &split.warning {
             self.printer.warning(warning);
         }
@@ -88,7 +88,7 @@ impl Folds<'_> {
     }
 
     /// Refuses a folder that holds anything else, or folds that are not to be replaced.
-    fn check_folder(&self, split: &str, overwrite: bool) -> anyhow::Result<()> {
+    fn check_folder(&self, split: &str, folds: u32, overwrite: bool) -> anyhow::Result<()> {
         if self.out.join(SETTINGS).is_file() && !overwrite {
             return Err(ModelError::HoldsRun { path: self.out.clone() }.into());
         }
@@ -105,7 +105,7 @@ impl Folds<'_> {
         let known = |name: &str| match name {
             SPLIT => ours || half,
             SETTINGS | PREDICTIONS | SUMMARY => ours,
-            _ => ours && name.starts_with("fold-"),
+            _ => ours && (1..=folds).any(|fold| name == format!("fold-{fold}")),
         };
         match names.into_iter().find(|name| !known(name)) {
             Some(name) => Err(ModelError::HoldsOtherFiles { path: self.out.clone(), name }.into()),
