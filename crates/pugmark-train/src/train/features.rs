@@ -99,7 +99,7 @@ impl Features {
                 {
                     let images = batch.items.len();
                     let rows = if images > 0 { plan.logits(images, &batch.pixels)? } else { Vec::new() };
-                    let rows = batch.items.iter().zip(rows.chunks_exact(rows.len() / images.max(1)));
+                    let rows = batch.items.iter().zip(rows.chunks_exact((rows.len() / images.max(1)).max(1)));
                     let known = rows
                         .map(|(item, row)| {
                             (
