@@ -119,6 +119,11 @@ impl Loader {
         self.shared.items.len().div_ceil(self.shared.batch_size())
     }
 
+    /// The items of an epoch in its order: batch after batch.
+    pub fn order(&self, epoch: u64) -> Vec<usize> {
+        self.shared.turns(epoch).into_iter().map(|turn| turn.item).collect()
+    }
+
     /// The batches of an epoch, in order, from `first_batch` on: an epoch that is taken up again goes on as if it had
     /// never stopped. At most two batches a thread are in memory. Dropping the iterator stops its threads.
     pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {

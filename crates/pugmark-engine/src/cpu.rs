@@ -2,6 +2,7 @@
 
 mod backward;
 mod convolution;
+mod given;
 mod inference;
 mod machine;
 mod memory;
@@ -55,6 +56,14 @@ impl Cpu {
         Self { winograd: false, ..self }
     }
 
+    fn in_precision(&self) -> &'static str {
+        if self.precision == Precision::Bf16 { ", bf16" } else { "" }
+    }
+
+    fn way(&self) -> &'static str {
+        if self.winograd { "" } else { ", without Winograd" }
+    }
+
     /// Compute threads.
     pub fn threads(&self) -> usize {
         self.pool.current_num_threads()
@@ -64,10 +73,12 @@ impl Cpu {
 impl Engine for Cpu {
     fn name(&self) -> String {
         let threads = self.threads();
-        let precision = if self.precision == Precision::Bf16 { ", bf16" } else { "" };
-        let way = if self.winograd { "" } else { ", without Winograd" };
         let s = if threads == 1 { "" } else { "s" };
-        format!("cpu, {}{precision}, {threads} thread{s}{way}", Isa::active())
+        format!("cpu, {}{}, {threads} thread{s}{}", Isa::active(), self.in_precision(), self.way())
+    }
+
+    fn arithmetic(&self) -> String {
+        format!("cpu, {}{}{}", Isa::active(), self.in_precision(), self.way())
     }
 
     fn inference(
@@ -120,12 +131,4 @@ impl Engine for Cpu {
             Precision::Bf16 => training::CpuTraining::<Bf16>::bytes(graph, input, spec, self),
         }
     }
-}
-
-fn check_batch(input: &InputSpec, images: usize, pixels: &[u8]) -> Result<(), EngineError> {
-    let InputSpec { batch, height, width, .. } = *input;
-    if images == 0 || images > batch || pixels.len() != images * height * width * 3 {
-        return Err(EngineError::Batch { images, height, width, bytes: pixels.len(), most: batch });
-    }
-    Ok(())
 }

@@ -39,6 +39,20 @@ pub enum EngineError {
         /// The batch size the plan was made for.
         most: usize,
     },
+    /// The features given do not fill the batch that was announced, or are too many for the plan.
+    #[error(
+        "a batch of {images} times {features} features was announced and {found} values given (at most {most} images)"
+    )]
+    Features {
+        /// Images announced.
+        images: usize,
+        /// Features of each; 0 where the plan is given pictures.
+        features: usize,
+        /// Values given.
+        found: usize,
+        /// The batch size the plan was made for.
+        most: usize,
+    },
     /// A label is not below the number of classes.
     #[error("label {label} in a model of {classes} classes")]
     Label {
@@ -234,8 +248,10 @@ pub struct TrainingSpec {
 /// One batch of a training step.
 #[derive(Debug, Clone, Copy)]
 pub struct TrainBatch<'a> {
-    /// `labels.len()` pictures: height x width x RGB, 8 bits.
+    /// `labels.len()` pictures: height x width x RGB, 8 bits; empty where the graph begins at features.
     pub pixels: &'a [u8],
+    /// `labels.len()` times the values of the node that is given ([`pugmark_graph::Graph::given`]); empty elsewhere.
+    pub features: &'a [f32],
     /// Class of each picture.
     pub labels: &'a [u32],
     /// Of pictures that are mixed of two: the second's class, and the share of the first in the target, in [0, 1].
@@ -259,6 +275,9 @@ pub struct StepOutput {
 pub trait Engine: Send + Sync {
     /// The device in words, such as `cpu avx512, 2 threads`.
     fn name(&self) -> String;
+
+    /// What the last digits of results depend on besides the plan: [`Engine::name`] without the number of threads.
+    fn arithmetic(&self) -> String;
 
     /// A plan that turns pictures into logits; `taps` are nodes whose output can be read after a call.
     ///
@@ -310,6 +329,13 @@ pub trait Inference: Send {
     /// [`EngineError::Batch`] when the sizes do not fit.
     fn logits(&mut self, images: usize, pixels: &[u8]) -> Result<Vec<f32>, EngineError>;
 
+    /// [`Inference::logits`] of a plan whose graph begins at features: `images` times the values of the node that is
+    /// given.
+    ///
+    /// # Errors
+    /// [`EngineError::Features`] when the sizes do not fit.
+    fn logits_of_features(&mut self, images: usize, features: &[f32]) -> Result<Vec<f32>, EngineError>;
+
     /// Takes other parameters of the same graph.
     ///
     /// # Errors
@@ -355,7 +381,7 @@ pub trait Training: Send {
         weight_decay: f32,
     ) -> Result<StepOutput, EngineError>;
 
-    /// Parameters and running statistics, in PyTorch's layout.
+    /// Parameters and running statistics, in PyTorch's layout; those of the head alone where the graph begins at features.
     fn tensors(&self) -> Tensors;
 
     /// [`Training::tensors`] with the running average in place of all that is averaged; the same where none is kept.

@@ -18,7 +18,7 @@ fn gradients_match_finite_differences() {
     let tensors = graph.initialise(1);
     let input = input_spec(4, 10, 12);
     let (pixels, labels) = batch(4, 10, 12, 3);
-    let batch = TrainBatch { pixels: &pixels, labels: &labels, mixed: None, seed: 5 };
+    let batch = TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed: 5 };
     for engine in engines() {
         let loss_at = |tensors: &Tensors| {
             let mut plan = engine.training(&graph, tensors, &input, &spec()).unwrap();
@@ -63,7 +63,7 @@ fn the_gradient_of_a_tapped_input_matches_finite_differences() {
         let spec = TrainingSpec { freeze, taps: vec![NodeId(0)], ..spec() };
         let step = |pixels: &[u8]| {
             let mut plan = engine.training(&graph, &tensors, &input, &spec).unwrap();
-            let batch = TrainBatch { pixels, labels: &labels, seed: 5 };
+            let batch = TrainBatch { pixels, features: &[], labels: &labels, mixed: None, seed: 5 };
             (plan.step(&batch, 0.0, 0.0).unwrap().loss, plan.tap(NodeId(0)).unwrap().1)
         };
         let (_, gradient) = step(&pixels);
@@ -103,7 +103,11 @@ fn tapping_the_input_changes_no_step() {
             let spec = TrainingSpec { freeze, taps, ..spec() };
             let mut plan = engine.training(&graph, &tensors, &input_spec(3, 40, 40), &spec).unwrap();
             let loss = plan
-                .step(&TrainBatch { pixels: &pixels, labels: &labels, seed: 0 }, 1e-2, 0.01)
+                .step(
+                    &TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed: 0 },
+                    1e-2,
+                    0.01,
+                )
                 .unwrap()
                 .loss;
             (loss, plan.tensors(), plan.tap(NodeId(0)))
@@ -146,7 +150,7 @@ fn fusing_changes_nothing() {
             let tapped = TrainingSpec { taps: all_nodes(&graph), ..spec() };
             let mut fused = engine.training(&graph, &tensors, &input, &spec()).unwrap();
             let mut plain = engine.training(&graph, &tensors, &input, &tapped).unwrap();
-            let batch = TrainBatch { pixels: &pixels, labels: &labels, mixed: None, seed: 3 };
+            let batch = TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed: 3 };
             let a = fused.step(&batch, 0.0, 0.0).unwrap();
             let b = plain.step(&batch, 0.0, 0.0).unwrap();
             assert!((a.loss - b.loss).abs() < 1e-4, "{what}: {} {}", a.loss, b.loss);
@@ -171,7 +175,11 @@ fn taps_have_pytorchs_shapes_and_the_loss_gradient() {
         let mut plan =
             engine.training(&graph, &graph.initialise(1), &input_spec(2, 10, 12), &tapped).unwrap();
         let output = plan
-            .step(&TrainBatch { pixels: &pixels, labels: &labels, mixed: None, seed: 1 }, 0.0, 0.0)
+            .step(
+                &TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed: 1 },
+                0.0,
+                0.0,
+            )
             .unwrap();
         let (first, _) = plan.tap(nodes[1]).unwrap();
         assert_eq!(first.shape, [2, 4, 10, 12]);
@@ -207,7 +215,12 @@ fn stochastic_depth_leaves_out_whole_images_in_training_alone() {
         let mut left_out = 0;
         let mut patterns = BTreeSet::new();
         for seed in 0..40 {
-            plan.step(&TrainBatch { pixels: &pixels, labels: &labels, seed }, 0.0, 0.0).unwrap();
+            plan.step(
+                &TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed },
+                0.0,
+                0.0,
+            )
+            .unwrap();
             let ((before, d_before), (after, d_after)) = (plan.tap(conv).unwrap(), plan.tap(branch).unwrap());
             let len = before.values.len() / images;
             let mut pattern = Vec::new();
@@ -245,8 +258,12 @@ fn a_small_batch_in_a_large_plan_gives_the_bits_of_a_small_plan() {
         let run = |most: usize| {
             let mut plan = engine.training(&graph, &tensors, &input_spec(most, 32, 32), &spec()).unwrap();
             for seed in 0..3 {
-                plan.step(&TrainBatch { pixels: &pixels, labels: &labels, mixed: None, seed }, 1e-3, 0.01)
-                    .unwrap();
+                plan.step(
+                    &TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed },
+                    1e-3,
+                    0.01,
+                )
+                .unwrap();
             }
             plan.tensors()
         };
@@ -282,8 +299,12 @@ fn the_number_of_threads_changes_no_bit() {
         let engine = Cpu::new(threads).unwrap().with_precision(precision);
         let mut plan = engine.training(&graph, &tensors, &input_spec(5, 40, 40), &spec()).unwrap();
         for seed in 0..2 {
-            plan.step(&TrainBatch { pixels: &pixels, labels: &labels, mixed: None, seed }, 1e-3, 0.01)
-                .unwrap();
+            plan.step(
+                &TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed },
+                1e-3,
+                0.01,
+            )
+            .unwrap();
         }
         plan.tensors()
     };
@@ -303,8 +324,12 @@ fn restored_training_goes_on_bit_for_bit() {
     for (engine, optimiser) in every_engine().iter().flat_map(|e| optimisers.map(|o| (e, o))) {
         let spec = TrainingSpec { optimiser, ..spec() };
         let step = |plan: &mut dyn pugmark_engine::Training, seed| {
-            plan.step(&TrainBatch { pixels: &pixels, labels: &labels, mixed: None, seed }, 1e-2, 0.01)
-                .unwrap();
+            plan.step(
+                &TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed },
+                1e-2,
+                0.01,
+            )
+            .unwrap();
         };
         let mut whole = engine.training(&graph, &tensors, &input, &spec).unwrap();
         let mut first = engine.training(&graph, &tensors, &input, &spec).unwrap();
@@ -353,7 +378,7 @@ fn a_frozen_backbone_trains_the_head_on_running_statistics() {
     for engine in every_engine() {
         let spec = TrainingSpec { freeze: Freeze::Backbone, ..spec() };
         let mut plan = engine.training(&graph, &tensors, &input, &spec).unwrap();
-        let batch = TrainBatch { pixels: &pixels, labels: &labels, mixed: None, seed: 0 };
+        let batch = TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed: 0 };
         let output = plan.step(&batch, 1e-2, 0.0).unwrap();
         let mut inference = engine.inference(&graph, &tensors, &input, &[]).unwrap();
         assert!(largest_difference(&output.logits, &inference.logits(2, &pixels).unwrap()) < 1e-5);
@@ -377,7 +402,11 @@ fn a_loss_that_is_no_number_changes_nothing() {
         let mut plan = engine.training(&graph, &tensors, &input_spec(2, 10, 12), &spec()).unwrap();
         let before = (plan.tensors(), plan.state(), plan.steps());
         let error = plan
-            .step(&TrainBatch { pixels: &pixels, labels: &labels, mixed: None, seed: 0 }, 1e-3, 0.01)
+            .step(
+                &TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed: 0 },
+                1e-3,
+                0.01,
+            )
             .unwrap_err();
         assert!(matches!(error, EngineError::NonFiniteLoss { .. }), "{error}");
         let bits = |t: &Tensors| -> Vec<u32> {
@@ -397,7 +426,9 @@ fn wrong_calls_are_named() {
     for engine in every_engine() {
         let mut plan = engine.training(&graph, &tensors, &input, &spec()).unwrap();
         let mut message = |pixels: &[u8], labels: &[u32]| {
-            plan.step(&TrainBatch { pixels, labels, mixed: None, seed: 0 }, 0.0, 0.0).unwrap_err().to_string()
+            plan.step(&TrainBatch { pixels, features: &[], labels, mixed: None, seed: 0 }, 0.0, 0.0)
+                .unwrap_err()
+                .to_string()
         };
         assert_eq!(message(&pixels, &[0, 3]), "label 3 in a model of 3 classes");
         assert_eq!(

@@ -17,7 +17,14 @@ fn frozen_stages_are_left_as_they_are() {
         for stages in [1, 3, 5, 100] {
             let spec = TrainingSpec { freeze: Freeze::Stages(stages), ..spec() };
             let mut plan = engine.training(&graph, &tensors, &input_spec(2, 32, 32), &spec).unwrap();
-            let batch = TrainBatch { pixels: &pixels, labels: &labels, mixed: None, seed: 0 };
+            let batch = TrainBatch {
+                pixels: &pixels,
+                features: &[],
+                labels: &labels,
+                features: &[],
+                mixed: None,
+                seed: 0,
+            };
             plan.step(&batch, 1e-2, 0.0).unwrap();
             let after = plan.tensors();
             for param in graph.params() {
@@ -36,7 +43,8 @@ fn a_thawed_parameter_starts_at_step_one() {
     let tensors = graph.initialise(4);
     let input = input_spec(2, 16, 16);
     let (pixels, labels) = batch(2, 16, 16, 3);
-    let batch = TrainBatch { pixels: &pixels, labels: &labels, mixed: None, seed: 0 };
+    let batch =
+        TrainBatch { pixels: &pixels, features: &[], labels: &labels, features: &[], mixed: None, seed: 0 };
     for engine in every_engine() {
         let frozen = TrainingSpec { freeze: Freeze::Backbone, average: 0.9, ..spec() };
         let mut plan = engine.training(&graph, &tensors, &input, &frozen).unwrap();
@@ -79,7 +87,14 @@ fn the_running_average_is_that_of_all_steps() {
         };
         expected.extend(flat(&tensors));
         for step in 1..=20 {
-            let batch = TrainBatch { pixels: &pixels, labels: &labels, mixed: None, seed: step };
+            let batch = TrainBatch {
+                pixels: &pixels,
+                features: &[],
+                labels: &labels,
+                features: &[],
+                mixed: None,
+                seed: step,
+            };
             plan.step(&batch, 1e-2, 0.01).unwrap();
             let decay = ((1.0 + step as f64) / (10.0 + step as f64)).min(0.5);
             for (average, value) in expected.iter_mut().zip(flat(&plan.tensors())) {
@@ -109,7 +124,9 @@ fn accumulated_parts_make_the_whole() {
     let picture = 9 * 9 * 3;
     let part = |from: usize, to: usize| TrainBatch {
         pixels: &pixels[from * picture..to * picture],
+        features: &[],
         labels: &labels[from..to],
+        features: &[],
         mixed: None,
         seed: 0,
     };
@@ -153,7 +170,7 @@ fn what_overflows_changes_nothing() {
     }
     let input = InputSpec { mean: [0.0; 3], std: [1.0; 3], ..input_spec(2, 8, 8) };
     let (black, white) = (vec![0; 2 * 8 * 8 * 3], vec![255; 2 * 8 * 8 * 3]);
-    let part = |pixels| TrainBatch { pixels, labels: &[0, 1], mixed: None, seed: 0 };
+    let part = |pixels| TrainBatch { pixels, labels: &[0, 1], features: &[], mixed: None, seed: 0 };
     for engine in every_engine() {
         let averaging = TrainingSpec { average: 0.9, ..spec() };
         let mut plan = engine.training(&graph, &tensors, &input, &averaging).unwrap();
@@ -200,7 +217,7 @@ fn second_labels_that_do_not_fit_are_named() {
             engine.training(&graph, &graph.initialise(1), &input_spec(2, 10, 12), &spec()).unwrap();
         let mut message = |second: &[u32], shares: &[f32]| {
             let mixed = Some((second, shares));
-            let batch = TrainBatch { pixels: &pixels, labels: &labels, mixed, seed: 0 };
+            let batch = TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed, seed: 0 };
             plan.step(&batch, 0.0, 0.0).unwrap_err().to_string()
         };
         assert!(message(&[1], &[0.5, 0.5]).contains("2 images have 1 second labels and 2 shares"));

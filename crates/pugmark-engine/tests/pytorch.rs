@@ -111,7 +111,11 @@ fn check_step(fixture: &str, architecture: Architecture, pixels_name: &str, para
 
         let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
         let step = plan
-            .step(&TrainBatch { pixels: &pixels, labels: &LABELS, mixed: None, seed: 0 }, 0.0, 0.0)
+            .step(
+                &TrainBatch { pixels: &pixels, features: &[], labels: &LABELS, mixed: None, seed: 0 },
+                0.0,
+                0.0,
+            )
             .unwrap();
         let error = ROUNDING * fixture.scalar("loss_f32_max_error") + 1e-6;
         assert!((step.loss - fixture.scalar("loss")).abs() <= error, "loss {}", step.loss);
@@ -163,8 +167,9 @@ fn a_resnet18_step_in_bf16_agrees_with_pytorchs_autocast() {
     close("eval logits", &logits, &fixture.get("eval_logits"), allowed("eval_logits_bf16_max_error"));
 
     let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
-    let step =
-        plan.step(&TrainBatch { pixels: &pixels, labels: &LABELS, mixed: None, seed: 0 }, 0.0, 0.0).unwrap();
+    let step = plan
+        .step(&TrainBatch { pixels: &pixels, features: &[], labels: &LABELS, mixed: None, seed: 0 }, 0.0, 0.0)
+        .unwrap();
     let error = (step.loss - fixture.scalar("loss")).abs();
     assert!(error <= allowed("loss_bf16_max_error"), "loss {}", step.loss);
     close("logits", &step.logits, &fixture.get("logits"), allowed("logits_bf16_max_error"));
@@ -196,7 +201,11 @@ fn a_resnet50_step_agrees_with_pytorch() {
 
         let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
         let step = plan
-            .step(&TrainBatch { pixels: &pixels, labels: &LABELS, mixed: None, seed: 0 }, 0.0, 0.0)
+            .step(
+                &TrainBatch { pixels: &pixels, features: &[], labels: &LABELS, mixed: None, seed: 0 },
+                0.0,
+                0.0,
+            )
             .unwrap();
         let error = ROUNDING * fixture.scalar("logits_f32_max_error") + 1e-6;
         close("logits", &step.logits, &fixture.get("logits"), error);
@@ -226,7 +235,13 @@ fn a_swin_t_step_agrees_with_pytorch() {
         close("eval logits", &inference.logits(4, &pixels).unwrap(), &fixture.get("eval_logits"), error);
 
         let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
-        let step = plan.step(&TrainBatch { pixels: &pixels, labels: &LABELS, seed: 0 }, 0.0, 0.0).unwrap();
+        let step = plan
+            .step(
+                &TrainBatch { pixels: &pixels, features: &[], labels: &LABELS, mixed: None, seed: 0 },
+                0.0,
+                0.0,
+            )
+            .unwrap();
         let error = ROUNDING * fixture.scalar("loss_f32_max_error") + 1e-6;
         assert!((step.loss - fixture.scalar("loss")).abs() <= error, "loss {}", step.loss);
         let error = ROUNDING * fixture.scalar("logits_f32_max_error") + 1e-6;
@@ -254,7 +269,7 @@ fn three_adamw_steps_of_swin_t_agree_with_pytorch() {
     let settings = GraphSettings { stochastic_depth: Some(0.0), ..GraphSettings::default() };
     let graph = Architecture::SwinT.graph_with(8, settings);
     let pixels = pixels("input 1");
-    let batch = TrainBatch { pixels: &pixels, labels: &LABELS, seed: 0 };
+    let batch = TrainBatch { pixels: &pixels, features: &[], labels: &LABELS, mixed: None, seed: 0 };
     let engine = &engines()[0];
     let mut plan = engine.training(&graph, &parameters(&graph), &INPUT, &spec()).unwrap();
     let mut losses: Vec<f64> = (0..3).map(|_| plan.step(&batch, 1e-3, 0.01).unwrap().loss).collect();
@@ -279,7 +294,7 @@ fn three_adamw_steps_agree_with_pytorch() {
     let graph = Architecture::ResNet18.graph(8);
     let tensors = parameters(&graph);
     let pixels = pixels("input 6");
-    let batch = TrainBatch { pixels: &pixels, labels: &LABELS, mixed: None, seed: 0 };
+    let batch = TrainBatch { pixels: &pixels, features: &[], labels: &LABELS, mixed: None, seed: 0 };
     for engine in engines() {
         let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
         let mut losses: Vec<f64> = (0..3).map(|_| plan.step(&batch, 1e-3, 0.01).unwrap().loss).collect();

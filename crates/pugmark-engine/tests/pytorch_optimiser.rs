@@ -161,6 +161,7 @@ fn steps_agree_with_pytorch() {
                     from += size;
                     TrainBatch {
                         pixels: &pixels[at.start * picture..at.end * picture],
+                        features: &[],
                         labels: &labels[at.clone()],
                         mixed: case.mixed.then(|| (&second[at.clone()], &shares[at.clone()])),
                         seed: 0,

@@ -12,7 +12,7 @@ fn timing_changes_no_bit() {
     let tensors = graph.initialise(1);
     let input = input_spec(4, 10, 12);
     let (pixels, labels) = batch(4, 10, 12, 3);
-    let batch = TrainBatch { pixels: &pixels, labels: &labels, mixed: None, seed: 5 };
+    let batch = TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed: 5 };
     for engine in every_engine() {
         let mut plain = engine.training(&graph, &tensors, &input, &spec()).unwrap();
         let mut timed = engine.training(&graph, &tensors, &input, &spec()).unwrap();
@@ -48,7 +48,12 @@ fn a_convolution_counts_its_operations() {
     for engine in engines() {
         let mut plan = engine.training(&graph, &tensors, &input_spec(5, 6, 8), &spec()).unwrap();
         plan.time_operators(true);
-        plan.step(&TrainBatch { pixels: &pixels, labels: &labels, mixed: None, seed: 0 }, 0.01, 0.0).unwrap();
+        plan.step(
+            &TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed: 0 },
+            0.01,
+            0.0,
+        )
+        .unwrap();
         let times = plan.operator_times();
         let conv: Vec<&OperatorTime> = times.iter().filter(|t| t.name == "conv").collect();
         let passes: Vec<Pass> = conv.iter().map(|t| t.pass).collect();

@@ -6,7 +6,8 @@ pub struct Builder {
     nodes: Vec<Node>,
     params: Vec<Param>,
     scheme: Scheme,
-    head: bool,
+    /// The first node of the head, once it has begun.
+    head: Option<usize>,
     stage: usize,
     block: usize,
 }
@@ -29,7 +30,7 @@ impl Builder {
 
     /// Parameters added from here on belong to the head, a stage and a block of its own.
     pub fn begin_head(&mut self) {
-        self.head = true;
+        self.head = Some(self.nodes.len());
         self.begin_stage();
         self.begin_block();
     }
@@ -56,7 +57,8 @@ impl Builder {
     }
 
     fn param_from(&mut self, name: String, shape: &[usize], role: Role, initial: Initial) -> ParamId {
-        let Self { head, stage, block, .. } = *self;
+        let Self { stage, block, .. } = *self;
+        let head = self.head.is_some();
         self.params.push(Param { name, shape: shape.to_vec(), role, initial, head, stage, block });
         ParamId(self.params.len() - 1)
     }
@@ -181,6 +183,6 @@ impl Builder {
 
     /// The finished graph; its last node gives the logits.
     pub fn finish(self) -> Graph {
-        Graph { nodes: self.nodes, params: self.params }
+        Graph { head: self.head.unwrap_or(self.nodes.len()), nodes: self.nodes, params: self.params }
     }
 }

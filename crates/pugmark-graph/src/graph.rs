@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use crate::{Initial, Op};
+use crate::{Initial, Op, Shape};
 
 /// Index of a node in [`Graph::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +113,8 @@ pub enum GraphError {
 pub struct Graph {
     pub(crate) nodes: Vec<Node>,
     pub(crate) params: Vec<Param>,
+    /// The first node of the head.
+    pub(crate) head: usize,
 }
 
 impl Graph {
@@ -144,6 +146,43 @@ impl Graph {
     /// Blocks, the stem and the head among them.
     pub fn blocks(&self) -> usize {
         self.params.iter().map(|p| p.block + 1).max().unwrap_or(0)
+    }
+
+    /// The node whose output a frozen backbone hands to its head: the same for the same photo, whatever the head does.
+    /// None where the head reads more than one node, or where the backbone itself is random in training.
+    pub fn features(&self) -> Option<NodeId> {
+        let random =
+            |node: &Node| matches!(node.op, Op::Dropout { p } | Op::StochasticDepth { p } if p > 0.0);
+        // Random operators right before the head go with it.
+        let mut first = self.head.min(self.nodes.len());
+        while first > 0 && random(&self.nodes[first - 1]) {
+            first -= 1;
+        }
+        let features = first.checked_sub(1)?;
+        let from_there = |node: &Node| node.inputs.iter().all(|input| input.0 >= features);
+        let sound = !self.nodes[..first].iter().any(random)
+            && self.nodes[first..].iter().all(from_there)
+            && first < self.nodes.len();
+        sound.then_some(NodeId(features))
+    }
+
+    /// The graph up to `features`, whose output takes the place of the logits.
+    pub fn up_to(&self, features: NodeId) -> Self {
+        Self { nodes: self.nodes[..=features.0].to_vec(), ..self.clone() }
+    }
+
+    /// The graph from `features` on, which has `shape` and is given instead of computed: [`Op::Features`]. Nodes and
+    /// parameters keep their numbers; what came before is there still and read by nothing.
+    pub fn from_features(&self, features: NodeId, shape: Shape) -> Self {
+        let mut graph = self.clone();
+        graph.nodes[features.0].op = Op::Features { shape };
+        graph.nodes[features.0].inputs.clear();
+        graph
+    }
+
+    /// The node that is given instead of computed, where that is not the input: [`Graph::from_features`].
+    pub fn given(&self) -> Option<NodeId> {
+        self.nodes.iter().position(|node| matches!(node.op, Op::Features { .. })).map(NodeId)
     }
 
     /// How many nodes read each node.

@@ -1,4 +1,4 @@
-use crate::ParamId;
+use crate::{ParamId, Shape};
 
 /// One operator with its attributes. Its inputs are the node's; parameters are named by index into [`crate::Graph::params`].
 #[derive(Debug, Clone, PartialEq)]
@@ -7,6 +7,11 @@ pub enum Op {
     Input {
         /// Values per pixel.
         channels: usize,
+    },
+    /// Values of another node that are given instead of computed, such as the features of a frozen backbone.
+    Features {
+        /// Their shape.
+        shape: Shape,
     },
     /// Cross-correlation as `torch.nn.Conv2d` with square stride and padding, no dilation, one group.
     Conv2d {
@@ -141,6 +146,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Op::Input { .. } => "Input",
+            Op::Features { .. } => "Features",
             Op::Conv2d { .. } => "Conv2d",
             Op::DepthwiseConv2d { .. } => "DepthwiseConv2d",
             Op::BatchNorm2d { .. } => "BatchNorm2d",

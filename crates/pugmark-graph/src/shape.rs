@@ -52,6 +52,7 @@ fn infer(node: &Node, inputs: &[Shape], height: usize, width: usize) -> Result<S
     };
     match (&node.op, inputs) {
         (&Op::Input { channels }, []) => Ok(Shape::Image { channels, height, width }),
+        (&Op::Features { shape }, []) => Ok(shape),
         (
             &Op::Conv2d { in_channels, out_channels, kernel, stride, padding, .. },
             &[Shape::Image { channels, height, width }],

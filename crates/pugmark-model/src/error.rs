@@ -1,5 +1,5 @@
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pugmark_engine::EngineError;
 use pugmark_graph::{Architecture, WeightsError};
@@ -93,12 +93,32 @@ pub enum ModelError {
         /// Names and shapes that differ.
         why: WeightsError,
     },
+    /// A model of an ensemble has other classes than the first.
+    #[error("{} and {} know different classes{}{}", first.display(), path.display(), only(first, lacks), only(path, adds))]
+    OtherClasses {
+        /// The model.
+        path: PathBuf,
+        /// The first model.
+        first: PathBuf,
+        /// Classes of the first that this one lacks.
+        lacks: Vec<String>,
+        /// Classes that the first lacks.
+        adds: Vec<String>,
+    },
     /// The file's tensors can't be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
     /// The model can't be run.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+/// The classes that only the model at `path` has, if there are any.
+fn only(path: &Path, classes: &[String]) -> String {
+    if classes.is_empty() {
+        return String::new();
+    }
+    format!("; only {} has {}", path.display(), classes.join(", "))
 }
 
 impl ModelError {
@@ -121,6 +141,9 @@ impl ModelError {
             Self::NewerFormat { version, .. } => format!("use pugmark {version} or later"),
             Self::Tensors { .. } => "the file was changed or damaged: use the one that the training wrote".into(),
             Self::Weights(error) => return error.hint(),
+            Self::OtherClasses { .. } => {
+                "models answer together only where each knows the same classes, in any order".into()
+            }
             Self::Save { .. } => "the earlier file is whole; free some space or make the folder writable".into(),
             Self::Io { .. } | Self::Engine(_) => return None,
         };

@@ -5,10 +5,12 @@ mod classifier;
 mod error;
 pub mod hub;
 mod model_file;
+mod panel;
 mod run;
 
 pub use atomic::{write_atomic, write_atomic_with};
 pub use classifier::{Classifier, Prediction, loader_threads, softmax};
 pub use error::ModelError;
 pub use model_file::{FORMAT, Model, ModelCard};
+pub use panel::{Opinions, Panel};
 pub use run::RunFolder;

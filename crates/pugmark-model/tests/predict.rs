@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use pugmark_data::{Item, Limits, Recipe, decode_file};
 use pugmark_engine::Cpu;
 use pugmark_graph::Architecture;
-use pugmark_model::{Classifier, FORMAT, Model, ModelCard, Prediction};
+use pugmark_model::{Classifier, FORMAT, Model, ModelCard, ModelError, Panel, Prediction};
 
 fn classifier(batch: usize) -> Classifier {
     let classes = vec!["a".to_string(), "b".to_string()];
@@ -102,4 +102,73 @@ fn the_caller_may_stop() {
         })
         .unwrap();
     assert_eq!(seen, 3);
+}
+
+/// A model file of two classes in this order, whose photos have this many pixels a side.
+fn model_file(folder: &Path, name: &str, classes: [&str; 2], side: usize, seed: u64) -> PathBuf {
+    let card = ModelCard {
+        classes: classes.map(String::from).into(),
+        recipe: Recipe::imagenet(side),
+        ..classifier(1).card().clone()
+    };
+    let path = folder.join(name);
+    Model { card, tensors: Architecture::SimpleCnn.graph(2).initialise(seed) }.write(&path).unwrap();
+    path
+}
+
+#[test]
+fn a_panel_says_what_its_members_say_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let items = items(folder.path());
+    let file = |name: &str, classes, side, seed| model_file(folder.path(), name, classes, side, seed);
+    let files = [
+        file("one", ["a", "b"], 32, 1),
+        file("turned", ["b", "a"], 32, 2),
+        file("smaller", ["a", "b"], 24, 3),
+        file("again", ["b", "a"], 24, 4),
+    ];
+    let engine = Cpu::new(1).unwrap();
+    for batch in [1, 3, 16] {
+        let mut all = Vec::new();
+        let mut panel = Panel::open(&files, &engine, batch).unwrap();
+        assert_eq!(panel.cards().count(), 4);
+        panel
+            .predict(&items, 2, &mut |opinions| {
+                all.push(opinions);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(all.len(), items.len());
+        for (member, file) in files.iter().enumerate() {
+            let turned = member % 2 == 1;
+            let mut alone = Vec::new();
+            Classifier::open(file, &engine, batch)
+                .unwrap()
+                .predict(items.clone(), 1, &mut |prediction| {
+                    alone.push(prediction);
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            for (opinions, alone) in all.iter().zip(alone) {
+                assert_eq!((&opinions.id, opinions.class), (&alone.id, alone.class));
+                assert_eq!(opinions.truncated, alone.truncated);
+                let row = opinions.outcome.clone().map(|rows| rows[member].clone());
+                let expected = alone.outcome.map(|row| if turned { vec![row[1], row[0]] } else { row });
+                assert_eq!(row, expected, "{} of {}", opinions.id, file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_panel_needs_the_same_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [
+        model_file(folder.path(), "one", ["a", "b"], 32, 1),
+        model_file(folder.path(), "other", ["a", "c"], 32, 2),
+    ];
+    let error = Panel::open(&files, &Cpu::new(1).unwrap(), 1).err().unwrap();
+    assert!(matches!(error, ModelError::OtherClasses { .. }) && error.hint().is_some());
+    let text = error.to_string();
+    assert!(text.contains("one has b") && text.contains("other has c"), "{text}");
 }

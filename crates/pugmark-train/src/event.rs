@@ -10,6 +10,17 @@ pub enum Event<'a> {
     Warning(&'a str),
     /// Something worth knowing.
     Note(&'a str),
+    /// Features of a frozen backbone were computed, before the first step.
+    Features {
+        /// Photos done.
+        done: usize,
+        /// Photos whose features are not known yet; a photo counts once a view.
+        total: usize,
+        /// Mean so far.
+        images_per_sec: f64,
+        /// Time until all are done.
+        left: Option<Duration>,
+    },
     /// Everything is read; the first step comes next.
     Start {
         /// The device in words.

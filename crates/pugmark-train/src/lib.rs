@@ -10,6 +10,7 @@ mod event;
 mod log;
 mod memory;
 mod metrics;
+mod recipes;
 mod schedule;
 mod settings;
 mod train;
@@ -17,9 +18,10 @@ mod train;
 pub use error::TrainError;
 pub use event::{Event, Observer};
 pub use metrics::EpochMetrics;
+pub use recipes::{ShippedRecipe, shipped_recipes};
 pub use schedule::{Plateau, Rates};
 pub use settings::{
-    AutoAugmentKind, BestBy, ClassWeights, OptimiserKind, ResizeKind, Schedule, SettingsError, TimeBudget,
-    TrainSettings,
+    AutoAugmentKind, BestBy, CacheFeatures, ClassWeights, OptimiserKind, ResizeKind, Schedule, SettingsError,
+    TimeBudget, TrainSettings,
 };
-pub use train::{Mode, Outcome, RatePoint, RateSearch, find_learning_rate, train};
+pub use train::{Mode, Outcome, RatePoint, RateSearch, find_learning_rate, predictions_csv, train};

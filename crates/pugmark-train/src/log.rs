@@ -45,6 +45,7 @@ impl Log {
         let (name, fields) = match event {
             Event::Step { .. }
             | Event::Looking { .. }
+            | Event::Features { .. }
             | Event::Validating { .. }
             | Event::Searching { .. } => return Ok(()),
             Event::Warning(text) => ("warning", json!({ "text": text })),

@@ -1,4 +1,5 @@
 mod augment;
+mod cache_features;
 mod validate;
 mod words;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::TrainError;
 
 pub use augment::{AutoAugmentKind, ResizeKind};
+pub use cache_features::CacheFeatures;
 pub use validate::SettingsError;
 pub use words::{ClassWeights, TimeBudget};
 
@@ -237,6 +239,15 @@ pub struct TrainSettings {
     pub cache_mib: u64,
     /// Minutes between checkpoints inside an epoch; 0 saves at the end of epochs alone.
     pub checkpoint_minutes: f64,
+    /// The recipe that the other settings were taken from, by name or as a file; kept to be told, never read again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
+    /// Whether the features of a frozen backbone are computed once and kept.
+    pub cache_features: CacheFeatures,
+    /// The folder where features are kept from one training to the next; without one they are kept in memory alone. It
+    /// is the machine's and not the training's: no settings file has it.
+    #[serde(skip)]
+    pub feature_folder: Option<PathBuf>,
 }
 
 impl Default for TrainSettings {
@@ -310,6 +321,9 @@ impl Default for TrainSettings {
             loader_threads: 0,
             cache_mib: 1024,
             checkpoint_minutes: 10.0,
+            recipe: None,
+            cache_features: CacheFeatures::Auto,
+            feature_folder: None,
         }
     }
 }
@@ -336,6 +350,7 @@ const FREE_ON_RESUME: [&str; 10] = [
     "loader_threads",
     "cache_mib",
     "checkpoint_minutes",
+    "recipe",
     "data",
     "photos",
     "skip_missing",
@@ -360,7 +375,10 @@ impl TrainSettings {
 
     /// What is changed of the architecture.
     pub fn graph_settings(&self) -> GraphSettings {
-        GraphSettings { stochastic_depth: self.stochastic_depth, dropout: self.dropout }
+        // A backbone that learns nothing needs no regularisation, and its features are then the same in every epoch.
+        let fixed = self.freeze == Freeze::Backbone && self.unfreeze_after == 0;
+        let stochastic_depth = if fixed { Some(0.0) } else { self.stochastic_depth };
+        GraphSettings { stochastic_depth, dropout: self.dropout }
     }
 
     /// How the data set is split.
@@ -369,7 +387,7 @@ impl TrainSettings {
     }
 
     /// These settings with whole paths, so that a run can be repeated from any folder.
-    pub(crate) fn resolved(&self, data: &Dataset) -> Self {
+    pub fn resolved(&self, data: &Dataset) -> Self {
         let absolute = |path: &Path| match is_url(path) {
             true => path.into(),
             false => path::absolute(path).unwrap_or(path.into()),

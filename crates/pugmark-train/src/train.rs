@@ -1,5 +1,6 @@
 mod batch_size;
 mod class_weights;
+mod features;
 mod find;
 mod predictions;
 mod prepare;
@@ -18,7 +19,9 @@ use pugmark_model::RunFolder;
 use serde::{Deserialize, Serialize};
 
 use crate::{EpochMetrics, Event, Observer, TrainError, TrainSettings};
+use features::Features;
 use predictions::Predictions;
+pub use predictions::predictions_csv;
 use prepare::Prepared;
 use report::Report;
 use session::Session;
@@ -137,8 +140,13 @@ fn run(
         test => (Part::Test, test.to_vec()),
     };
     let mut damaged = prepared.state.damaged.clone();
+    let mut features = None;
     if !finished {
-        let mut session = Session::new(settings, prepared, folder, engine, stop, report)?;
+        match Features::gather(settings, &prepared, engine, stop, report)? {
+            ControlFlow::Break(()) => return Ok(Outcome { interrupted: true, ..outcome }),
+            ControlFlow::Continue(gathered) => features = gathered,
+        }
+        let mut session = Session::new(settings, prepared, features.as_ref(), folder, engine, stop, report)?;
         outcome.interrupted = session.train()?.is_break();
         let state = session.state();
         outcome.epochs_done = state.epochs_done;
@@ -146,7 +154,7 @@ fn run(
         damaged = state.damaged.clone();
     }
     if !outcome.interrupted {
-        let predictions = Predictions { settings, folder, part, items, stop };
+        let predictions = Predictions { settings, folder, part, items, features: features.as_ref(), stop };
         match predictions.write(engine, &mut damaged, report)? {
             ControlFlow::Break(()) => outcome.interrupted = true,
             ControlFlow::Continue(evaluation) => outcome.test = evaluation,

@@ -5,9 +5,11 @@ mod check;
 mod convert;
 mod data;
 mod doctor;
+mod ensemble;
 mod eval;
 mod predict;
 mod prepare;
+mod recipes;
 mod split;
 mod storage;
 mod train;
@@ -25,9 +27,11 @@ pub(crate) use convert::ConvertArguments;
 use data::DataFlags;
 pub(crate) use data::ReadFlags;
 pub(crate) use doctor::DoctorArguments;
+pub(crate) use ensemble::EnsembleFlags;
 pub(crate) use eval::EvalArguments;
 pub(crate) use predict::PredictArguments;
 pub(crate) use prepare::PrepareArguments;
+pub(crate) use recipes::RecipesArguments;
 pub(crate) use split::{SplitArguments, SplitFlags};
 pub(crate) use storage::StorageFlags;
 pub(crate) use train::{TrainArguments, TrainFlags};
@@ -62,6 +66,8 @@ pub(crate) enum Command {
     Prepare(PrepareArguments),
     /// Train a classifier on labelled photos
     Train(Box<TrainArguments>),
+    /// List the recipes of a training, or print one to copy and change
+    Recipes(RecipesArguments),
     /// Measure a trained classifier
     Eval(EvalArguments),
     /// Classify photos
@@ -139,8 +145,8 @@ pub(crate) struct InferenceFlags {
 pub(crate) struct ConfigFlags {
     /// TOML file with settings, named as the flags with `_` for `-`
     ///
-    /// A flag goes before a `PUGMARK_*` variable, that before this file, and that before the default. The `config.toml` of
-    /// a run repeats its training.
+    /// A flag goes before a `PUGMARK_*` variable, that before this file, that before the recipe of a training, and that
+    /// before the default. The `config.toml` of a run repeats its training.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }

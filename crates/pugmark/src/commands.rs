@@ -5,9 +5,11 @@ mod check;
 mod convert;
 mod data;
 mod doctor;
+mod ensemble;
 mod eval;
 mod predict;
 mod prepare;
+mod recipes;
 mod split;
 mod train;
 mod weights;
@@ -29,6 +31,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
         Command::Check(arguments) => check::run(&arguments, printer),
         Command::Prepare(arguments) => prepare::run(&arguments, printer),
         Command::Train(arguments) => train::run(&arguments, printer),
+        Command::Recipes(arguments) => recipes::run(&arguments, printer),
         Command::Eval(arguments) => eval::run(&arguments, printer),
         Command::Predict(arguments) => predict::run(&arguments, printer),
         Command::Convert(arguments) => convert::run(&arguments, printer),

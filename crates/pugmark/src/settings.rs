@@ -1,9 +1,10 @@
-//! Settings: flag > `PUGMARK_*` variable > configuration file > default, merged into one struct.
+//! Settings: flag > `PUGMARK_*` variable > configuration file > recipe > default, merged into one struct.
 //!
-//! A setting is described once, as a flag. Variables and files are read as if they were that flag, so that a value means
-//! the same and is refused for the same reason wherever it stands.
+//! A setting is described once, as a flag. Variables, files and recipes are read as if they were that flag, so that a value
+//! means the same and is refused for the same reason wherever it stands.
 
 mod document;
+mod layer;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -17,10 +18,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::arguments::{StorageFlags, TrainFlags};
 use crate::error::WrongCall;
 
 pub(crate) use document::document;
+use layer::Layer;
+pub(crate) use layer::shipped_recipe;
 
 /// How a data set is read.
 #[derive(Serialize, Deserialize, Default, Debug)]
@@ -66,14 +68,15 @@ impl InferenceSettings {
 pub(crate) enum Origin {
     Flag(String),
     Variable(String),
-    File(PathBuf, String),
+    /// A file or a recipe, and the key in it.
+    Document(String, String),
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(name) | Self::Variable(name) => f.write_str(name),
-            Self::File(path, key) => write!(f, "{}: {key}", path.display()),
+            Self::Document(name, key) => write!(f, "{name}: {key}"),
         }
     }
 }
@@ -85,36 +88,31 @@ pub(crate) struct Resolved<S> {
     pub(crate) origins: BTreeMap<String, Origin>,
 }
 
-/// What settings are read from, besides flags.
+/// What settings are read from, besides flags and variables; a layer goes before those after it.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
-    file: Option<(PathBuf, Table)>,
+    file: Option<Layer>,
+    recipe: Option<Layer>,
 }
 
 impl Sources {
     /// Reads the configuration file, if there is one. A key that is no setting of a training is refused: those of the
     /// other verbs are among them.
     pub(crate) fn new(config: Option<&Path>) -> Result<Self, WrongCall> {
-        let Some(path) = config else { return Ok(Self::default()) };
-        let wrong = |why: String| WrongCall::new(format!("{}: {why}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let table: Table =
-            text.parse().map_err(|error: toml::de::Error| wrong(error.to_string().trim_end().to_owned()))?;
-        let every = flags::<TrainFlags>();
-        let buckets = flags::<StorageFlags>();
-        let known =
-            |key: &str| every.get_arguments().chain(buckets.get_arguments()).any(|arg| arg.get_id() == key);
-        if let Some(key) = table.keys().find(|key| !known(key)) {
-            let error = wrong(format!("unknown setting `{key}`"));
-            return Err(match nearest(&every, key) {
-                Some(nearest) => error.with_hint(format!("is `{nearest}` meant?")),
-                None => error.with_hint("`pugmark train --help` lists the settings"),
-            });
-        }
-        Ok(Self { file: Some((path.to_owned(), table)) })
+        Ok(Self { file: config.map(Layer::read).transpose()?, recipe: None })
     }
 
-    /// Merges the settings `S`, whose keys are the flags of `F`. Keys of other verbs in the file are passed over.
+    /// Adds the recipe that the flag, the variable or the file names. The `config.toml` of a run has every setting and
+    /// names its recipe only to tell.
+    pub(crate) fn with_recipe(self, flag: Option<&str>) -> Result<Self, WrongCall> {
+        let variable = std::env::var("PUGMARK_RECIPE").ok().filter(|name| !name.is_empty());
+        let in_file = self.file.as_ref().filter(|file| !file.is_complete()).and_then(|file| file.recipe());
+        let Some(name) = flag.or(variable.as_deref()).or(in_file) else { return Ok(self) };
+        let recipe = Layer::recipe_called(name)?;
+        Ok(Self { recipe, ..self })
+    }
+
+    /// Merges the settings `S`, whose keys are the flags of `F`. Keys of other verbs in the file or the recipe are passed over.
     pub(crate) fn resolve<F, S>(&self, given: &F) -> Result<Resolved<S>, WrongCall>
     where
         F: Args + Serialize,
@@ -128,12 +126,13 @@ impl Sources {
             // Every flag of a settings group is a long one.
             let Some(long) = arg.get_long() else { continue };
             let variable = format!("PUGMARK_{}", key.to_uppercase());
-            let in_file = self.file.as_ref().and_then(|(path, table)| Some((path, table.get(key)?)));
+            let layers = [&self.file, &self.recipe];
+            let in_document = layers.into_iter().flatten().find_map(|layer| Some((layer, layer.get(key)?)));
             let in_environment = std::env::var_os(&variable).filter(|value| !value.is_empty());
-            let (origin, text) = match (in_environment, in_file) {
+            let (origin, text) = match (in_environment, in_document) {
                 (Some(value), _) => (Origin::Variable(variable), value.to_string_lossy().into_owned()),
-                (None, Some((path, value))) => {
-                    let origin = Origin::File(path.clone(), key.to_owned());
+                (None, Some((layer, value))) => {
+                    let origin = layer.origin(key);
                     let text = scalar(value).ok_or_else(|| {
                         WrongCall::new(format!("{origin} is `{value}`: one value is meant"))
                     })?;
@@ -180,14 +179,6 @@ fn why(error: &clap::Error) -> String {
     }
 }
 
-/// The setting that `key` resembles most, as clap finds it.
-fn nearest(command: &Command, key: &str) -> Option<String> {
-    let error = command.clone().try_get_matches_from([format!("--{}", key.replace('_', "-"))]).err()?;
-    let ContextValue::String(flag) = error.get(ContextKind::SuggestedArg)? else { return None };
-    let long = flag.trim_start_matches('-').split('=').next()?;
-    command.get_arguments().find(|arg| arg.get_long() == Some(long)).map(|arg| arg.get_id().to_string())
-}
-
 /// The keys that have a value.
 fn to_table(value: &impl Serialize) -> Result<Table, String> {
     Table::try_from(value).map_err(|error| error.to_string())
@@ -204,7 +195,9 @@ fn scalar(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use clap::FromArgMatches;
-    use pugmark_train::TrainSettings;
+    use pugmark_train::{TrainSettings, shipped_recipes};
+
+    use crate::arguments::TrainFlags;
 
     use super::*;
 
@@ -213,6 +206,17 @@ mod tests {
         let command = flags::<TrainFlags>();
         for key in to_table(&TrainSettings::default()).unwrap().keys() {
             assert!(command.get_arguments().any(|arg| arg.get_id() == key.as_str()), "{key}");
+        }
+    }
+
+    #[test]
+    fn every_shipped_recipe_is_settings() {
+        for recipe in shipped_recipes() {
+            let sources = Sources::default().with_recipe(Some(recipe.name)).unwrap();
+            let Resolved { settings, origins } =
+                sources.resolve::<_, TrainSettings>(&TrainFlags::default()).unwrap();
+            settings.validate().unwrap();
+            assert!(origins.values().all(|origin| origin.to_string().starts_with("recipe ")), "{origins:?}");
         }
     }
 

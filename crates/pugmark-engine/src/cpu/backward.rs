@@ -112,7 +112,7 @@ impl<E: Activation> Machine<E> {
         let Workspaces { of, packed, scratch, .. } = &mut self.workspaces;
         let workspace = &mut of[index];
         match &step.kind {
-            Kind::Input => {}
+            Kind::Input | Kind::Features => {}
             Kind::Conv { weight, bias, .. } => {
                 let convolution = workspace.convolution.expect("made for every convolution");
                 if self.parameters.is_trained(*weight) {

@@ -3,12 +3,13 @@ use std::sync::Arc;
 use pugmark_graph::{Graph, NodeId, Param, Tensor, Tensors};
 use rayon::ThreadPool;
 
+use super::Cpu;
 use super::convolution::Activation;
+use super::given::Given;
 use super::machine::Machine;
 use super::parameters::Parameters;
 use super::program::Program;
 use super::stages::Stages;
-use super::{Cpu, check_batch};
 use crate::{EngineError, Inference, InputSpec, OperatorTime};
 
 /// An inference plan on the CPU.
@@ -46,20 +47,29 @@ impl<E: Activation> CpuInference<E> {
     }
 }
 
-impl<E: Activation> Inference for CpuInference<E> {
-    fn logits(&mut self, images: usize, pixels: &[u8]) -> Result<Vec<f32>, EngineError> {
-        check_batch(&self.machine.input, images, pixels)?;
-        let picture = pixels.len() / images;
+impl<E: Activation> CpuInference<E> {
+    fn run(&mut self, images: usize, pixels: &[u8], features: &[f32]) -> Result<Vec<f32>, EngineError> {
         let machine = &mut self.machine;
+        let given = Given::checked(images, pixels, features, &machine.input, &machine.program)?;
         machine.clock.clear();
         self.pool.install(|| {
             let mut logits = Vec::new();
-            for chunk in pixels.chunks(machine.stages.images * picture) {
-                machine.forward(chunk.len() / picture, chunk, None);
+            for (some, given) in given.chunks(images, machine.stages.images) {
+                machine.forward(some, given, None);
                 logits.extend_from_slice(machine.logits());
             }
             Ok(logits)
         })
+    }
+}
+
+impl<E: Activation> Inference for CpuInference<E> {
+    fn logits(&mut self, images: usize, pixels: &[u8]) -> Result<Vec<f32>, EngineError> {
+        self.run(images, pixels, &[])
+    }
+
+    fn logits_of_features(&mut self, images: usize, features: &[f32]) -> Result<Vec<f32>, EngineError> {
+        self.run(images, &[], features)
     }
 
     fn set_tensors(&mut self, tensors: &Tensors) -> Result<(), EngineError> {

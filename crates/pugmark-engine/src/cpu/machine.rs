@@ -7,6 +7,7 @@ use pugmark_kernels as kernels;
 use pugmark_kernels::{Element, Plane};
 
 use super::convolution::Activation;
+use super::given::Given;
 use super::memory::{Layout, Memory};
 use super::parameters::Parameters;
 use super::program::{Kind, Program, Step, StochasticDepth, ValueId};
@@ -66,19 +67,18 @@ impl<E: Activation> Machine<E> {
     }
 
     /// Runs every step on `images` pictures; `dropout` is the seed of a training step, none outside training.
-    pub fn forward(&mut self, images: usize, pixels: &[u8], dropout: Option<u64>) {
+    pub fn forward(&mut self, images: usize, given: Given<'_>, dropout: Option<u64>) {
         self.clock.start();
         let (late, together) = (self.stages.late, self.stages.early_images);
-        let picture = pixels.len() / images;
         if late > 0 {
-            for (index, pixels) in pixels.chunks(together * picture).enumerate() {
+            for (index, (some, given)) in given.chunks(images, together).enumerate() {
                 self.before = index * together;
-                self.images = pixels.len() / picture;
-                self.run_steps(0..late, pixels, dropout);
+                self.images = some;
+                self.run_steps(0..late, given, dropout);
             }
         }
         (self.before, self.images) = (0, images);
-        self.run_steps(late..self.program.steps.len(), pixels, dropout);
+        self.run_steps(late..self.program.steps.len(), given, dropout);
         let output = self.program.output;
         if !self.program.steps.iter().any(|step| step.output == output && step.is_linear()) {
             let plane = self.program.values[output.0].plane;
@@ -88,10 +88,10 @@ impl<E: Activation> Machine<E> {
         }
     }
 
-    fn run_steps(&mut self, steps: Range<usize>, pixels: &[u8], dropout: Option<u64>) {
+    fn run_steps(&mut self, steps: Range<usize>, given: Given<'_>, dropout: Option<u64>) {
         for index in steps {
             let step = self.program.steps[index].clone();
-            self.run(index, &step, pixels, dropout);
+            self.run(index, &step, given, dropout);
             self.clock.lap(Some(index), Pass::Forward, self.images);
         }
     }
@@ -104,13 +104,20 @@ impl<E: Activation> Machine<E> {
         start + first * len..start + (first + self.images) * len
     }
 
-    fn run(&mut self, index: usize, step: &Step, pixels: &[u8], dropout: Option<u64>) {
+    fn run(&mut self, index: usize, step: &Step, given: Given<'_>, dropout: Option<u64>) {
         let images = self.images;
         let plane_of = |id: ValueId| self.program.values[id.0].plane;
         let (xp, yp) = (plane_of(step.input), plane_of(step.output));
-        if let Kind::Input = step.kind {
+        if let Kind::Input | Kind::Features = step.kind {
             let [y] = self.memory.parts([self.window(step.output)]);
-            kernels::input_from_u8(images, pixels, &self.input.mean, &self.input.std, y, yp);
+            match given {
+                Given::Pixels(pixels) => {
+                    kernels::input_from_u8(images, pixels, &self.input.mean, &self.input.std, y, yp);
+                }
+                Given::Features(features) => {
+                    kernels::copy_plane(images, features, Plane { border: 0, ..yp }, y, yp);
+                }
+            }
             return;
         }
         let residual_window = step.residual.map_or(0..0, |id| self.window(id));
@@ -124,7 +131,7 @@ impl<E: Activation> Machine<E> {
         let (before, rest) = of.split_at_mut(index);
         let workspace = &mut rest[0];
         match &step.kind {
-            Kind::Input => {}
+            Kind::Input | Kind::Features => {}
             Kind::Conv { weight, bias, folded, relu, .. } => {
                 let convolution = workspace.convolution.expect("made for every convolution");
                 let bias = (bias.is_some() || folded.is_some()).then_some(&workspace.bias[..]);

@@ -155,6 +155,7 @@ pub(super) fn saved_for_backward(step: &Step, id: ValueId) -> bool {
         Kind::Relu | Kind::Add { relu: true } => step.output == id,
         Kind::Input
         | Kind::MergePatches
+        | Kind::Features
         | Kind::MaxPool(_)
         | Kind::GlobalAvgPool
         | Kind::Dropout { .. }

@@ -12,6 +12,8 @@ pub(super) struct Parameter {
     /// PyTorch's shape.
     pub shape: Vec<usize>,
     pub trained: bool,
+    /// It is of a backbone that is not run: nothing is kept of it.
+    absent: bool,
     pub value: Vec<f32>,
     /// Empty unless trained.
     pub gradient: Vec<f32>,
@@ -59,14 +61,20 @@ impl Parameters {
         moments: usize,
     ) -> Result<Self, EngineError> {
         let mut list = Vec::with_capacity(graph.params().len());
+        let head_alone = graph.given().is_some();
         for (index, param) in graph.params().iter().enumerate() {
-            let trained = trained(ParamId(index));
+            let absent = head_alone && !param.head;
+            let trained = trained(ParamId(index)) && !absent;
             let kept = if trained { param.len() } else { 0 };
             list.push(Parameter {
                 name: param.name.clone(),
                 shape: param.shape.clone(),
                 trained,
-                value: to_engine(lookup(tensors, &param.name, &param.shape)?),
+                absent,
+                value: match absent {
+                    true => Vec::new(),
+                    false => to_engine(lookup(tensors, &param.name, &param.shape)?),
+                },
                 gradient: vec![0.0; kept],
                 moments: if trained { vec![vec![0.0; kept]; moments] } else { Vec::new() },
                 steps: 0,
@@ -80,8 +88,8 @@ impl Parameters {
     /// Replaces all values; on an error none.
     pub fn set(&mut self, tensors: &Tensors) -> Result<(), EngineError> {
         let values: Result<Vec<_>, _> =
-            self.0.iter().map(|p| lookup(tensors, &p.name, &p.shape).map(to_engine)).collect();
-        for (parameter, value) in self.0.iter_mut().zip(values?) {
+            self.present().map(|p| lookup(tensors, &p.name, &p.shape).map(to_engine)).collect();
+        for (parameter, value) in self.0.iter_mut().filter(|p| !p.absent).zip(values?) {
             parameter.value = value;
         }
         Ok(())
@@ -89,7 +97,11 @@ impl Parameters {
 
     /// The values in PyTorch's layout.
     pub fn tensors(&self) -> Tensors {
-        self.0.iter().map(|p| (p.name.clone(), to_pytorch(&p.shape, &p.value))).collect()
+        self.present().map(|p| (p.name.clone(), to_pytorch(&p.shape, &p.value))).collect()
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Parameter> {
+        self.0.iter().filter(|p| !p.absent)
     }
 
     /// The values in PyTorch's layout, averages in place of those that have one.

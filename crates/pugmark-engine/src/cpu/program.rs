@@ -43,6 +43,8 @@ pub(super) struct StochasticDepth {
 pub(super) enum Kind {
     /// Pictures to normalised values.
     Input,
+    /// Values that are given instead of computed.
+    Features,
     /// Convolution; where it hands no gradient on, the norm that follows is folded into its weights.
     Conv { shape: ConvShape, weight: ParamId, bias: Option<ParamId>, folded: Option<Norm>, relu: bool },
     /// Convolution of each channel by itself.
@@ -77,7 +79,7 @@ pub(super) enum Kind {
 #[derive(Debug, Clone)]
 pub(super) struct Step {
     pub kind: Kind,
-    /// The value read; the output itself for [`Kind::Input`].
+    /// The value read; the output itself for [`Kind::Input`] and [`Kind::Features`].
     pub input: ValueId,
     /// The value added before the rectifier.
     pub residual: Option<ValueId>,
@@ -125,9 +127,10 @@ impl Program {
             let input = from_input && matches!(node.op, Op::Input { .. });
             needs_gradient.push(own || input || node.inputs.iter().any(|i| needs_gradient[i.0]));
         }
+        let live = live(graph);
         let mut lowering = Lowering {
             graph,
-            consumers: consumers(graph),
+            consumers: consumers(graph, &live),
             after_trained,
             needs_gradient,
             taps,
@@ -135,7 +138,7 @@ impl Program {
             shapes,
             program: Program { values: Vec::new(), steps: Vec::new(), names: Vec::new(), output: ValueId(0) },
         };
-        for index in 0..graph.nodes().len() {
+        for index in (0..graph.nodes().len()).filter(|&index| live[index]) {
             lowering.node(NodeId(index));
         }
         let last = lowering.value_of.last().copied().flatten();
@@ -147,7 +150,7 @@ impl Program {
 
     /// Whether the step's backward pass is run.
     pub fn is_trained(&self, step: &Step) -> bool {
-        !matches!(step.kind, Kind::Input) && self.values[step.output.0].gradient.is_some()
+        !matches!(step.kind, Kind::Input | Kind::Features) && self.values[step.output.0].gradient.is_some()
     }
 
     fn set_borders(&mut self) {
@@ -190,6 +193,7 @@ impl Lowering<'_> {
         let mut residual = None;
         let kind = match node.op {
             Op::Input { .. } => Kind::Input,
+            Op::Features { .. } => Kind::Features,
             Op::Conv2d { .. } | Op::Linear { .. } if matches!(self.shapes[id.0], Shape::Image { .. }) => {
                 let (shape, weight, bias) = convolution_of(node);
                 let (mut folded, mut relu) = (None, false);
@@ -358,9 +362,23 @@ fn params(op: &Op) -> Vec<ParamId> {
     }
 }
 
-fn consumers(graph: &Graph) -> Vec<Vec<NodeId>> {
+/// The nodes that the last one depends on; others are not run.
+fn live(graph: &Graph) -> Vec<bool> {
+    let mut live = vec![false; graph.nodes().len()];
+    if let Some(last) = live.last_mut() {
+        *last = true;
+    }
+    for (index, node) in graph.nodes().iter().enumerate().rev() {
+        if live[index] {
+            node.inputs.iter().for_each(|input| live[input.0] = true);
+        }
+    }
+    live
+}
+
+fn consumers(graph: &Graph, live: &[bool]) -> Vec<Vec<NodeId>> {
     let mut consumers = vec![Vec::new(); graph.nodes().len()];
-    for (index, node) in graph.nodes().iter().enumerate() {
+    for (index, node) in graph.nodes().iter().enumerate().filter(|(index, _)| live[*index]) {
         for input in &node.inputs {
             consumers[input.0].push(NodeId(index));
         }

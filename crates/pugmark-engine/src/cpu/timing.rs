@@ -93,6 +93,7 @@ impl<E: Activation> Machine<E> {
                 let outputs = self.program.values[step.output.0].plane.channels;
                 format!("linear {channels}->{outputs} at {at}{}", tail(*relu))
             }
+            Kind::Features => format!("features {channels} at {at}"),
             Kind::Conv { shape: s, relu, .. } => format!(
                 "conv {}x{} s{} {}->{} at {at}{}",
                 s.kernel.0,

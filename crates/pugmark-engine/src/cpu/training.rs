@@ -5,13 +5,14 @@ use pugmark_kernels as kernels;
 use pugmark_kernels::CrossEntropy;
 use rayon::ThreadPool;
 
+use super::Cpu;
 use super::convolution::Activation;
+use super::given::Given;
 use super::machine::{Machine, to_tensor};
 use super::parameters::Parameters;
 use super::program::{Kind, Norm, Program};
 use super::stages::Stages;
 use super::update::{Updater, gradient_norm, moving_statistics};
-use super::{Cpu, check_batch};
 use crate::{
     EngineError, InputSpec, Loss, OperatorTime, Pass, StepOutput, TrainBatch, Training, TrainingSpec,
 };
@@ -111,7 +112,11 @@ impl<E: Activation> CpuTraining<E> {
         let mut output = StepOutput { loss: 0.0, logits: Vec::new(), gradient_norm: 0.0 };
         for (index, batch) in batches.iter().enumerate() {
             let (images, labels) = (batch.labels.len(), batch.labels);
-            self.machine.forward(images, batch.pixels, Some(batch.seed));
+            let given = match batch.features {
+                [] => Given::Pixels(batch.pixels),
+                features => Given::Features(features),
+            };
+            self.machine.forward(images, given, Some(batch.seed));
             let logits = self.machine.logits();
             let gradient = &mut self.logits_gradient[..images * self.classes];
             let loss = CrossEntropy { mixed: batch.mixed, ..loss };
@@ -137,7 +142,8 @@ impl<E: Activation> CpuTraining<E> {
 
     fn check(&self, batch: &TrainBatch<'_>) -> Result<(), EngineError> {
         let (images, classes) = (batch.labels.len(), self.classes);
-        check_batch(&self.machine.input, images, batch.pixels)?;
+        let Machine { input, program, .. } = &self.machine;
+        Given::checked(images, batch.pixels, batch.features, input, program)?;
         let (second, shares) = batch.mixed.unwrap_or_default();
         if batch.mixed.is_some() {
             let shares = shares.iter().filter(|share| (0.0..=1.0).contains(*share)).count();
@@ -165,7 +171,8 @@ impl<E: Activation> Training for CpuTraining<E> {
         weight_decay: f32,
     ) -> Result<StepOutput, EngineError> {
         if batches.is_empty() {
-            check_batch(&self.machine.input, 0, &[])?;
+            let Machine { input, program, .. } = &self.machine;
+            Given::checked(0, &[], &[], input, program)?;
         }
         batches.iter().try_for_each(|batch| self.check(batch))?;
         let pool = self.pool.clone();

@@ -100,6 +100,7 @@ impl TrainSettings {
             let why = format!("{} has no stochastic depth: leave it out", self.model);
             return Err(SettingsError { name: "stochastic_depth", value: value.to_string(), why });
         }
+        self.check_cache_features()?;
         self.model.graph(2).shapes(self.image_size, self.image_size).map(drop).map_err(|e| SettingsError {
             name: "image_size",
             value: self.image_size.to_string(),

@@ -83,7 +83,7 @@ pub fn find_learning_rate(
     let prepared = Prepared::new(data, &mut settings, engine)?;
     prepared.warnings.iter().for_each(|text| observer.event(Event::Warning(text)));
     prepared.notes.iter().for_each(|text| observer.event(Event::Note(text)));
-    let (photos, ..) = prepared.photos(&settings);
+    let (photos, ..) = prepared.photos(&settings, None);
     let input = prepared.state.card.input(settings.batch_size);
     let mut training = engine.training(&prepared.graph, &prepared.tensors, &input, &prepared.spec)?;
     let started = Instant::now();
@@ -109,7 +109,7 @@ pub fn find_learning_rate(
             let rate = FIRST * (LAST / FIRST).powf(step as f64 / STEPS as f64);
             let batches: Vec<TrainBatch<'_>> = parts
                 .iter()
-                .map(|(epoch, number, batch)| train_batch(batch, settings.seed, *epoch, *number))
+                .map(|(epoch, number, batch)| train_batch(batch, &[], settings.seed, *epoch, *number))
                 .collect();
             let loss = match training.accumulated_step(&batches, rate as f32, settings.weight_decay) {
                 Ok(output) => output.loss,

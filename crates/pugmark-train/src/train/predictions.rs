@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pugmark_data::{Item, Part};
 use pugmark_engine::Engine;
 use pugmark_eval::{Evaluation, evaluate};
-use pugmark_model::{Classifier, Prediction, RunFolder};
+use pugmark_model::{Classifier, Model, Prediction, RunFolder};
 
+use super::features::Features;
 use super::report::{Report, save, save_damaged};
 use crate::checkpoint::Damage;
 use crate::{Event, TrainError, TrainSettings};
@@ -18,6 +19,8 @@ pub(super) struct Predictions<'a> {
     pub(super) folder: &'a RunFolder,
     pub(super) part: Part,
     pub(super) items: Vec<Item>,
+    /// Those of the photos, where they are known.
+    pub(super) features: Option<&'a Features>,
     pub(super) stop: &'a AtomicBool,
 }
 
@@ -30,14 +33,27 @@ impl Predictions<'_> {
         damaged: &mut BTreeMap<String, Damage>,
         report: &mut Report<'_>,
     ) -> Result<ControlFlow<(), Option<Evaluation>>, TrainError> {
-        let Self { settings, folder, part, items, stop } = self;
-        let mut classifier = Classifier::open(folder.path(), engine, settings.batch_size)?;
-        let classes = classifier.card().classes.clone();
-        let mut predictions = Vec::with_capacity(items.len());
-        classifier.predict(items, settings.loader_threads, &mut |prediction| {
-            predictions.push(prediction);
-            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
+        let Self { settings, folder, part, items, features, stop } = self;
+        let (classes, predictions) = match features {
+            Some(features) => {
+                let model = Model::read(&folder.best())?;
+                let predictions = features.predict(&model, part, items, engine)?;
+                (model.card.classes, predictions)
+            }
+            None => {
+                let mut classifier = Classifier::open(folder.path(), engine, settings.batch_size)?;
+                let mut predictions = Vec::with_capacity(items.len());
+                classifier.predict(items, settings.loader_threads, &mut |prediction| {
+                    predictions.push(prediction);
+                    if stop.load(Ordering::Relaxed) {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                })?;
+                (classifier.card().classes.clone(), predictions)
+            }
+        };
         if stop.load(Ordering::Relaxed) {
             return Ok(ControlFlow::Break(()));
         }
@@ -57,7 +73,7 @@ impl Predictions<'_> {
             }
         }
         save_damaged(folder, damaged)?;
-        save(folder.predictions(), to_csv(&classes, part, &predictions))?;
+        save(folder.predictions(), predictions_csv(&classes, part, &predictions))?;
         report.event(Event::Saved(&folder.predictions()))?;
         let evaluation = match part {
             Part::Test if labels.is_empty() => {
@@ -72,8 +88,12 @@ impl Predictions<'_> {
     }
 }
 
-/// One row a photo: id, part, true class, predicted class, one probability a class, what is wrong with the file.
-fn to_csv(classes: &[String], part: Part, predictions: &[Prediction]) -> io::Result<Vec<u8>> {
+/// Predictions as a run's `predictions.csv` has them. One row a photo: id, part, true class, predicted class, one
+/// probability a class, what is wrong with the file.
+///
+/// # Errors
+/// None that memory does not give.
+pub fn predictions_csv(classes: &[String], part: Part, predictions: &[Prediction]) -> io::Result<Vec<u8>> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     let names = classes.iter().map(String::as_str);
     csv.write_record(

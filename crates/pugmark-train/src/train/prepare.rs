@@ -1,11 +1,12 @@
 use std::io;
 
-use pugmark_data::{Augment, Dataset, Item, Limits, Loader, LoaderSettings, Part, Split, split};
+use pugmark_data::{Augment, Batch, Dataset, Item, Limits, Loader, LoaderSettings, Part, Split, split};
 use pugmark_engine::{Engine, Freeze, Loss, ParamRule, TrainingSpec};
 use pugmark_graph::{Graph, HeadPolicy, Param, Role, Tensors, fit, read_weights};
 use pugmark_model::{FORMAT, ModelCard, RunFolder, loader_threads};
 
 use super::class_weights::class_weights;
+use super::features::{Features, PartFeatures};
 use super::report::save;
 use super::saliency::loader_settings;
 use crate::checkpoint::{Checkpoint, State};
@@ -36,6 +37,31 @@ pub(super) struct Photos {
     pub(super) part: Part,
     pub(super) items: Vec<Item>,
     pub(super) loader: Loader,
+    batch_size: usize,
+    /// What the backbone says of them, where that is known: the loader then gives nothing but the order.
+    features: Option<PartFeatures>,
+}
+
+/// A batch: its photos as pixels, or as features without pixels.
+pub(super) struct Loaded {
+    pub(super) batch: Batch,
+    pub(super) features: Vec<f32>,
+}
+
+impl Photos {
+    /// The batches of an epoch from `first` on, as [`Loader::epoch`].
+    pub(super) fn epoch(&self, epoch: u64, first: usize) -> Box<dyn Iterator<Item = Loaded>> {
+        let Some(features) = self.features.clone() else {
+            let loaded = |batch| Loaded { batch, features: Vec::new() };
+            return Box::new(self.loader.epoch(epoch, first).map(loaded));
+        };
+        let (items, order, size) = (self.items.clone(), self.loader.order(epoch), self.batch_size);
+        Box::new((first..self.loader.batches()).map(move |turn| {
+            let chosen = &order[turn * size..order.len().min((turn + 1) * size)];
+            let (batch, features) = features.batch(&items, epoch, chosen);
+            Loaded { batch, features }
+        }))
+    }
 }
 
 impl Prepared {
@@ -265,7 +291,11 @@ impl Prepared {
     /// the last first, whose photos are small, then to the training part.
     ///
     /// [`SaliencyPass`]: super::saliency::SaliencyPass
-    pub(super) fn photos(&self, settings: &TrainSettings) -> (Photos, Photos, Option<LoaderSettings>) {
+    pub(super) fn photos(
+        &self,
+        settings: &TrainSettings,
+        features: Option<&Features>,
+    ) -> (Photos, Photos, Option<LoaderSettings>) {
         let cache = settings.cache_mib.saturating_mul(1 << 20);
         let augment = settings.augment();
         let mut train = LoaderSettings {
@@ -290,10 +320,12 @@ impl Prepared {
             cache_bytes: cache - train.cache_bytes,
             ..train.clone()
         };
-        let photos = |part, items: &Vec<Item>, settings| Photos {
+        let photos = |part, items: &Vec<Item>, settings: LoaderSettings| Photos {
             part,
             items: items.clone(),
+            batch_size: settings.batch_size,
             loader: Loader::new(items.clone(), settings),
+            features: features.map(|features| features.of(part).clone()),
         };
         (photos(Part::Train, &self.train, train), photos(Part::Val, &self.val, val), looking)
     }

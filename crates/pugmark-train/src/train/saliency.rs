@@ -94,7 +94,7 @@ impl SaliencyPass {
             let seed =
                 Random::new(self.seed, epoch.into(), &format!("dropout of saliency {turn}")).next_u64();
             match self.plan.step(
-                &TrainBatch { pixels: &pixels, labels: &labels, mixed: None, seed },
+                &TrainBatch { pixels: &pixels, labels: &labels, features: &[], mixed: None, seed },
                 0.0,
                 0.0,
             ) {

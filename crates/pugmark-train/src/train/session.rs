@@ -11,7 +11,8 @@ use pugmark_engine::{Engine, EngineError, Inference, StepOutput, TrainBatch, Tra
 use pugmark_graph::{Graph, Tensors};
 use pugmark_model::{Model, ModelCard, RunFolder};
 
-use super::prepare::{Photos, Prepared};
+use super::features::Features;
+use super::prepare::{Loaded, Photos, Prepared};
 use super::report::{Report, save, save_damaged};
 use super::saliency::{self, SaliencyPass};
 use crate::checkpoint::{Ended, State, Sums};
@@ -35,29 +36,52 @@ pub(super) struct Session<'a, 'o> {
     saliency: Option<Vec<Option<Saliency>>>,
     training: Box<dyn Training>,
     inference: Box<dyn Inference>,
+    /// What is not trained and not in the plans: the backbone whose features are known; else nothing.
+    backbone: Tensors,
     state: State,
     pace: Pace,
     saved: Instant,
+    unsaved: Unsaved,
     /// How long validation took last time.
     validation: Option<f64>,
 }
+
+/// Models of finished epochs that are not on disk yet.
+#[derive(Default)]
+struct Unsaved {
+    best: Option<Model>,
+    last: Option<Model>,
+}
+
+/// On features an epoch takes less time than saving it: then only so often.
+const SAVE_EVERY: Duration = Duration::from_secs(10);
 
 impl<'a, 'o> Session<'a, 'o> {
     pub(super) fn new(
         settings: &'a TrainSettings,
         prepared: Prepared,
+        features: Option<&Features>,
         folder: &'a RunFolder,
         engine: &'a dyn Engine,
         stop: &'a AtomicBool,
         report: &'a mut Report<'o>,
     ) -> Result<Self, TrainError> {
-        let (train_photos, val_photos, looking) = prepared.photos(settings);
-        let Prepared { graph, state, tensors, optimiser, saliency, spec, train, val, test, .. } = prepared;
+        let (train_photos, val_photos, looking) = prepared.photos(settings, features);
+        let Prepared { graph, state, mut tensors, optimiser, saliency, spec, train, val, test, .. } =
+            prepared;
         let saliency = saliency::from_tensors(&saliency, train.len());
         let looking = looking.map(|loading| {
             SaliencyPass::new(engine, &graph, &tensors, &state.card, settings, (train.clone(), loading))
         });
         let input = state.card.input(settings.batch_size);
+        let parameters = graph.parameter_count();
+        let mut backbone = Tensors::new();
+        let graph = features.map_or(graph, |features| features.graph.clone());
+        if features.is_some() {
+            for param in graph.params().iter().filter(|param| !param.head) {
+                backbone.extend(tensors.remove_entry(&param.name));
+            }
+        }
         let mut training = engine.training(&graph, &tensors, &input, &spec)?;
         if let Some(optimiser) = optimiser {
             training.restore(&tensors, &optimiser, state.optimiser_steps)?;
@@ -65,7 +89,7 @@ impl<'a, 'o> Session<'a, 'o> {
         let inference = engine.inference(&graph, &tensors, &input, &[])?;
         report.event(Event::Start {
             engine: &engine.name(),
-            parameters: graph.parameter_count(),
+            parameters,
             train: train.len(),
             val: val.len(),
             test: test.len(),
@@ -86,9 +110,11 @@ impl<'a, 'o> Session<'a, 'o> {
             saliency,
             training,
             inference,
+            backbone,
             state,
             pace,
             saved: Instant::now(),
+            unsaved: Unsaved::default(),
             validation: None,
         })
     }
@@ -100,9 +126,17 @@ impl<'a, 'o> Session<'a, 'o> {
     /// Trains the epochs that are left, and averages the best ones; breaks off when stopped, with everything saved.
     pub(super) fn train(&mut self) -> Result<ControlFlow<()>, TrainError> {
         while !self.state.is_over(self.settings.epochs) {
-            if self.epoch()?.is_break() {
-                self.checkpoint()?;
-                return Ok(ControlFlow::Break(()));
+            match self.epoch() {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => {
+                    self.checkpoint()?;
+                    return Ok(ControlFlow::Break(()));
+                }
+                Err(error) => {
+                    // The epochs before are whole; their checkpoint is an earlier one, from which they are made again.
+                    self.save_models()?;
+                    return Err(error);
+                }
             }
         }
         if self.settings.average_best > 0 && !self.state.averaged {
@@ -177,18 +211,18 @@ impl<'a, 'o> Session<'a, 'o> {
         }
         let mut clock = Instant::now();
         let mut step = Vec::with_capacity(self.settings.accumulate);
-        for batch in self.photos.0.loader.epoch(self.number().into(), self.state.step) {
+        for loaded in self.photos.0.epoch(self.number().into(), self.state.step) {
             self.state.sums.waiting += clock.elapsed().as_secs_f64();
             if self.stopped() {
                 return Ok(ControlFlow::Break(()));
             }
-            step.push(batch);
+            step.push(loaded);
             if step.len() < self.settings.accumulate && self.state.step + step.len() < batches {
                 self.state.sums.seconds += clock.elapsed().as_secs_f64();
                 clock = Instant::now();
                 continue;
             }
-            let images = step.iter().map(|batch| batch.labels.len()).sum();
+            let images = step.iter().map(|loaded: &Loaded| loaded.batch.labels.len()).sum();
             let output = self.step(&step)?;
             self.state.step += step.len();
             step.clear();
@@ -221,13 +255,13 @@ impl<'a, 'o> Session<'a, 'o> {
     }
 
     /// One optimiser step; none where no photo of the batches can be decoded.
-    fn step(&mut self, batches: &[Batch]) -> Result<Option<StepOutput>, TrainError> {
+    fn step(&mut self, loaded: &[Loaded]) -> Result<Option<StepOutput>, TrainError> {
         let (epoch, rate) = (self.number(), self.pace.rate(&self.state));
-        let mut parts = Vec::with_capacity(batches.len());
-        for (batch, step) in batches.iter().zip(self.state.step..) {
+        let mut parts = Vec::with_capacity(loaded.len());
+        for (Loaded { batch, features }, step) in loaded.iter().zip(self.state.step..) {
             self.report.damaged_batch(&mut self.state.damaged, &self.photos.0, batch)?;
             if !batch.labels.is_empty() {
-                parts.push(train_batch(batch, self.settings.seed, epoch, step));
+                parts.push(train_batch(batch, features, self.settings.seed, epoch, step));
             }
         }
         self.state.learning_rate = Some(rate);
@@ -347,18 +381,18 @@ impl<'a, 'o> Session<'a, 'o> {
         self.keep_candidate(row.epoch, &tensors)?;
 
         let card = ModelCard { metrics: row.repeatable(), epoch: row.epoch, ..self.state.card.clone() };
-        let model = Model { card, tensors };
+        let model = Model { card, tensors: tensors.clone() };
         if improved {
-            model.write(&self.folder.best())?;
-            self.report.event(Event::Saved(&self.folder.best()))?;
+            self.unsaved.best = Some(model.clone());
         }
-        model.write(&self.folder.last())?;
-        save(self.folder.metrics_csv(), metrics::to_csv(&self.state.rows))?;
-        save(self.folder.metrics_json(), metrics::to_json(&self.state.rows))?;
-        save_damaged(self.folder, &self.state.damaged)?;
-        // What is saved as a model may be the average of what is trained.
-        let tensors = if self.spec.average > 0.0 { self.training.tensors() } else { model.tensors };
-        self.save_checkpoint(tensors)?;
+        self.unsaved.last = Some(model);
+        let on_features = !self.backbone.is_empty();
+        let more = !self.state.is_over(self.settings.epochs);
+        if !(on_features && more && self.saved.elapsed() < SAVE_EVERY) {
+            // What is saved as a model may be the average of what is trained.
+            let tensors = if self.spec.average > 0.0 { self.training.tensors() } else { tensors };
+            self.save(tensors)?;
+        }
         self.report.event(Event::Epoch(&row))?;
         self.tell_end()
     }
@@ -376,12 +410,13 @@ impl<'a, 'o> Session<'a, 'o> {
 
     /// Saves where the training is inside an epoch.
     fn checkpoint(&mut self) -> Result<(), TrainError> {
-        save_damaged(self.folder, &self.state.damaged)?;
-        self.save_checkpoint(self.training.tensors())?;
+        self.save(self.training.tensors())?;
         self.report.event(Event::Saved(&self.folder.checkpoint()))
     }
 
-    fn save_checkpoint(&mut self, tensors: Tensors) -> Result<(), TrainError> {
+    /// Saves the models that are not on disk yet and last the checkpoint with these parameters.
+    fn save(&mut self, tensors: Tensors) -> Result<(), TrainError> {
+        self.save_models()?;
         self.saved = Instant::now();
         let saliency = match (&self.saliency, self.state.step) {
             (Some(saliency), 1..) => saliency::to_tensors(saliency),
@@ -389,7 +424,28 @@ impl<'a, 'o> Session<'a, 'o> {
             _ => Tensors::new(),
         };
         self.state.elapsed = self.pace.elapsed();
+        let tensors = self.whole(tensors);
         self.state.save(&self.folder.checkpoint(), tensors, self.training.state(), saliency)
+    }
+
+    fn save_models(&mut self) -> Result<(), TrainError> {
+        let Unsaved { best, last } = std::mem::take(&mut self.unsaved);
+        if let Some(Model { card, tensors }) = best {
+            Model { card, tensors: self.whole(tensors) }.write(&self.folder.best())?;
+            self.report.event(Event::Saved(&self.folder.best()))?;
+        }
+        if let Some(Model { card, tensors }) = last {
+            Model { card, tensors: self.whole(tensors) }.write(&self.folder.last())?;
+            save(self.folder.metrics_csv(), metrics::to_csv(&self.state.rows))?;
+            save(self.folder.metrics_json(), metrics::to_json(&self.state.rows))?;
+        }
+        save_damaged(self.folder, &self.state.damaged)
+    }
+
+    /// Parameters with the backbone's, where the plans lack those.
+    fn whole(&self, mut tensors: Tensors) -> Tensors {
+        tensors.extend(self.backbone.clone());
+        tensors
     }
 }
 
@@ -402,8 +458,14 @@ fn main_label(batch: &TrainBatch<'_>, image: usize) -> u32 {
 }
 
 /// A batch as the engine takes it; `step` is its number in the epoch.
-pub(super) fn train_batch(batch: &Batch, seed: u64, epoch: u32, step: usize) -> TrainBatch<'_> {
+pub(super) fn train_batch<'a>(
+    batch: &'a Batch,
+    features: &'a [f32],
+    seed: u64,
+    epoch: u32,
+    step: usize,
+) -> TrainBatch<'a> {
     let seed = Random::new(seed, epoch.into(), &format!("dropout of step {step}")).next_u64();
     let mixed = batch.mixed.as_ref().map(|mixed| (&mixed.labels[..], &mixed.share[..]));
-    TrainBatch { pixels: &batch.pixels, labels: &batch.labels, mixed, seed }
+    TrainBatch { pixels: &batch.pixels, features, labels: &batch.labels, mixed, seed }
 }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ConfigFlags, InferenceFlags, ReadFlags, StorageFlags};
+use super::{ConfigFlags, EnsembleFlags, InferenceFlags, ReadFlags, StorageFlags};
 
 /// Measure a trained classifier: accuracy, log loss, precision, recall and F1 of each class, confusion matrix
 ///
@@ -24,6 +24,9 @@ pub(crate) struct EvalArguments {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) ensemble: EnsembleFlags,
 
     #[command(flatten)]
     pub(crate) config: ConfigFlags,

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ConfigFlags, InferenceFlags};
+use super::{ConfigFlags, EnsembleFlags, InferenceFlags};
 
 /// Classify photos
 ///
@@ -29,6 +29,9 @@ pub(crate) struct PredictArguments {
     /// Print one JSON object a line for each photo
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) ensemble: EnsembleFlags,
 
     #[command(flatten)]
     pub(crate) config: ConfigFlags,

@@ -2,10 +2,11 @@ mod steps;
 
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::{BoolishValueParser, PossibleValuesParser, RangedU64ValueParser};
+use clap::{Args, value_parser};
 use pugmark_engine::Freeze;
 use pugmark_graph::Architecture;
+use pugmark_train::CacheFeatures;
 use serde::Serialize;
 
 use self::steps::{StepFlags, batch_size, word};
@@ -34,8 +35,12 @@ pub(crate) struct TrainArguments {
     pub(crate) model_dir: Option<PathBuf>,
 
     /// Go on with an interrupted run, exactly as if it had not been interrupted; RUN may be left out after `--out`
-    #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with_all = ["overwrite", "config"])]
+    #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with_all = ["overwrite", "config", "recipe", "folds"])]
     pub(crate) resume: Option<Option<PathBuf>>,
+
+    /// Train once for each of so many folds, in RUN/fold-1 and so on, and measure each photo by the run that did not see it
+    #[arg(long, value_name = "K", conflicts_with_all = ["fold", "val"], value_parser = value_parser!(u32).range(2..))]
+    pub(crate) folds: Option<u32>,
 
     /// Replace the run in the folder
     #[arg(long)]
@@ -88,6 +93,16 @@ pub(crate) struct TrainFlags {
     /// Share of the values in front of the last layer that a step leaves out [default: the model's own]
     #[arg(long, value_name = "X", help_heading = "Model")]
     dropout: Option<f64>,
+
+    /// Settings to start from: a NAME of `pugmark recipes`, a TOML file, or `none`; flags, variables and `--config` go
+    /// before it
+    #[arg(long, value_name = "NAME|FILE", help_heading = "Model")]
+    recipe: Option<String>,
+
+    /// Whether a frozen backbone's features are computed once and kept: `auto` does where that changes nothing, a number
+    /// keeps those of so many randomly changed views of each photo
+    #[arg(long, value_name = "auto|off|K", value_parser = cache_features, help_heading = "Model")]
+    cache_features: Option<String>,
 
     /// Passes over the training part
     #[arg(long, value_name = "N", help_heading = "Training")]
@@ -263,6 +278,17 @@ pub(crate) struct TrainFlags {
     /// Minutes between two checkpoints
     #[arg(long, value_name = "MINUTES", help_heading = "Machine")]
     checkpoint_minutes: Option<f64>,
+}
+
+impl TrainFlags {
+    /// The recipe that the flag names.
+    pub(crate) fn recipe(&self) -> Option<&str> {
+        self.recipe.as_deref()
+    }
+}
+
+fn cache_features(text: &str) -> Result<String, String> {
+    text.parse::<CacheFeatures>().map(|parsed| parsed.to_string())
 }
 
 /// TOML's integers end at 2^63 - 1.

@@ -146,9 +146,11 @@ impl Plan {
     fn step(&mut self, pixels: &[u8], labels: &[u32], seed: u64) -> anyhow::Result<()> {
         match self {
             Self::Inference(plan) => drop(plan.logits(labels.len(), pixels)?),
-            Self::Training(plan) => {
-                drop(plan.step(&TrainBatch { pixels, labels, mixed: None, seed }, 1e-4, 0.01)?)
-            }
+            Self::Training(plan) => drop(plan.step(
+                &TrainBatch { pixels, features: &[], labels, mixed: None, seed },
+                1e-4,
+                0.01,
+            )?),
         }
         Ok(())
     }

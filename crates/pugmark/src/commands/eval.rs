@@ -1,16 +1,16 @@
 //! A classifier, measured on labelled photos.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use pugmark_data::{Dataset, Item, Part, ReadOptions, Split, StorageOptions};
 use pugmark_eval::{Evaluation, evaluate};
-use pugmark_model::{Classifier, ModelCard, RunFolder};
+use pugmark_model::{ModelCard, RunFolder};
 use pugmark_train::TrainSettings;
 use serde::Serialize;
 
 use super::data;
+use super::ensemble::{Ensemble, Share};
 use crate::arguments::EvalArguments;
 use crate::error::{ExitStatus, WrongCall};
 use crate::interrupt;
@@ -18,7 +18,7 @@ use crate::printer::Printer;
 use crate::settings::{InferenceSettings, ReadSettings, Sources};
 
 /// What is measured.
-struct Subject {
+pub(super) struct Subject {
     data: Dataset,
     /// The samples used.
     indices: Vec<usize>,
@@ -35,6 +35,9 @@ struct Report<'a> {
     epoch: u32,
     /// How train and validation were parted when the model was trained.
     split: &'a str,
+    /// Where several answer together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ensemble: Vec<Share<'a>>,
     #[serde(flatten)]
     evaluation: Evaluation,
     /// Photos that end early; they count.
@@ -56,20 +59,25 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     let storage: StorageOptions = sources.resolve(&arguments.storage)?.settings;
     // The values of --part are those that a part is read from.
     let part = arguments.part.as_deref().and_then(|part| part.parse().ok());
-    data::exists(&arguments.run, "run or model")?;
     let engine = inference.engine()?;
-    let mut classifier = Classifier::open(&arguments.run, &engine, inference.batch_size)?;
-    let card = classifier.card().clone();
+    let mut ensemble = Ensemble::open(&arguments.run, &arguments.ensemble, &engine, inference.batch_size)?;
+    let card = ensemble.card();
     let subject = match &arguments.dataset {
         Some(data) => other_data(data, read, part, &storage, printer)?,
         None => own_data(&arguments.run, part, &card, &storage, printer)?,
     };
 
     let stop = interrupt::stop_flag()?;
-    let mut progress = printer.progress("photos", subject.indices.len() as u64);
+    let threads = inference.loader_threads();
+    if arguments.dataset.is_none() && !arguments.ensemble.fit_weights {
+        ensemble.warn_of_other_splits("these photos, and then answers too well", printer);
+    }
+    if arguments.ensemble.fit_weights {
+        ensemble.fit(&storage, threads, &stop, printer)?;
+    }
     let (mut labels, mut probabilities) = (Vec::new(), Vec::new());
-    let (mut truncated, mut broken, mut done) = (0, Vec::new(), 0);
-    classifier.predict(items(&subject, &card)?, inference.loader_threads(), &mut |prediction| {
+    let (mut truncated, mut broken) = (0, Vec::new());
+    ensemble.predict(&items(&subject, &card)?, threads, &stop, printer, &mut |prediction| {
         match (prediction.outcome, prediction.class) {
             (Ok(row), Some(class)) => {
                 labels.push(class);
@@ -80,11 +88,8 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
             // Only labelled photos were asked for.
             (Ok(_), None) => {}
         }
-        done += 1;
-        progress.set_with_rate(done, "photos");
-        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        Ok(())
     })?;
-    drop(progress);
     if stop.load(Ordering::Relaxed) {
         return Ok(ExitStatus::Interrupted);
     }
@@ -98,6 +103,7 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
         architecture: card.architecture.to_string(),
         epoch: card.epoch,
         split: &card.split_how,
+        ensemble: ensemble.shares(),
         evaluation: evaluate(&card.classes, &labels, &probabilities)?,
         truncated,
         broken,
@@ -105,7 +111,9 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     if arguments.json {
         printer.json(&report)?;
     } else {
-        printer.result(&table(&report, arguments.dataset.is_none()))?;
+        let fitted_here = arguments.ensemble.fit_weights && report.part == Some(Part::Val);
+        let line = ensemble.line().map(|line| line + "\n").unwrap_or_default();
+        printer.result(&(line + &table(&report, arguments.dataset.is_none(), fitted_here)))?;
     }
     Ok(ExitStatus::Done)
 }
@@ -138,7 +146,7 @@ fn other_data(
 }
 
 /// A part of the data that the run was trained on.
-fn own_data(
+pub(super) fn own_data(
     run: &Path,
     part: Option<Part>,
     card: &ModelCard,
@@ -173,7 +181,7 @@ fn own_data(
 }
 
 /// The photos with their classes as the model numbers them.
-fn items(subject: &Subject, card: &ModelCard) -> Result<Vec<Item>, WrongCall> {
+pub(super) fn items(subject: &Subject, card: &ModelCard) -> Result<Vec<Item>, WrongCall> {
     let classes: Vec<Option<usize>> =
         subject.data.classes.iter().map(|name| card.classes.iter().position(|known| known == name)).collect();
     let mut unknown: Vec<String> = Vec::new();
@@ -198,7 +206,7 @@ fn items(subject: &Subject, card: &ModelCard) -> Result<Vec<Item>, WrongCall> {
     .with_hint(format!("the model knows {}", data::some(&card.classes))))
 }
 
-fn table(report: &Report<'_>, own: bool) -> String {
+fn table(report: &Report<'_>, own: bool, fitted_here: bool) -> String {
     let what = match (report.part, own) {
         (Some(part), true) => format!("the {} part of the run's own data", in_words(part)),
         (Some(part), false) => format!("the {} part", in_words(part)),
@@ -213,6 +221,9 @@ fn table(report: &Report<'_>, own: bool) -> String {
     );
     if own && report.part == Some(Part::Val) {
         text.push_str("The best epoch was chosen on these photos: expect a little less on others.\n");
+    }
+    if own && fitted_here {
+        text.push_str("So were the weights of the models.\n");
     }
     if own && matches!(report.split, "random" | "sequence" | "burst") {
         text.push_str("Photos of one place are in every part of this split: expect less at new places.\n");

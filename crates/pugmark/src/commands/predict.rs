@@ -3,14 +3,14 @@
 mod rows;
 
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pugmark_data::{Item, photos_below};
-use pugmark_model::{Classifier, write_atomic_with};
+use pugmark_data::{Item, StorageOptions, photos_below};
+use pugmark_model::write_atomic_with;
 
 use super::data;
+use super::ensemble::Ensemble;
 use crate::arguments::PredictArguments;
 use crate::error::{ExitStatus, WrongCall};
 use crate::interrupt;
@@ -41,13 +41,26 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
     let items = items(&arguments.sources)?;
     let photos = items.len();
     let engine = inference.engine()?;
-    let mut classifier = Classifier::open(&arguments.run, &engine, inference.batch_size.min(photos.max(1)))?;
-    let classes = classifier.card().classes.clone();
+    // Weights are fitted on more photos than there may be here.
+    let most = if arguments.ensemble.fit_weights { usize::MAX } else { photos.max(1) };
+    let mut ensemble =
+        Ensemble::open(&arguments.run, &arguments.ensemble, &engine, inference.batch_size.min(most))?;
+    let classes = ensemble.card().classes;
     let stop = interrupt::stop_flag()?;
-    let work = |line: &mut dyn FnMut(&str) -> anyhow::Result<()>, form: rows::Form| {
-        predict(&mut classifier, items, inference.loader_threads(), &stop, printer, &mut |prediction| {
-            line(&form.row(&classes, prediction)?)
-        })
+    let threads = inference.loader_threads();
+    if arguments.ensemble.fit_weights {
+        ensemble.fit(&StorageOptions::default(), threads, &stop, printer)?;
+    }
+    let mut work = |line: &mut dyn FnMut(&str) -> anyhow::Result<()>, form: rows::Form| {
+        let mut count = Count::default();
+        ensemble.predict(&items, threads, &stop, printer, &mut |prediction| {
+            line(&form.row(&classes, &prediction)?)?;
+            count.done += 1;
+            count.broken += usize::from(prediction.outcome.is_err());
+            count.truncated += usize::from(prediction.truncated);
+            Ok(())
+        })?;
+        anyhow::Ok(count)
     };
 
     let one = photos == 1 && arguments.sources[0].is_file();
@@ -119,30 +132,4 @@ fn items(sources: &[PathBuf]) -> anyhow::Result<Vec<Item>> {
         }));
     }
     Ok(items)
-}
-
-/// Runs the photos through the classifier and hands each prediction to `row`.
-fn predict(
-    classifier: &mut Classifier,
-    items: Vec<Item>,
-    threads: usize,
-    stop: &AtomicBool,
-    printer: &Printer,
-    row: &mut dyn FnMut(&pugmark_model::Prediction) -> anyhow::Result<()>,
-) -> anyhow::Result<Count> {
-    let mut progress = printer.progress("photos", items.len() as u64);
-    let mut count = Count::default();
-    let mut failed = None;
-    classifier.predict(items, threads, &mut |prediction| {
-        if let Err(error) = row(&prediction) {
-            failed = Some(error);
-            return ControlFlow::Break(());
-        }
-        count.done += 1;
-        count.broken += usize::from(prediction.outcome.is_err());
-        count.truncated += usize::from(prediction.truncated);
-        progress.set_with_rate(count.done as u64, "photos");
-        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    failed.map_or(Ok(count), Err)
 }

@@ -1,6 +1,7 @@
 //! From a data set to a run.
 
 mod find;
+mod folds;
 mod observer;
 
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use anyhow::Context;
 use pugmark_data::ReadOptions;
 use pugmark_engine::Cpu;
 use pugmark_model::{RunFolder, hub, write_atomic};
-use pugmark_train::{Mode, Outcome, TrainSettings, train};
+use pugmark_train::{Mode, Outcome, ShippedRecipe, TrainSettings, train};
 
 use super::data;
 use crate::arguments::TrainArguments;
@@ -17,6 +18,7 @@ use crate::error::{ExitStatus, WrongCall};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::{Resolved, Sources};
+use folds::Folds;
 use observer::Progressing;
 
 pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
@@ -39,7 +41,7 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
     let storage = Sources::new(arguments.config.config.as_deref())?.resolve(&arguments.storage)?.settings;
     let dataset = data::read(&data, &options, &storage, printer)?;
     let (out, mode) = match (&resumed, &arguments.out) {
-        (Some(run), _) => (run.path().to_owned(), Mode::Resume),
+        (Some(Resumed { folder, .. }), _) => (folder.clone(), Mode::Resume),
         (None, Some(out)) => (out.clone(), if arguments.overwrite { Mode::Overwrite } else { Mode::New }),
         (None, None) => (free_run(&data), Mode::New),
     };
@@ -47,6 +49,17 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
     let stop = interrupt::stop_flag()?;
     if arguments.find_learning_rate {
         return find::run(&dataset, &settings, &out, arguments.overwrite, &engine, &stop, printer);
+    }
+    let resumed_folds = resumed.as_ref().is_some_and(|resumed| resumed.is_folds);
+    if arguments.folds.is_some() || resumed_folds {
+        if arguments.model_dir.is_some() {
+            printer.warning("--model-dir is for one model: the folds' models stay in their runs");
+        }
+        let folds = Folds { data: &dataset, settings, out, engine: &engine, stop: &stop, printer };
+        return match arguments.folds {
+            Some(count) if !resumed_folds => folds.start(count, arguments.overwrite),
+            _ => folds.resume(),
+        };
     }
     let mut observer = Progressing::new(printer, &stop);
     let outcome = train(&dataset, &settings, &out, mode, &engine, &stop, &mut observer)?;
@@ -69,8 +82,17 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
     Ok(ExitStatus::Done)
 }
 
+/// What `--resume` goes on with.
+struct Resumed {
+    folder: PathBuf,
+    /// Where its settings are.
+    config: PathBuf,
+    /// It holds the runs of all folds.
+    is_folds: bool,
+}
+
 /// The run that `--resume` names, itself or through `--out`.
-fn resumed(arguments: &TrainArguments) -> anyhow::Result<Option<RunFolder>> {
+fn resumed(arguments: &TrainArguments) -> anyhow::Result<Option<Resumed>> {
     let run = match (&arguments.resume, &arguments.out) {
         (None, _) => return Ok(None),
         (Some(Some(run)), Some(out)) if run != out => {
@@ -89,16 +111,18 @@ fn resumed(arguments: &TrainArguments) -> anyhow::Result<Option<RunFolder>> {
                 .into());
         }
     };
-    Ok(Some(RunFolder::open(run)?))
+    Ok(Some(match folds::settings_file(run) {
+        Some(config) => Resumed { folder: run.clone(), config, is_folds: true },
+        None => Resumed { folder: run.clone(), config: RunFolder::open(run)?.config(), is_folds: false },
+    }))
 }
 
 /// The training's settings, checked; a bad value is told with the place it stands in.
-fn settings(arguments: &TrainArguments, resumed: Option<&RunFolder>) -> anyhow::Result<TrainSettings> {
-    let config = match resumed {
-        Some(run) => Some(run.config()),
-        None => arguments.config.config.clone(),
+fn settings(arguments: &TrainArguments, resumed: Option<&Resumed>) -> anyhow::Result<TrainSettings> {
+    let sources = match resumed {
+        Some(run) => Sources::new(Some(&run.config))?,
+        None => Sources::new(arguments.config.config.as_deref())?.with_recipe(arguments.training.recipe())?,
     };
-    let sources = Sources::new(config.as_deref())?;
     let Resolved { mut settings, origins } = sources.resolve::<_, TrainSettings>(&arguments.training)?;
     settings.validate().map_err(|error| {
         let origin = origins.get(error.name).map_or_else(|| error.name.to_owned(), ToString::to_string);
@@ -107,8 +131,18 @@ fn settings(arguments: &TrainArguments, resumed: Option<&RunFolder>) -> anyhow::
     // The run keeps what was chosen here, wherever it goes on.
     settings.precision = settings.precision.precision().into();
     settings.data = arguments.dataset.clone().or(settings.data);
+    settings.feature_folder = hub::cache_dir().ok().map(|weights| weights.with_file_name("features"));
+    if let Some(recipe) = &mut settings.recipe
+        && ShippedRecipe::find(recipe).is_none()
+        && Path::new(recipe).exists()
+    {
+        *recipe = std::path::absolute(&*recipe)?.to_string_lossy().into_owned();
+    }
     // A resumed run has its weights in its checkpoint; the file they came from may be gone.
-    let started_from = resumed.map(|run| TrainSettings::read(&run.config())).transpose()?;
+    let started_from = resumed.map(|run| TrainSettings::read(&run.config)).transpose()?;
+    if let Some(run) = &started_from {
+        settings.recipe.clone_from(&run.recipe);
+    }
     if let Some(weights) = &settings.weights
         && started_from.is_none_or(|run| run.weights.as_ref() != Some(weights))
     {

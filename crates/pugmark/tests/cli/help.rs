@@ -4,13 +4,14 @@ use std::path::Path;
 
 use crate::harness::{Place, compare};
 
-const VERBS: [&[&str]; 15] = [
+const VERBS: [&[&str]; 16] = [
     &[],
     &["demo"],
     &["check"],
     &["split"],
     &["prepare"],
     &["train"],
+    &["recipes"],
     &["eval"],
     &["predict"],
     &["convert"],

@@ -5,11 +5,14 @@
 mod bucket;
 mod check;
 mod convert;
+mod ensemble;
 mod errors;
+mod folds;
 mod harness;
 mod help;
 mod odd_files;
 mod prepare;
+mod recipes;
 mod results;
 mod resume;
 mod split;

@@ -62,10 +62,10 @@ impl Session<'_, '_> {
             }
         }
         let card = ModelCard { metrics: best.repeatable(), epoch: first, ..self.state.card.clone() };
-        Model { card, tensors }.write(&self.folder.best())?;
+        Model { card, tensors: self.whole(tensors) }.write(&self.folder.best())?;
         self.report.event(Event::Saved(&self.folder.best()))?;
         self.state.averaged = true;
-        self.save_checkpoint(self.training.tensors())?;
+        self.save(self.training.tensors())?;
         let text = match taken.as_slice() {
             [_] => format!(
                 "no average of the best epochs ({}) is as good in validation as epoch {first}: it is the best model",

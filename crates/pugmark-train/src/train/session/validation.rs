@@ -7,6 +7,7 @@ use pugmark_graph::Tensors;
 use pugmark_model::softmax;
 
 use super::Session;
+use crate::train::prepare::Loaded;
 use crate::{Event, TrainError};
 
 /// The validation part in numbers.
@@ -29,13 +30,17 @@ impl Session<'_, '_> {
         let classes = self.state.card.classes.len();
         let (mut labels, mut probabilities, mut loss) = (Vec::new(), Vec::new(), 0.0);
         let mut done = 0;
-        for batch in self.photos.1.loader.epoch(0, 0) {
+        for Loaded { batch, features } in self.photos.1.epoch(0, 0) {
             if self.stopped() {
                 return Ok(None);
             }
             self.report.damaged_batch(&mut self.state.damaged, &self.photos.1, &batch)?;
             if !batch.labels.is_empty() {
-                let mut logits = self.inference.logits(batch.labels.len(), &batch.pixels)?;
+                let images = batch.labels.len();
+                let mut logits = match features.as_slice() {
+                    [] => self.inference.logits(images, &batch.pixels)?,
+                    features => self.inference.logits_of_features(images, features)?,
+                };
                 for (row, &label) in logits.chunks_exact(classes).zip(&batch.labels) {
                     loss += cross_entropy(row, label as usize);
                     labels.push(label as usize);

@@ -23,6 +23,7 @@ pub(super) struct Progressing<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Looking(u32),
+    Features,
     Training(u32),
     Validating(u32),
     Searching,
@@ -39,6 +40,7 @@ impl<'a> Progressing<'a> {
             self.bar = None;
             let what = match stage {
                 Stage::Looking(epoch) => format!("epoch {epoch}/{} what is important", self.epochs),
+                Stage::Features => "features".to_owned(),
                 Stage::Training(epoch) => format!("epoch {epoch}/{}", self.epochs),
                 Stage::Validating(epoch) => format!("epoch {epoch}/{} validation", self.epochs),
                 Stage::Searching => "learning rates".to_owned(),
@@ -76,6 +78,10 @@ impl Observer for Progressing<'_> {
                     "{train} photos to train on, {val} to validate, {test} to test; {:.1} million parameters; {engine}; epochs {first_epoch} to {epochs}",
                     parameters as f64 / 1e6
                 ));
+            }
+            Event::Features { done, total, images_per_sec, left } => {
+                let left = left.map_or_else(String::new, |left| format!(", {} left", duration(left)));
+                self.progress(Stage::Features, done, total, &format!("{images_per_sec:.1} photos/s{left}"));
             }
             Event::Step { epoch, step, steps, loss, images_per_sec, waiting, left, .. } => {
                 let left = left.map_or_else(String::new, |left| format!(", {} left", duration(left)));

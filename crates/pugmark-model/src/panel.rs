@@ -1,0 +1,143 @@
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use pugmark_data::{Augment, Item, Limits, Loader, LoaderSettings, Recipe};
+use pugmark_engine::Engine;
+
+use crate::{Classifier, ModelCard, ModelError, loader_threads};
+
+/// Several classifiers of the same classes that look at the same photos.
+pub struct Panel {
+    members: Vec<Member>,
+    batch: usize,
+}
+
+struct Member {
+    classifier: Classifier,
+    /// Where each class of the first member is in this one's rows.
+    places: Vec<usize>,
+}
+
+/// What the members say of one photo.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opinions {
+    /// Identity of the photo in its data set.
+    pub id: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its true class, where it is known.
+    pub class: Option<usize>,
+    /// One probability a class of the first member, for each member; or why the photo can't be decoded.
+    pub outcome: Result<Vec<Vec<f32>>, String>,
+    /// The file ends early; what is there was used.
+    pub truncated: bool,
+}
+
+impl Panel {
+    /// Opens model files or runs, as [`Classifier::open`].
+    ///
+    /// # Errors
+    /// Those of [`Classifier::open`]; [`ModelError::OtherClasses`] where one has other classes than the first. Another
+    /// order is none.
+    pub fn open(paths: &[PathBuf], engine: &dyn Engine, batch: usize) -> Result<Self, ModelError> {
+        let mut members: Vec<Member> = Vec::with_capacity(paths.len());
+        for path in paths {
+            let classifier = Classifier::open(path, engine, batch)?;
+            let own = &classifier.card().classes;
+            let first = members.first().map_or(own, |first| &first.classifier.card().classes);
+            let without = |classes: &[String], others: &[String]| -> Vec<String> {
+                classes.iter().filter(|class| !others.contains(class)).cloned().collect()
+            };
+            let (lacks, adds) = (without(first, own), without(own, first));
+            if !(lacks.is_empty() && adds.is_empty()) {
+                return Err(ModelError::OtherClasses {
+                    path: path.clone(),
+                    first: paths[0].clone(),
+                    lacks,
+                    adds,
+                });
+            }
+            // Every class of the first is among this one's.
+            let places =
+                first.iter().filter_map(|class| own.iter().position(|known| known == class)).collect();
+            members.push(Member { classifier, places });
+        }
+        Ok(Self { members, batch })
+    }
+
+    /// What each member says about itself; the first names the classes.
+    pub fn cards(&self) -> impl Iterator<Item = &ModelCard> {
+        self.members.iter().map(|member| member.classifier.card())
+    }
+
+    /// Shows photo files to all members in their order, as [`Classifier::predict`]. A photo is decoded once for each
+    /// different recipe of the members.
+    ///
+    /// # Errors
+    /// As [`Classifier::predict`].
+    pub fn predict(
+        &mut self,
+        items: &[Item],
+        threads: usize,
+        on: &mut dyn FnMut(Opinions) -> ControlFlow<()>,
+    ) -> Result<(), ModelError> {
+        let mut recipes: Vec<Recipe> = Vec::new();
+        for card in self.members.iter().map(|member| member.classifier.card()) {
+            if !recipes.contains(&card.recipe) {
+                recipes.push(card.recipe.clone());
+            }
+        }
+        let loaders: Vec<Loader> = recipes
+            .iter()
+            .map(|recipe| {
+                let settings = LoaderSettings {
+                    batch_size: self.batch,
+                    threads: loader_threads(threads),
+                    seed: 0,
+                    shuffle: false,
+                    recipe: recipe.clone(),
+                    augment: Augment::default(),
+                    limits: Limits::default(),
+                    cache_bytes: 0,
+                };
+                Loader::new(items.to_vec(), settings)
+            })
+            .collect();
+        let mut epochs: Vec<_> = loaders.iter().map(|loader| loader.epoch(0, 0)).collect();
+        for first in (0..items.len()).step_by(self.batch.max(1)) {
+            let last = items.len().min(first + self.batch.max(1));
+            let mut rows: BTreeMap<usize, Vec<Vec<f32>>> =
+                (first..last).map(|item| (item, vec![Vec::new(); self.members.len()])).collect();
+            let (mut broken, mut truncated) = (BTreeMap::new(), Vec::new());
+            for (recipe, epoch) in recipes.iter().zip(&mut epochs) {
+                let Some(batch) = epoch.next() else { continue };
+                truncated.extend(batch.truncated);
+                broken.extend(batch.broken);
+                if batch.items.is_empty() {
+                    continue;
+                }
+                for (index, member) in self.members.iter_mut().enumerate() {
+                    if member.classifier.card().recipe != *recipe {
+                        continue;
+                    }
+                    let values = member.classifier.probabilities(batch.items.len(), &batch.pixels)?;
+                    for (item, row) in batch.items.iter().zip(values.chunks_exact(member.places.len())) {
+                        if let Some(rows) = rows.get_mut(item) {
+                            rows[index] = member.places.iter().map(|&place| row[place]).collect();
+                        }
+                    }
+                }
+            }
+            for (item, rows) in rows {
+                let Item { id, path, class, .. } = items[item].clone();
+                let outcome = broken.remove(&item).map_or(Ok(rows), Err);
+                let truncated = truncated.contains(&item);
+                if on(Opinions { id, path, class, outcome, truncated }).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
