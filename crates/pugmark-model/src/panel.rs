@@ -96,6 +96,7 @@ impl Panel {
                     threads: loader_threads(threads),
                     seed: 0,
                     shuffle: false,
+                    balanced: false,
                     recipe: recipe.clone(),
                     augment: Augment::default(),
                     limits: Limits::default(),

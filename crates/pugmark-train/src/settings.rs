@@ -343,7 +343,7 @@ fn as_decimal_if_set<S: Serializer>(value: &Option<f32>, serializer: S) -> Resul
 
 /// Settings that a resumed run may change: the result does not depend on them, or only grows, or is checked by the data
 /// set's hash.
-const FREE_ON_RESUME: [&str; 10] = [
+const FREE_ON_RESUME: [&str; 11] = [
     "epochs",
     "memory",
     "threads",

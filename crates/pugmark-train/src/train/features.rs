@@ -296,6 +296,7 @@ fn loader(settings: &TrainSettings, prepared: &Prepared, augment: Augment) -> Lo
         threads: loader_threads(settings.loader_threads),
         seed: settings.seed,
         shuffle: false,
+        balanced: false,
         recipe: prepared.state.card.recipe.clone(),
         augment,
         limits: Limits::default(),

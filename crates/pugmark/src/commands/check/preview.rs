@@ -134,6 +134,7 @@ fn mixes(samples: &[&Sample], dataset: &Dataset, settings: &TrainSettings) -> an
         threads: 1,
         seed: settings.seed,
         shuffle: true,
+        balanced: false,
         recipe: recipe.clone(),
         augment,
         limits: Limits::default(),
