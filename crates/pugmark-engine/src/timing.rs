@@ -43,7 +43,8 @@ pub struct OperatorTime {
     pub pass: Pass,
     /// Time it took.
     pub seconds: f64,
-    /// Twice the multiply-adds of a convolution, as the direct algorithm does them, or of a linear layer; else 0.
+    /// Twice the multiply-adds of a convolution, as the direct algorithm does them, of a linear layer, or of the products in
+    /// an attention; else 0.
     pub flops: f64,
     /// Bytes it must read and write at least: each tensor once, without borders.
     pub bytes: f64,

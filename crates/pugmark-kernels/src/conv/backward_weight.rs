@@ -15,7 +15,7 @@ use super::tile::{MAX_BLOCK, MAX_TILE, Outer, Tile};
 use crate::Isa;
 use crate::parallel::{GRAIN, Shared, for_each_chunk};
 use crate::plane::{Plane, check, check_len};
-use crate::simd::per_isa;
+use crate::simd::{Simd, per_isa};
 
 /// Pixels that a tile's sums run over before they are added to the gradient: enough to make the adding cheap.
 const BLOCK_PIXELS: usize = 160;
@@ -23,6 +23,11 @@ const BLOCK_PIXELS: usize = 160;
 const BLOCK_BYTES: usize = 512 << 10;
 /// Memory for partial gradients where pixels are shared out between tasks, in values.
 const PARTIAL_VALUES: usize = 2 << 20;
+/// From so many values between the inputs of two pixels on, a tile's inputs are gathered first: lines that lie so far
+/// apart share few sets of the nearest cache and push each other out before all output channels have seen them.
+const FAR_PIXELS: usize = 128;
+/// Output channels of a task that make the gathering worth its while.
+const GATHERED_CHANNELS: usize = 96;
 /// Multiplications that are worth a task.
 const TASK_WORK: usize = 4 << 20;
 /// Enough to keep the threads of a large machine evenly busy.
@@ -176,6 +181,9 @@ per_isa! {
         let block_len = cut.block_rows * dyp.width * S::BLOCK;
         let mut gradient = vec![0f32; channel_blocks * block_len];
         let mut inputs = Vec::with_capacity(cut.block_rows);
+        let pixel_step = s.stride * s.in_channels;
+        let gather = pixel_step >= FAR_PIXELS && end_channel - first_channel >= GATHERED_CHANNELS;
+        let mut gathered = vec![0f32; if gather { cut.block_rows * dyp.width * S::LANES } else { 0 }];
         for block in (first_row..end_row).step_by(cut.block_rows) {
             let rows = block..end_row.min(block + cut.block_rows);
             inputs.clear();
@@ -190,13 +198,32 @@ per_isa! {
             // Tiles of gradients: `[channel block][pixel][channel]`, zero behind the last channel.
             for (i, pixel) in pixels.enumerate() {
                 for (b, channels) in pixel[first_channel..end_channel].chunks(S::BLOCK).enumerate() {
-                    gradient[b * block_len + i * S::BLOCK..][..channels.len()].copy_from_slice(channels);
+                    let to = &mut gradient[b * block_len + i * S::BLOCK..][..channels.len()];
+                    // Vector by vector: a call for so few bytes costs more than the copy.
+                    for (to, from) in to.chunks_mut(S::LANES).zip(channels.chunks(S::LANES)) {
+                        // SAFETY: both have the same 1 to LANES values.
+                        unsafe {
+                            if from.len() == S::LANES {
+                                S::store(to.as_mut_ptr(), S::load(from.as_ptr()));
+                            } else {
+                                S::store_partial(to.as_mut_ptr(), S::load_partial(from.as_ptr(), from.len()), from.len());
+                            }
+                        }
+                    }
                 }
             }
             for ky in kernel_rows.clone() {
                 let mut first = 0;
                 for tile in 0..tiles {
                     let len = short + usize::from(tile < long);
+                    let offset = ky * xp.row_pitch() + first;
+                    if gather {
+                        // SAFETY: a tile's inputs of every pixel of the block are inside `x`, for the planes were
+                        // checked, and `gathered` has a vector for each pixel; `len` is at most DEPTH, below LANES.
+                        unsafe {
+                            gather_inputs::<S>(x, offset, &inputs, dyp.width, pixel_step, len, &mut gathered);
+                        }
+                    }
                     for (b, channel) in (first_channel..end_channel).step_by(S::BLOCK).enumerate() {
                         let n = S::BLOCK.min(end_channel - channel);
                         let accumulate = block != first_row;
@@ -210,11 +237,15 @@ per_isa! {
                         // read of it was written.
                         unsafe {
                             let dw = dw.at(split * s.weights() + (ky * depth + first) * s.out_channels + channel);
+                            let own = (x.as_ptr().add(offset), inputs.as_slice(), dyp.width, pixel_step);
+                            let pixels = inputs.len() * dyp.width;
+                            let (input, rows, width, pixel_step) =
+                                if gather { (gathered.as_ptr(), &[0][..], pixels, S::LANES) } else { own };
                             let outer = Outer {
-                                input: x.as_ptr().add(ky * xp.row_pitch() + first),
-                                rows: &inputs,
-                                width: dyp.width,
-                                pixel_step: s.stride * s.in_channels,
+                                input,
+                                rows,
+                                width,
+                                pixel_step,
                                 gradient: gradient[b * block_len..].as_ptr(),
                                 sums: if whole { dw } else { tail.as_mut_ptr().cast() },
                                 pitch: if whole { s.out_channels } else { S::BLOCK },
@@ -234,6 +265,32 @@ per_isa! {
                     }
                     first += len;
                 }
+            }
+        }
+    }
+}
+
+/// `gathered[pixel] :=` the `len` inputs from `offset` on of each pixel of `rows` of `width` pixels, a vector each.
+///
+/// # Safety
+/// As for [`Simd`]; these inputs are inside `x`, `gathered` has a vector for each pixel, and `len` is at most LANES.
+#[inline(always)]
+unsafe fn gather_inputs<S: Simd>(
+    x: &[f32],
+    offset: usize,
+    rows: &[usize],
+    width: usize,
+    pixel_step: usize,
+    len: usize,
+    gathered: &mut [f32],
+) {
+    let mut to = gathered.as_mut_ptr();
+    for &row in rows {
+        for pixel in 0..width {
+            // SAFETY: the caller's promise.
+            unsafe {
+                S::store(to, S::load_partial(x.as_ptr().add(row + offset + pixel * pixel_step), len));
+                to = to.add(S::LANES);
             }
         }
     }
