@@ -95,7 +95,7 @@ impl<'a, 'o> Session<'a, 'o> {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        if self.settings.average_best > 0 && !self.state.averaged {
+        if self.settings.average_best > 0 && self.state.averaged.is_none() {
             return self.average_best();
         }
         Ok(ControlFlow::Continue(()))
