@@ -1,7 +1,5 @@
 //! What an optimiser step does besides its rates: freezing, thawing, averaging, accumulation, and what goes wrong.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use common::{batch, engines, every_engine, every_operator, input_spec, largest_difference, spec};

@@ -59,9 +59,9 @@ pub(crate) struct State {
     /// Epochs whose weights are kept to be averaged, the best one first.
     #[serde(default)]
     pub(crate) candidates: Vec<u32>,
-    /// They were, and the best model is what came of it.
+    /// The best model where it is what came of them: an epoch's row with the validation of the average.
     #[serde(default)]
-    pub(crate) averaged: bool,
+    pub(crate) averaged: Option<EpochMetrics>,
 }
 
 /// Why a training ends before its last epoch.
@@ -149,7 +149,7 @@ impl State {
             elapsed: 0.0,
             learning_rate: None,
             candidates: Vec::new(),
-            averaged: false,
+            averaged: None,
         }
     }
 
@@ -161,6 +161,11 @@ impl State {
     /// The best epoch's metrics.
     pub(crate) fn best(&self) -> Option<&EpochMetrics> {
         self.rows.iter().find(|row| Some(row.epoch) == self.best)
+    }
+
+    /// The best model's metrics: those of the average, where one was made.
+    pub(crate) fn best_model(&self) -> Option<&EpochMetrics> {
+        self.averaged.as_ref().or(self.best())
     }
 
     fn file(&self) -> String {

@@ -49,7 +49,7 @@ pub struct Outcome {
     pub epochs_done: u32,
     /// It was stopped before the end; [`Mode::Resume`] goes on.
     pub interrupted: bool,
-    /// The best epoch.
+    /// The best epoch; with the validation of the average of several, where that is the best model.
     pub best: Option<EpochMetrics>,
     /// The best model on the test part; none where there is no test part or nothing was left to do.
     pub test: Option<Evaluation>,
@@ -117,7 +117,7 @@ fn run(
         run: folder.path().into(),
         epochs_done: prepared.state.epochs_done,
         interrupted: false,
-        best: prepared.state.best().cloned(),
+        best: prepared.state.best_model().cloned(),
         test: None,
     };
     let finished = prepared.is_finished(settings);
@@ -150,7 +150,7 @@ fn run(
         outcome.interrupted = session.train()?.is_break();
         let state = session.state();
         outcome.epochs_done = state.epochs_done;
-        outcome.best = state.best().cloned();
+        outcome.best = state.best_model().cloned();
         damaged = state.damaged.clone();
     }
     if !outcome.interrupted {

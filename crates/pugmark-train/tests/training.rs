@@ -126,7 +126,7 @@ fn every_setting_trains() {
         TrainSettings { class_weights: ClassWeights::Balanced, label_smoothing: 0.1, ..base.clone() },
         TrainSettings { grayscale: true, ..base.clone() },
         TrainSettings { freeze: pugmark_engine::Freeze::Backbone, ..base.clone() },
-        TrainSettings { batch_size: 13, ..base.clone() },
+        TrainSettings { batch_size: 12, ..base.clone() },
     ];
     let mut seen = Vec::new();
     for (number, settings) in cases.into_iter().enumerate() {

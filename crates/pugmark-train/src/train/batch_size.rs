@@ -6,7 +6,7 @@ use pugmark_model::loader_threads;
 use super::prepare::Prepared;
 use crate::{TrainError, TrainSettings, memory};
 
-/// A larger batch is no faster on a processor, and needs another learning rate.
+/// A larger batch wants another learning rate and more epochs than those that people try first.
 const MOST: usize = 256;
 /// Share of the memory left that is taken where nobody says how much: the system and other programs need some too.
 const SHARE: f64 = 0.8;

@@ -263,7 +263,7 @@ impl Prepared {
 
     /// Whether nothing is left to train or to average.
     pub(super) fn is_finished(&self, settings: &TrainSettings) -> bool {
-        self.state.is_over(settings.epochs) && (settings.average_best == 0 || self.state.averaged)
+        self.state.is_over(settings.epochs) && (settings.average_best == 0 || self.state.averaged.is_some())
     }
 
     /// Saves what makes the folder a run: the settings and the split. Predictions of fewer epochs are deleted.

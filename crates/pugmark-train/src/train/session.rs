@@ -139,7 +139,7 @@ impl<'a, 'o> Session<'a, 'o> {
                 }
             }
         }
-        if self.settings.average_best > 0 && !self.state.averaged {
+        if self.settings.average_best > 0 && self.state.averaged.is_none() {
             return self.average_best();
         }
         Ok(ControlFlow::Continue(()))

@@ -26,7 +26,7 @@ impl Session<'_, '_> {
         let place = state.candidates.iter().position(beaten).unwrap_or(state.candidates.len());
         state.candidates.insert(place, epoch);
         state.candidates.truncate(most);
-        state.averaged = false;
+        state.averaged = None;
         if state.candidates.contains(&epoch) {
             keep_candidate(&self.folder.checkpoint(), epoch, tensors)?;
         }
@@ -64,7 +64,7 @@ impl Session<'_, '_> {
         let card = ModelCard { metrics: best.repeatable(), epoch: first, ..self.state.card.clone() };
         Model { card, tensors: self.whole(tensors) }.write(&self.folder.best())?;
         self.report.event(Event::Saved(&self.folder.best()))?;
-        self.state.averaged = true;
+        self.state.averaged = Some(best.clone());
         self.save(self.training.tensors())?;
         let text = match taken.as_slice() {
             [_] => format!(
