@@ -119,7 +119,7 @@ fn views_are_those_of_the_first_epochs() {
     assert!(slow == three, "as many views as epochs are what is seen without keeping them");
     assert_eq!(slow.0[..2], one.0[..2], "the first epoch has the first view");
     assert_ne!(slow.0[2], one.0[2], "the second has it again");
-    assert_eq!((none, kept), (0, 0));
+    assert!(none == 0 && kept <= 1, "nothing but the broken photo");
     // 38 photos of which 8 are validated and 8 tested.
     assert!(all > 3 * 20 && all < 3 * 38, "{all}");
 }

@@ -49,8 +49,12 @@ pub(super) struct Session<'a, 'o> {
 /// Models of finished epochs that are not on disk yet.
 #[derive(Default)]
 struct Unsaved {
-    best: Option<Model>,
+    /// The last epoch's.
     last: Option<Model>,
+    /// The last is the best.
+    improved: bool,
+    /// The best, where that is an earlier one.
+    best: Option<Model>,
 }
 
 /// On features an epoch takes less time than saving it: then only so often.
@@ -134,7 +138,9 @@ impl<'a, 'o> Session<'a, 'o> {
                 }
                 Err(error) => {
                     // The epochs before are whole; their checkpoint is an earlier one, from which they are made again.
-                    self.save_models()?;
+                    if self.unsaved.last.is_some() {
+                        self.save_models()?;
+                    }
                     return Err(error);
                 }
             }
@@ -381,17 +387,13 @@ impl<'a, 'o> Session<'a, 'o> {
         self.keep_candidate(row.epoch, &tensors)?;
 
         let card = ModelCard { metrics: row.repeatable(), epoch: row.epoch, ..self.state.card.clone() };
-        let model = Model { card, tensors: tensors.clone() };
-        if improved {
-            self.unsaved.best = Some(model.clone());
-        }
-        self.unsaved.last = Some(model);
+        let Unsaved { last, improved: last_is_best, best } = std::mem::take(&mut self.unsaved);
+        let best = if improved { None } else { best.or(last.filter(|_| last_is_best)) };
+        self.unsaved = Unsaved { last: Some(Model { card, tensors }), improved, best };
         let on_features = !self.backbone.is_empty();
         let more = !self.state.is_over(self.settings.epochs);
         if !(on_features && more && self.saved.elapsed() < SAVE_EVERY) {
-            // What is saved as a model may be the average of what is trained.
-            let tensors = if self.spec.average > 0.0 { self.training.tensors() } else { tensors };
-            self.save(tensors)?;
+            self.save()?;
         }
         self.report.event(Event::Epoch(&row))?;
         self.tell_end()
@@ -410,13 +412,18 @@ impl<'a, 'o> Session<'a, 'o> {
 
     /// Saves where the training is inside an epoch.
     fn checkpoint(&mut self) -> Result<(), TrainError> {
-        self.save(self.training.tensors())?;
+        self.save()?;
         self.report.event(Event::Saved(&self.folder.checkpoint()))
     }
 
-    /// Saves the models that are not on disk yet and last the checkpoint with these parameters.
-    fn save(&mut self, tensors: Tensors) -> Result<(), TrainError> {
-        self.save_models()?;
+    /// Saves the models that are not on disk yet, and last the checkpoint.
+    fn save(&mut self) -> Result<(), TrainError> {
+        let finished = self.save_models()?;
+        // At the end of an epoch they are those of its model, unless that is an average.
+        let tensors = match finished {
+            Some(tensors) if self.state.step == 0 && self.spec.average == 0.0 => tensors,
+            _ => self.whole(self.training.tensors()),
+        };
         self.saved = Instant::now();
         let saliency = match (&self.saliency, self.state.step) {
             (Some(saliency), 1..) => saliency::to_tensors(saliency),
@@ -424,22 +431,25 @@ impl<'a, 'o> Session<'a, 'o> {
             _ => Tensors::new(),
         };
         self.state.elapsed = self.pace.elapsed();
-        let tensors = self.whole(tensors);
         self.state.save(&self.folder.checkpoint(), tensors, self.training.state(), saliency)
     }
 
-    fn save_models(&mut self) -> Result<(), TrainError> {
-        let Unsaved { best, last } = std::mem::take(&mut self.unsaved);
-        if let Some(Model { card, tensors }) = best {
-            Model { card, tensors: self.whole(tensors) }.write(&self.folder.best())?;
+    /// Saves the models that are not on disk yet, with the metrics; the tensors of the last one.
+    fn save_models(&mut self) -> Result<Option<Tensors>, TrainError> {
+        let Unsaved { last, improved, best } = std::mem::take(&mut self.unsaved);
+        let [last, best] = [last, best]
+            .map(|model| model.map(|Model { card, tensors }| Model { card, tensors: self.whole(tensors) }));
+        if let Some(best) = best.as_ref().or(last.as_ref().filter(|_| improved)) {
+            best.write(&self.folder.best())?;
             self.report.event(Event::Saved(&self.folder.best()))?;
         }
-        if let Some(Model { card, tensors }) = last {
-            Model { card, tensors: self.whole(tensors) }.write(&self.folder.last())?;
+        if let Some(last) = &last {
+            last.write(&self.folder.last())?;
             save(self.folder.metrics_csv(), metrics::to_csv(&self.state.rows))?;
             save(self.folder.metrics_json(), metrics::to_json(&self.state.rows))?;
         }
-        save_damaged(self.folder, &self.state.damaged)
+        save_damaged(self.folder, &self.state.damaged)?;
+        Ok(last.map(|model| model.tensors))
     }
 
     /// Parameters with the backbone's, where the plans lack those.

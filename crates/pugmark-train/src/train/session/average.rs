@@ -65,7 +65,7 @@ impl Session<'_, '_> {
         Model { card, tensors: self.whole(tensors) }.write(&self.folder.best())?;
         self.report.event(Event::Saved(&self.folder.best()))?;
         self.state.averaged = Some(best.clone());
-        self.save(self.training.tensors())?;
+        self.save()?;
         let text = match taken.as_slice() {
             [_] => format!(
                 "no average of the best epochs ({}) is as good in validation as epoch {first}: it is the best model",
