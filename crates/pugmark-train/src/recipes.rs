@@ -58,9 +58,6 @@ mod tests {
     use super::*;
     use crate::TrainSettings;
 
-    /// Marks a line whose setting is still to come.
-    const GATE: &str = "#@ ";
-
     #[test]
     fn every_recipe_is_a_settings_file_that_says_what_it_is() {
         for recipe in shipped_recipes() {
@@ -76,23 +73,6 @@ mod tests {
             assert_eq!(ShippedRecipe::find(recipe.name), Some(recipe));
         }
         assert_eq!(ShippedRecipe::find("finetun"), None);
-    }
-
-    /// A line that settings can read by now belongs into the recipe: its `#@ ` must go.
-    #[test]
-    fn a_gated_line_is_a_setting_that_is_not_there_yet() {
-        for recipe in shipped_recipes() {
-            for line in recipe.text.lines().filter_map(|line| line.strip_prefix(GATE)) {
-                line.parse::<toml::Table>().unwrap_or_else(|error| panic!("{}: {error}", recipe.name));
-                // A path is read whatever it names: it is gated for the model beside it.
-                let read = toml::from_str::<TrainSettings>(line);
-                assert!(
-                    read.is_err() || line.starts_with("weights"),
-                    "{}: `{line}` can be read",
-                    recipe.name
-                );
-            }
-        }
     }
 
     #[test]

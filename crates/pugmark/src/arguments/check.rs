@@ -47,10 +47,11 @@ pub(crate) struct CheckArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) drop_list: Option<PathBuf>,
 
-    /// Instead, show photos as a training with the settings of this TOML file would see them, for `--preview-out`
-    #[arg(long, value_name = "CONFIG.toml", requires = "preview_out")]
+    /// Instead, show photos as a training with this recipe (a NAME of `pugmark recipes` or a TOML file) would see them, for
+    /// `--preview-out`
+    #[arg(long, value_name = "NAME|FILE", requires = "preview_out")]
     #[arg(conflicts_with_all = ["format", "no_photos", "json", "html", "drop_list", "split_file"])]
-    pub(crate) preview: Option<PathBuf>,
+    pub(crate) preview: Option<String>,
 
     /// The page they are shown on: a contact sheet, one file that needs no network
     #[arg(long, value_name = "FILE.html", requires = "preview")]

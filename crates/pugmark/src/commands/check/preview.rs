@@ -16,9 +16,10 @@ use pugmark_train::TrainSettings;
 use toml::{Table, Value};
 
 use super::{counted, free, write};
-use crate::arguments::CheckArguments;
+use crate::arguments::{CheckArguments, TrainFlags};
 use crate::error::{ExitStatus, WrongCall};
 use crate::printer::Printer;
+use crate::settings::Sources;
 
 /// Photos on the sheet.
 const PHOTOS: usize = 8;
@@ -55,16 +56,17 @@ const SETTINGS: [&str; 22] = [
     "model",
 ];
 
-/// Writes the sheet of the settings in `file` to `out`.
+/// Writes the sheet of a recipe, a NAME or a file, to `out`.
 pub(super) fn run(
     arguments: &CheckArguments,
-    file: &Path,
+    recipe: &str,
     out: &Path,
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {
     free(out, arguments.overwrite)?;
-    let settings = TrainSettings::read(file)?;
-    settings.validate().map_err(|error| WrongCall::new(format!("{}: {error}", file.display())))?;
+    let sources = Sources::default().with_recipe(Some(recipe))?;
+    let settings: TrainSettings = sources.resolve(&TrainFlags::default())?.settings;
+    settings.validate().map_err(|error| WrongCall::new(format!("{recipe}: {error}")))?;
     let dataset = subject(&arguments.data, arguments.photos.as_deref(), true)?.dataset;
     let chosen = chosen(&dataset, arguments.seed);
     if chosen.is_empty() {
@@ -83,7 +85,7 @@ pub(super) fn run(
     }
     let samples: Vec<&Sample> = chosen.iter().map(|(sample, _)| *sample).collect();
     pieces.extend(mixes(&samples, &dataset, &settings)?);
-    let subtitle = format!("{} with {}", arguments.data.display(), file.display());
+    let subtitle = format!("{} with {recipe}", arguments.data.display());
     let footer = format!("pugmark {}", env!("CARGO_PKG_VERSION"));
     write(out, page("As a training sees it", &subtitle, &pieces, &footer).as_bytes())?;
     printer.note(&format!("{} on the sheet {}", counted(chosen.len(), "photo"), out.display()));
