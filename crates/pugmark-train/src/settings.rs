@@ -156,7 +156,7 @@ pub struct TrainSettings {
     pub resize_short_side: Option<usize>,
     /// Train on luma instead of colours.
     pub grayscale: bool,
-    /// Train on parts of photos, of at least this share of their area; 1 takes whole photos.
+    /// Train on parts of photos, of at least this share of their area, in place of [`TrainSettings::resize`]; 1 takes whole photos.
     #[serde(serialize_with = "as_decimal")]
     pub random_crop: f32,
     /// The largest width over height of such a part, and height over width; at least 1.

@@ -172,7 +172,7 @@ pub(crate) struct TrainFlags {
     #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new(), help_heading = "Photos")]
     grayscale: Option<bool>,
 
-    /// Train on a random part of each photo, of at least this share of its area; 1 takes whole photos
+    /// Train on a random part of each photo, stretched, of at least this share of its area; 1 takes whole photos
     #[arg(long, value_name = "SHARE", help_heading = "Augmentation")]
     random_crop: Option<f64>,
 

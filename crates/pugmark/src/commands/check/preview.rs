@@ -8,7 +8,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use pugmark_data::check::subject;
 use pugmark_data::{
-    Augment, Batch, Dataset, Item, Limits, Loader, LoaderSettings, Mixed, Photo, Random, Sample,
+    Augment, Batch, Dataset, Item, Limits, Loader, LoaderSettings, Mixed, Part, Photo, Random, Sample,
     decode_stored,
 };
 use pugmark_page::{Align, Figure, Html, fold, page, paragraph, section, strip, table};
@@ -92,10 +92,10 @@ pub(super) fn run(
     Ok(ExitStatus::Done)
 }
 
-/// Photos of every class in turn, drawn by the seed, that can be decoded.
+/// Photos of every class in turn, drawn by the seed, that can be decoded and may be trained on.
 fn chosen(dataset: &Dataset, seed: u64) -> Vec<(&Sample, Photo)> {
     let mut of_class: BTreeMap<Option<usize>, Vec<(u64, &Sample)>> = BTreeMap::new();
-    for sample in &dataset.samples {
+    for sample in dataset.samples.iter().filter(|sample| matches!(sample.part, None | Some(Part::Train))) {
         let draw = Random::new(seed, 0, &format!("preview {}", sample.id)).next_u64();
         of_class.entry(sample.class).or_default().push((draw, sample));
     }
