@@ -48,7 +48,9 @@ def main() -> None:
 
 def copies(source: Path, target: Path, photos: int) -> int:
     """Copies the photos of train/ and val/ under new names until there are as many as wanted; how many that is."""
-    found = sorted(path for path in source.glob("*/*/*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    found = [path for path in source.glob("*/*/*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"}]
+    # By name, so that both parts and all classes are among the first.
+    found.sort(key=lambda path: path.name)
     for number in range(photos):
         path = found[number % len(found)]
         copy = target / path.relative_to(source).with_name(f"{number:05}{path.suffix}")

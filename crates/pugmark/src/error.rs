@@ -122,6 +122,7 @@ fn is_wrong_call(error: &(dyn Error + 'static)) -> bool {
                 | ModelError::HoldsOtherFiles { .. }
                 | ModelError::Missing { .. }
                 | ModelError::NotARun { .. }
+                | ModelError::OtherClasses { .. }
         )
     );
     let settings = matches!(

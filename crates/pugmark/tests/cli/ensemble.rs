@@ -34,6 +34,9 @@ fn trained() -> Place {
     place
 }
 
+/// The row that two models' rows make.
+type Combination<'a> = &'a dyn Fn(&[f64], &[f64]) -> Vec<f64>;
+
 fn probabilities(place: &Place, arguments: &[&str]) -> Vec<Vec<f64>> {
     let rows = place.done(&[&["predict", "one", "photos"], arguments].concat()).stdout;
     let mut csv = csv::Reader::from_reader(rows.as_bytes());
@@ -54,7 +57,7 @@ fn answers_become_one() {
             .collect()
     };
     // Three f32 of a row, rounded once: 1e-6 covers them.
-    let close = |found: &[Vec<f64>], expected: &dyn Fn(&[f64], &[f64]) -> Vec<f64>| {
+    let close = |found: &[Vec<f64>], expected: Combination<'_>| {
         assert_eq!(found.len(), one.len());
         for ((row, a), b) in found.iter().zip(&one).zip(&two) {
             let expected = expected(a, b);

@@ -7,7 +7,18 @@ use serde_json::Value;
 use crate::harness::Place;
 
 fn train<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
-    let quick = ["--model", "simple_cnn", "--image-size", "32", "--epochs", "2", "--loader-threads", "1"];
+    let quick = [
+        "--model",
+        "simple_cnn",
+        "--image-size",
+        "32",
+        "--epochs",
+        "8",
+        "--batch-size",
+        "4",
+        "--loader-threads",
+        "1",
+    ];
     ["train"].iter().chain(arguments).chain(&quick).copied().collect()
 }
 
@@ -20,7 +31,7 @@ fn every_photo_is_measured_by_the_run_that_did_not_see_it() {
     let place = Place::new();
     place.photos(6);
     place.write("photos/day/broken.png", "no photo");
-    place.snapshot_of_figures("folds", &train(&["photos", "--folds", "3", "--out", "cv"]));
+    place.snapshot_of_figures("folds", &train(&["photos", "--folds", "3", "--out", "cv", "--quiet"]));
     let read = |name: &str| fs::read_to_string(place.path("cv").join(name)).unwrap();
 
     let split = read("split.csv");

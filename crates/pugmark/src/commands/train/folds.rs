@@ -74,17 +74,20 @@ impl Folds<'_> {
             let options = SplitOptions { folds, ..SplitOptions::default() };
             return Ok(split_with(self.data, &self.settings.split_settings(), &options)?);
         };
-        // Reads it as every fold will, to find what is wrong with it now.
-        Split::exactly(file, self.data, Some(1), self.settings.skip_missing)?;
         let (split, _) = Split::earlier(file, self.data)?;
-        match split.fold_count() {
-            found if found == folds => Ok(split),
-            found => {
-                Err(WrongCall::new(format!("--folds is {folds} and {} has {found} folds", file.display()))
-                    .with_hint(format!("`--folds {found}` takes them as they are"))
-                    .into())
+        let wrong = match split.fold_count() {
+            found if found == folds => {
+                // Reads it as every fold will, to find what is wrong with it now.
+                Split::exactly(file, self.data, Some(1), self.settings.skip_missing)?;
+                return Ok(split);
             }
-        }
+            0 => WrongCall::new(format!("{} has no folds", file.display())).with_hint(format!(
+                "`pugmark split DATA --folds {folds}` makes some, as does leaving --split-file out"
+            )),
+            found => WrongCall::new(format!("--folds is {folds} and {} has {found} folds", file.display()))
+                .with_hint(format!("`--folds {found}` takes them as they are")),
+        };
+        Err(wrong.into())
     }
 
     /// Refuses a folder that holds anything else, or folds that are not to be replaced.
