@@ -263,9 +263,8 @@ fn a_swin_t_step_agrees_with_pytorch() {
     }
 }
 
-/// As above in bf16. PyTorch's autocast keeps the sums of shortcuts and the norms in f32, ours are rounded like all else
-/// between layers: four times its error is allowed, and for a gradient that is 0 but for rounding (the bias of the keys: a
-/// softmax does not see it) what its neighbours have.
+/// As above in bf16. PyTorch's autocast keeps norms and the sums of shortcuts in f32, ours are rounded like all else between
+/// layers: four times its error is allowed.
 #[test]
 fn a_swin_t_step_in_bf16_agrees_with_pytorchs_autocast() {
     let (fixture, autocast) = (Fixture::open("swin_t_step"), Fixture::open("swin_t_step_bf16"));

@@ -13,7 +13,7 @@ use pugmark_kernels::{
 };
 
 /// Odd widths for every length of run, channels on both sides of every vector's width, and what networks use.
-const CASES: [Case; 29] = [
+const CASES: [Case; 32] = [
     case((1, 1), 1, 0, (1, 1), 1, (1, 1)),
     case((3, 3), 1, 1, (1, 1), 2, (5, 1)),
     case((3, 3), 1, 1, (3, 10), 2, (5, 5)),
@@ -38,6 +38,11 @@ const CASES: [Case; 29] = [
     case((7, 7), 2, 3, (3, 64), 1, (29, 29)),
     case((7, 7), 1, 3, (1, 2), 1, (7, 13)),
     case((2, 2), 2, 0, (16, 16), 2, (8, 6)),
+    // Swin's patches, and one that is cut off.
+    case((4, 4), 4, 0, (3, 96), 2, (16, 13)),
+    // So far apart that the weight gradient gathers its inputs.
+    case((1, 1), 1, 0, (131, 98), 2, (5, 7)),
+    case((3, 3), 2, 1, (67, 104), 2, (9, 7)),
     // Large enough to be cut into tasks: by rows and pixels; by output channels; by rows of the kernel.
     case((3, 3), 1, 1, (40, 72), 2, (20, 28)),
     case((3, 3), 1, 1, (512, 96), 1, (4, 5)),
