@@ -1,4 +1,5 @@
 mod convnext;
+mod efficientnet;
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Builder, Graph, GraphError, NodeId, Op};
 
 use convnext::convnext;
+use efficientnet::efficientnet_b0;
 
 /// The model families that can be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,9 @@ pub enum Architecture {
     /// torchvision's `convnext_small`.
     #[serde(rename = "convnext_small")]
     ConvNextSmall,
+    /// torchvision's `efficientnet_b0`.
+    #[serde(rename = "efficientnet_b0")]
+    EfficientNetB0,
 }
 
 /// What a training may change of an architecture; unset is torchvision's default.
@@ -42,13 +47,14 @@ pub struct GraphSettings {
 
 impl Architecture {
     /// Every architecture.
-    pub const ALL: [Architecture; 6] = [
+    pub const ALL: [Architecture; 7] = [
         Architecture::SimpleCnn,
         Architecture::ResNet18,
         Architecture::ResNet34,
         Architecture::ResNet50,
         Architecture::ConvNextTiny,
         Architecture::ConvNextSmall,
+        Architecture::EfficientNetB0,
     ];
 
     /// torchvision's name for it.
@@ -60,6 +66,7 @@ impl Architecture {
             Architecture::ResNet50 => "resnet50",
             Architecture::ConvNextTiny => "convnext_tiny",
             Architecture::ConvNextSmall => "convnext_small",
+            Architecture::EfficientNetB0 => "efficientnet_b0",
         }
     }
 
@@ -70,7 +77,7 @@ impl Architecture {
             | Architecture::ResNet18
             | Architecture::ResNet34
             | Architecture::ResNet50 => false,
-            Architecture::ConvNextTiny | Architecture::ConvNextSmall => true,
+            Architecture::ConvNextTiny | Architecture::ConvNextSmall | Architecture::EfficientNetB0 => true,
         }
     }
 
@@ -90,6 +97,7 @@ impl Architecture {
             Architecture::ResNet50 => resnet(Block::Bottleneck, [3, 4, 6, 3], classes, dropout(0.0)),
             Architecture::ConvNextTiny => convnext([3, 3, 9, 3], classes, depth(0.1), dropout(0.0)),
             Architecture::ConvNextSmall => convnext([3, 3, 27, 3], classes, depth(0.4), dropout(0.0)),
+            Architecture::EfficientNetB0 => efficientnet_b0(classes, depth(0.2), dropout(0.2)),
         }
     }
 }

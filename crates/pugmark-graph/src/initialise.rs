@@ -10,10 +10,10 @@ pub enum Initial {
         /// Standard deviation.
         deviation: f64,
     },
-    /// Uniform in +-1 / sqrt(fan-in).
+    /// Uniform in +-1 / sqrt(fan).
     Uniform {
-        /// Values summed into one output.
-        fan_in: usize,
+        /// Values summed into one output, or outputs.
+        fan: usize,
     },
 }
 
@@ -27,6 +27,8 @@ pub enum Scheme {
     /// torchvision's ConvNeXt and the linear layers of its Swin: weights normal with deviation 0.02, biases 0. PyTorch's
     /// `trunc_normal_` cuts at +-2, a hundred deviations away.
     Narrow,
+    /// torchvision's EfficientNet: convolutions as in its ResNets, linear layers uniform in +-1 / sqrt(fan-out), biases 0.
+    Efficient,
 }
 
 impl Scheme {
@@ -35,14 +37,15 @@ impl Scheme {
         match (self, role) {
             (_, Role::NormWeight | Role::RunningVar | Role::LayerScale) => Initial::Constant(1.0),
             (_, Role::NormBias | Role::RunningMean) => Initial::Constant(0.0),
-            (Scheme::Residual, Role::ConvWeight) => {
+            (Scheme::Residual | Scheme::Efficient, Role::ConvWeight) => {
                 let fan_out = shape[0] * shape[2] * shape[3];
                 Initial::Normal { deviation: (2.0 / fan_out as f64).sqrt() }
             }
-            (Scheme::Residual, Role::LinearWeight) => Initial::Uniform { fan_in: shape[1] },
-            (Scheme::Residual, Role::Bias { fan_in }) => Initial::Uniform { fan_in },
+            (Scheme::Residual, Role::LinearWeight) => Initial::Uniform { fan: shape[1] },
+            (Scheme::Residual, Role::Bias { fan_in }) => Initial::Uniform { fan: fan_in },
             (Scheme::Narrow, Role::ConvWeight | Role::LinearWeight) => Initial::Normal { deviation: 0.02 },
-            (Scheme::Narrow, Role::Bias { .. }) => Initial::Constant(0.0),
+            (Scheme::Efficient, Role::LinearWeight) => Initial::Uniform { fan: shape[0] },
+            (Scheme::Narrow | Scheme::Efficient, Role::Bias { .. }) => Initial::Constant(0.0),
         }
     }
 }
@@ -59,7 +62,7 @@ impl Graph {
                 let mut value = || match param.initial {
                     Initial::Constant(value) => value,
                     Initial::Normal { deviation } => random.normal() * deviation,
-                    Initial::Uniform { fan_in } => random.symmetric(fan_in),
+                    Initial::Uniform { fan } => random.symmetric(fan),
                 };
                 let values = (0..param.len()).map(|_| value() as f32).collect();
                 (param.name.clone(), Tensor { shape: param.shape.clone(), values })
@@ -92,9 +95,9 @@ impl Random {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Uniform in +-1 / sqrt(fan_in).
-    fn symmetric(&mut self, fan_in: usize) -> f64 {
-        (2.0 * self.uniform() - 1.0) / (fan_in as f64).sqrt()
+    /// Uniform in +-1 / sqrt(fan).
+    fn symmetric(&mut self, fan: usize) -> f64 {
+        (2.0 * self.uniform() - 1.0) / (fan as f64).sqrt()
     }
 
     /// Standard normal (Box and Muller 1958).

@@ -10,11 +10,12 @@
 //! Public functions check every slice against its plane and panic with the argument's name: that is a bug in
 //! the caller, never bad user input.
 
+mod activation;
 mod channels;
 mod conv;
 mod element;
 mod elementwise;
-mod gelu;
+mod gate;
 mod isa;
 mod layer_norm;
 mod linear;
@@ -30,6 +31,9 @@ mod scale;
 mod simd;
 mod stats;
 
+pub use activation::{
+    gelu_backward, gelu_forward, sigmoid_backward, sigmoid_forward, silu_backward, silu_forward,
+};
 pub use conv::{
     ConvElement, ConvShape, DepthwiseShape, Epilogue, conv2d_backward_data, conv2d_backward_weight,
     conv2d_backward_weight_scratch_len, conv2d_forward, depthwise_backward_data, depthwise_backward_weight,
@@ -42,7 +46,7 @@ pub use element::{Bf16, Element};
 pub use elementwise::{
     accumulate, add_forward, copy_plane, dropout, input_from_u8, relu_backward, relu_forward,
 };
-pub use gelu::{gelu_backward, gelu_forward};
+pub use gate::{gate_backward, gate_forward};
 pub use isa::{Isa, ParseIsaError, with_isa};
 pub use layer_norm::{layer_norm_backward, layer_norm_forward};
 pub use linear::{

@@ -64,6 +64,12 @@ pub(super) enum Kind {
     Relu,
     /// Gaussian error linear unit.
     Gelu,
+    /// Sigmoid linear unit.
+    Silu,
+    /// Logistic function.
+    Sigmoid,
+    /// The input times the residual, a vector.
+    Gate,
     /// Sum of input and residual.
     Add { relu: bool },
 }
@@ -178,7 +184,10 @@ impl Lowering<'_> {
         let mut residual = None;
         let kind = match node.op {
             Op::Input { .. } => Kind::Input,
-            Op::Conv2d { .. } | Op::Linear { .. } if matches!(self.shapes[id.0], Shape::Image { .. }) => {
+            Op::Conv2d { .. } | Op::Linear { .. }
+                if matches!(node.op, Op::Conv2d { .. })
+                    || matches!(self.shapes[id.0], Shape::Image { .. }) =>
+            {
                 let (shape, weight, bias) = convolution_of(node);
                 let (mut folded, mut relu) = (None, false);
                 if !self.needs_gradient[id.0] {
@@ -189,7 +198,7 @@ impl Lowering<'_> {
                 }
                 Kind::Conv { shape, weight, bias, folded, relu }
             }
-            Op::Conv2d { .. } => unreachable!("shape inference lets it have pictures alone"),
+            Op::Conv2d { .. } => unreachable!("the arm above takes every convolution"),
             Op::DepthwiseConv2d { weight, bias, channels, kernel, stride, padding } => {
                 Kind::Depthwise { shape: DepthwiseShape { kernel, stride, padding, channels }, weight, bias }
             }
@@ -218,6 +227,12 @@ impl Lowering<'_> {
             Op::Dropout { p } => Kind::Dropout { p },
             Op::Relu => Kind::Relu,
             Op::Gelu => Kind::Gelu,
+            Op::Silu => Kind::Silu,
+            Op::Sigmoid => Kind::Sigmoid,
+            Op::Gate => {
+                residual = self.value_of[node.inputs[1].0];
+                Kind::Gate
+            }
             Op::Add => {
                 residual = self.value_of[node.inputs[1].0];
                 let relu = self.following_relu(last);
