@@ -13,5 +13,7 @@ def pretrained(architecture: str, weights: Path, classes: int | None = None) -> 
     model = torchvision.models.get_model(architecture, weights=None)
     model.load_state_dict(state)  # copies into f32 parameters, whatever the file's type
     if classes is not None:
-        model.fc = torch.nn.Linear(model.fc.in_features, classes)
+        # The last linear layer, whatever the family calls it.
+        name, head = [(n, m) for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)][-1]
+        model.set_submodule(name, torch.nn.Linear(head.in_features, classes))
     return model.to(memory_format=torch.channels_last)

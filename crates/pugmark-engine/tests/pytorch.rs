@@ -188,12 +188,11 @@ fn a_resnet18_step_in_bf16_agrees_with_pytorchs_autocast() {
 
 /// Batch norm over 16 values amplifies rounding from layer to layer, so gradients are held to the worst relative error
 /// that f32 makes in PyTorch anywhere in this network.
-#[test]
-fn a_resnet50_step_agrees_with_pytorch() {
-    let fixture = Fixture::open("resnet50_step");
-    let graph = Architecture::ResNet50.graph(8);
+fn check_norms(fixture: &str, architecture: Architecture, pixels_name: &str) {
+    let fixture = Fixture::open(fixture);
+    let graph = architecture.graph_with(8, WITHOUT_CHANCE);
     let tensors = parameters(&graph);
-    let pixels = pixels("input 15");
+    let pixels = pixels(pixels_name);
     for engine in engines() {
         let mut inference = engine.inference(&graph, &tensors, &INPUT, &[]).unwrap();
         let error = ROUNDING * fixture.scalar("eval_logits_f32_max_error") + 1e-6;
@@ -210,12 +209,18 @@ fn a_resnet50_step_agrees_with_pytorch() {
         let error = ROUNDING * fixture.scalar("logits_f32_max_error") + 1e-6;
         close("logits", &step.logits, &fixture.get("logits"), error);
         let gradients = plan.gradients();
+        let norm_of = |name: &String| fixture.scalar(&format!("{name}.grad_norm"));
+        // A shift that the next batch norm takes back has no gradient but rounding.
+        let nothing = 1e-6 * gradients.keys().map(norm_of).fold(0.0, f64::max);
         let f32_error = |name: &String| fixture.scalar(&format!("{name}.grad_f32_error"));
-        let worst = gradients.keys().map(f32_error).fold(0.0, f64::max);
+        let worst =
+            gradients.keys().filter(|name| norm_of(name) > nothing).map(f32_error).fold(0.0, f64::max);
         for (name, gradient) in &gradients {
-            let expected = fixture.scalar(&format!("{name}.grad_norm"));
-            let found = norm(&gradient.values);
-            assert!((found - expected).abs() <= worst * expected, "{name}: norm {found} against {expected}");
+            let (expected, found) = (norm_of(name), norm(&gradient.values));
+            assert!(
+                (found - expected).abs() <= worst * expected + nothing,
+                "{name}: norm {found} against {expected}"
+            );
         }
     }
 }
@@ -279,7 +284,9 @@ fn a_swin_t_step_in_bf16_agrees_with_pytorchs_autocast() {
     close("eval logits", &logits, &fixture.get("eval_logits"), allowed("eval_logits_bf16_max_error"));
 
     let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
-    let step = plan.step(&TrainBatch { pixels: &pixels, labels: &LABELS, seed: 0 }, 0.0, 0.0).unwrap();
+    let step = plan
+        .step(&TrainBatch { pixels: &pixels, features: &[], labels: &LABELS, mixed: None, seed: 0 }, 0.0, 0.0)
+        .unwrap();
     let error = (step.loss - fixture.scalar("loss")).abs();
     assert!(error <= allowed("loss_bf16_max_error"), "loss {}", step.loss);
     close("logits", &step.logits, &fixture.get("logits"), allowed("logits_bf16_max_error"));
@@ -307,6 +314,16 @@ fn three_adamw_steps_of_swin_t_agree_with_pytorch() {
         let tolerance = ROUNDING * error + 1e-3 * expected;
         assert!((found - expected).abs() <= tolerance, "{losses:?} against {:?}", fixture.get("losses"));
     }
+}
+
+#[test]
+fn a_resnet50_step_agrees_with_pytorch() {
+    check_norms("resnet50_step", Architecture::ResNet50, "input 15");
+}
+
+#[test]
+fn an_efficientnet_b0_step_agrees_with_pytorch() {
+    check_norms("efficientnet_b0_step", Architecture::EfficientNetB0, "input 1");
 }
 
 /// Winograd's convolutions err two to three times as much as plain sums do (`tests/winograd.rs` of the kernels), and the

@@ -1,4 +1,5 @@
 mod convnext;
+mod efficientnet;
 mod swin;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Builder, Graph, GraphError, NodeId, Op};
 
 use convnext::convnext;
+use efficientnet::efficientnet_b0;
 use swin::swin;
 
 /// The model families that can be built.
@@ -36,6 +38,9 @@ pub enum Architecture {
     /// torchvision's `swin_s`.
     #[serde(rename = "swin_s")]
     SwinS,
+    /// torchvision's `efficientnet_b0`.
+    #[serde(rename = "efficientnet_b0")]
+    EfficientNetB0,
 }
 
 /// What a training may change of an architecture; unset is torchvision's default.
@@ -50,7 +55,8 @@ pub struct GraphSettings {
 
 impl Architecture {
     /// Every architecture.
-    pub const ALL: [Architecture; 8] = [
+
+    pub const ALL: [Architecture; 9] = [
         Architecture::SimpleCnn,
         Architecture::ResNet18,
         Architecture::ResNet34,
@@ -59,6 +65,7 @@ impl Architecture {
         Architecture::ConvNextSmall,
         Architecture::SwinT,
         Architecture::SwinS,
+        Architecture::EfficientNetB0,
     ];
 
     /// torchvision's name for it.
@@ -72,6 +79,7 @@ impl Architecture {
             Architecture::ConvNextSmall => "convnext_small",
             Architecture::SwinT => "swin_t",
             Architecture::SwinS => "swin_s",
+            Architecture::EfficientNetB0 => "efficientnet_b0",
         }
     }
 
@@ -83,7 +91,7 @@ impl Architecture {
             | Architecture::ResNet34
             | Architecture::ResNet50 => false,
             Architecture::ConvNextTiny | Architecture::ConvNextSmall => true,
-            Architecture::SwinT | Architecture::SwinS => true,
+            Architecture::SwinT | Architecture::SwinS | Architecture::EfficientNetB0 => true,
         }
     }
 
@@ -105,6 +113,7 @@ impl Architecture {
             Architecture::SwinS => swin([2, 2, 18, 2], classes, depth(0.3), dropout(0.0)),
             Architecture::ConvNextTiny => convnext([3, 3, 9, 3], classes, depth(0.1), dropout(0.0)),
             Architecture::ConvNextSmall => convnext([3, 3, 27, 3], classes, depth(0.4), dropout(0.0)),
+            Architecture::EfficientNetB0 => efficientnet_b0(classes, depth(0.2), dropout(0.2)),
         }
     }
 }

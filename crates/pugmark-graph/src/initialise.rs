@@ -10,10 +10,10 @@ pub enum Initial {
         /// Standard deviation.
         deviation: f64,
     },
-    /// Uniform in +-1 / sqrt(fan-in).
+    /// Uniform in +-1 / sqrt(fan).
     Uniform {
-        /// Values summed into one output.
-        fan_in: usize,
+        /// Values summed into one output, or outputs.
+        fan: usize,
     },
 }
 
@@ -29,6 +29,8 @@ pub enum Scheme {
     Narrow,
     /// PyTorch's own: weights and biases uniform in +-1 / sqrt(fan-in).
     Uniform,
+    /// torchvision's EfficientNet: convolutions as in its ResNets, linear layers uniform in +-1 / sqrt(fan-out), biases 0.
+    Efficient,
 }
 
 impl Scheme {
@@ -39,15 +41,16 @@ impl Scheme {
             (_, Role::NormBias | Role::RunningMean) => Initial::Constant(0.0),
             // The same cut.
             (_, Role::PositionBias) => Initial::Normal { deviation: 0.02 },
-            (Scheme::Residual, Role::ConvWeight) => {
+            (Scheme::Residual | Scheme::Efficient, Role::ConvWeight) => {
                 let fan_out = shape[0] * shape[2] * shape[3];
                 Initial::Normal { deviation: (2.0 / fan_out as f64).sqrt() }
             }
-            (Scheme::Uniform, Role::ConvWeight) => Initial::Uniform { fan_in: shape[1..].iter().product() },
-            (Scheme::Residual | Scheme::Uniform, Role::LinearWeight) => Initial::Uniform { fan_in: shape[1] },
-            (Scheme::Residual | Scheme::Uniform, Role::Bias { fan_in }) => Initial::Uniform { fan_in },
+            (Scheme::Uniform, Role::ConvWeight) => Initial::Uniform { fan: shape[1..].iter().product() },
+            (Scheme::Residual | Scheme::Uniform, Role::LinearWeight) => Initial::Uniform { fan: shape[1] },
+            (Scheme::Residual | Scheme::Uniform, Role::Bias { fan_in }) => Initial::Uniform { fan: fan_in },
             (Scheme::Narrow, Role::ConvWeight | Role::LinearWeight) => Initial::Normal { deviation: 0.02 },
-            (Scheme::Narrow, Role::Bias { .. }) => Initial::Constant(0.0),
+            (Scheme::Efficient, Role::LinearWeight) => Initial::Uniform { fan: shape[0] },
+            (Scheme::Narrow | Scheme::Efficient, Role::Bias { .. }) => Initial::Constant(0.0),
         }
     }
 }
@@ -64,7 +67,7 @@ impl Graph {
                 let mut value = || match param.initial {
                     Initial::Constant(value) => value,
                     Initial::Normal { deviation } => random.normal() * deviation,
-                    Initial::Uniform { fan_in } => random.symmetric(fan_in),
+                    Initial::Uniform { fan } => random.symmetric(fan),
                 };
                 let values = (0..param.len()).map(|_| value() as f32).collect();
                 (param.name.clone(), Tensor { shape: param.shape.clone(), values })
@@ -97,9 +100,9 @@ impl Random {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Uniform in +-1 / sqrt(fan_in).
-    fn symmetric(&mut self, fan_in: usize) -> f64 {
-        (2.0 * self.uniform() - 1.0) / (fan_in as f64).sqrt()
+    /// Uniform in +-1 / sqrt(fan).
+    fn symmetric(&mut self, fan: usize) -> f64 {
+        (2.0 * self.uniform() - 1.0) / (fan as f64).sqrt()
     }
 
     /// Standard normal (Box and Muller 1958).

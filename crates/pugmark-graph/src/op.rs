@@ -77,6 +77,12 @@ pub enum Op {
     Relu,
     /// `x` times the share of a standard normal below `x`: the exact form of `torch.nn.GELU`.
     Gelu,
+    /// `x / (1 + exp(-x))`, as `torch.nn.SiLU`.
+    Silu,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// A picture times a vector: a factor a channel of each image (arXiv 1709.01507).
+    Gate,
     /// A factor a channel (arXiv 2103.17239).
     LayerScale {
         /// `[channels, 1, 1]`.
@@ -153,6 +159,9 @@ impl Op {
             Op::LayerNorm { .. } => "LayerNorm",
             Op::Relu => "Relu",
             Op::Gelu => "Gelu",
+            Op::Silu => "Silu",
+            Op::Sigmoid => "Sigmoid",
+            Op::Gate => "Gate",
             Op::LayerScale { .. } => "LayerScale",
             Op::StochasticDepth { .. } => "StochasticDepth",
             Op::WindowAttention { .. } => "WindowAttention",

@@ -104,7 +104,6 @@ fn infer(node: &Node, inputs: &[Shape], height: usize, width: usize) -> Result<S
                 fail(format!("takes {own} channels and is given {channels}"))
             }
         }
-        (Op::Relu | Op::Gelu | Op::Dropout { .. } | Op::StochasticDepth { .. }, &[shape]) => Ok(shape),
         (&Op::WindowAttention { channels: own, .. }, &[Shape::Image { channels, height, width }]) => {
             if channels == 3 * own {
                 Ok(Shape::Image { channels: own, height, width })
@@ -114,6 +113,28 @@ fn infer(node: &Node, inputs: &[Shape], height: usize, width: usize) -> Result<S
         }
         (Op::MergePatches, &[Shape::Image { channels, height, width }]) => {
             Ok(Shape::Image { channels: 4 * channels, height: height.div_ceil(2), width: width.div_ceil(2) })
+        }
+        (
+            Op::Relu | Op::Gelu | Op::Silu | Op::Sigmoid | Op::Dropout { .. } | Op::StochasticDepth { .. },
+            &[shape],
+        ) => Ok(shape),
+        (Op::Gate, &[shape @ Shape::Image { channels, .. }, Shape::Vector { features }]) => {
+            if features == channels {
+                Ok(shape)
+            } else {
+                fail(format!("gates {channels} channels with {features} factors"))
+            }
+        }
+        // A vector is a picture of one pixel.
+        (
+            &Op::Conv2d { in_channels, out_channels, kernel: (1, 1), padding: 0, .. },
+            &[Shape::Vector { features }],
+        ) => {
+            if features == in_channels {
+                Ok(Shape::Vector { features: out_channels })
+            } else {
+                fail(format!("takes {in_channels} channels and is given {features}"))
+            }
         }
         (Op::Add, &[a, b]) => {
             if a == b {

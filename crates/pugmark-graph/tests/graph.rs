@@ -29,6 +29,12 @@ fn parameter_counts_equal_torchvisions() {
             parameters: 50_223_688,
             tensors: 344,
         },
+        Case {
+            architecture: Architecture::EfficientNetB0,
+            classes: 1000,
+            parameters: 5_288_548,
+            tensors: 311,
+        },
         // 27 * 32 + 9 * (32 * 64 + 64 * 128 + 128 * 256), 2 * 480 in the norms, 257 * 8 in the head.
         Case { architecture: Architecture::SimpleCnn, classes: 8, parameters: 390_952, tensors: 22 },
     ];
@@ -116,6 +122,10 @@ fn settings_change_stochastic_depth_and_dropout() {
             assert!(p.iter().enumerate().all(|(i, &p)| near(p, last * i as f32 / (blocks - 1) as f32)));
         }
     }
+    let p = chances(&Architecture::EfficientNetB0.graph(2));
+    // Of 16 blocks the nine with a residual; torchvision divides by the number of blocks.
+    let expected = [2.0, 4.0, 6.0, 7.0, 9.0, 10.0, 12.0, 13.0, 14.0].map(|block| 0.2 * block / 16.0);
+    assert!(p.len() == 9 && p.iter().zip(expected).all(|(&p, e)| near(p, e)), "{p:?}");
     for architecture in Architecture::ALL {
         let dropout = |dropout| {
             let graph = architecture.graph_with(2, GraphSettings { stochastic_depth: None, dropout });
@@ -155,6 +165,7 @@ fn only_the_last_layer_is_head() {
         let head: Vec<&str> = graph.params().iter().filter(|p| p.head).map(|p| p.name.as_str()).collect();
         let layer = match architecture.name() {
             name if name.starts_with("convnext") => "classifier.2",
+            name if name.starts_with("efficientnet") => "classifier.1",
             name if name.starts_with("swin") => "head",
             _ => "fc",
         };
@@ -179,6 +190,10 @@ fn stages_and_blocks_count_from_stem_to_head() {
     assert_eq!(place(&graph, "block1.conv.weight"), (0, 0));
     assert_eq!(place(&graph, "block4.bn.bias"), (3, 3));
     assert_eq!(place(&graph, "fc.bias"), (4, 4));
+    let graph = Architecture::EfficientNetB0.graph(3);
+    assert_eq!((graph.stages(), graph.blocks()), (7, 19));
+    assert_eq!(place(&graph, "features.5.0.block.2.fc1.bias"), (4, 9));
+    assert_eq!(place(&graph, "features.8.0.weight"), (5, 17));
     let graph = Architecture::ConvNextTiny.graph(3);
     assert_eq!((graph.stages(), graph.blocks()), (6, 20));
     assert_eq!(place(&graph, "features.0.1.bias"), (0, 0));
@@ -206,11 +221,13 @@ fn shapes_follow_the_picture() {
         Case { architecture: Architecture::ConvNextTiny, size: (160, 256), features: (768, 5, 8) },
         Case { architecture: Architecture::ConvNextSmall, size: (320, 384), features: (768, 10, 12) },
         Case { architecture: Architecture::ConvNextTiny, size: (227, 63), features: (768, 7, 1) },
+        Case { architecture: Architecture::EfficientNetB0, size: (224, 160), features: (1280, 7, 5) },
+        Case { architecture: Architecture::EfficientNetB0, size: (320, 33), features: (1280, 10, 2) },
     ];
     for Case { architecture, size, features } in cases {
         let graph = architecture.graph(8);
         let shapes = graph.shapes(size.0, size.1).unwrap();
-        let pool = graph.nodes().iter().position(|node| node.op == Op::GlobalAvgPool).unwrap();
+        let pool = graph.nodes().iter().rposition(|node| node.op == Op::GlobalAvgPool).unwrap();
         let (channels, height, width) = features;
         assert_eq!(shapes[pool - 1], Shape::Image { channels, height, width }, "{architecture} {size:?}");
         assert_eq!(*shapes.last().unwrap(), Shape::Vector { features: 8 });
@@ -299,10 +316,28 @@ fn shape_errors_name_the_node() {
             graph: {
                 let (mut b, x) = start();
                 let x = b.push("avgpool", Op::GlobalAvgPool, &[x]);
-                b.conv2d("conv", x, (3, 4), (1, 1, 0), true);
+                b.conv2d("conv", x, (3, 4), (3, 1, 1), true);
                 b.finish()
             },
             expected: "node `conv` (Conv2d): can't take 1 input(s) of shape [3]",
+        },
+        Case {
+            graph: {
+                let (mut b, x) = start();
+                let y = b.push("avgpool", Op::GlobalAvgPool, &[x]);
+                let y = b.conv2d("fc", y, (3, 4), (1, 1, 0), true);
+                b.push("gate", Op::Gate, &[x, y]);
+                b.finish()
+            },
+            expected: "node `gate` (Gate): gates 3 channels with 4 factors",
+        },
+        Case {
+            graph: {
+                let (mut b, x) = start();
+                b.depthwise_conv2d("depthwise", x, 3, (9, 1, 0), true);
+                b.finish()
+            },
+            expected: "node `depthwise` (DepthwiseConv2d): its 9 x 9 kernel is larger than the padded 8 x 6 input",
         },
     ];
     for Case { graph, expected } in cases {
@@ -317,7 +352,7 @@ fn unknown_architectures_are_told_the_known() {
     assert_eq!(
         message,
         "no architecture is called `resnet51`; there are simple_cnn, resnet18, resnet34, resnet50, convnext_tiny, \
-         convnext_small, swin_t, swin_s"
+         convnext_small, swin_t, swin_s, efficientnet_b0"
     );
 }
 

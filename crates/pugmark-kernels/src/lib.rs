@@ -10,12 +10,13 @@
 //! Public functions check every slice against its plane and panic with the argument's name: that is a bug in
 //! the caller, never bad user input.
 
+mod activation;
 mod attention;
 mod channels;
 mod conv;
 mod element;
 mod elementwise;
-mod gelu;
+mod gate;
 mod gradient;
 mod isa;
 mod layer_norm;
@@ -33,6 +34,9 @@ mod scale;
 mod simd;
 mod stats;
 
+pub use activation::{
+    gelu_backward, gelu_forward, sigmoid_backward, sigmoid_forward, silu_backward, silu_forward,
+};
 pub use attention::{WindowAttention, window_attention_backward, window_attention_forward};
 pub use conv::{
     ConvElement, ConvShape, DepthwiseShape, Epilogue, conv2d_backward_data, conv2d_backward_weight,
@@ -46,7 +50,7 @@ pub use element::{Bf16, Element};
 pub use elementwise::{
     accumulate, add_forward, copy_plane, dropout, input_from_u8, relu_backward, relu_forward,
 };
-pub use gelu::{gelu_backward, gelu_forward};
+pub use gate::{gate_backward, gate_forward};
 pub use gradient::{add, clip_adaptive, clip_values, move_average, scale, sum_of_squares};
 pub use isa::{Isa, ParseIsaError, with_isa};
 pub use layer_norm::{layer_norm_backward, layer_norm_forward};

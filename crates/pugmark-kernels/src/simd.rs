@@ -69,21 +69,21 @@ macro_rules! multiversion {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             fn avx2 $(<$($generic: $bound),+>)? ($($arg: $ty),*) {
-                body($($arg),*);
+                body $(::<$($generic),+>)? ($($arg),*);
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
             fn avx512 $(<$($generic: $bound),+>)? ($($arg: $ty),*) {
-                body($($arg),*);
+                body $(::<$($generic),+>)? ($($arg),*);
             }
             match isa.vectors() {
                 // SAFETY: the machine has what `isa` says.
                 #[cfg(target_arch = "x86_64")]
-                $crate::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::Isa::Avx512 => unsafe { avx512 $(::<$($generic),+>)? ($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::Isa::Avx2 => unsafe { avx2($($arg),*) },
-                _ => body($($arg),*),
+                $crate::Isa::Avx2 => unsafe { avx2 $(::<$($generic),+>)? ($($arg),*) },
+                _ => body $(::<$($generic),+>)? ($($arg),*),
             }
         }
     };

@@ -306,29 +306,56 @@ fn layer_norm() {
     });
 }
 
-/// Each value by itself: within two of f32's places at 1, or of its own. The line goes through the far tails.
 #[test]
-fn gelu() {
-    each("op_gelu", |case| {
+fn gate() {
+    each("op_gate", |case| {
         let (images, xp, x) = case.planes("input", 1);
-        let (_, dyp, dy) = case.planes("grad_output", 0);
-        let yp = Plane { border: 2, ..xp };
-        let (mut y, mut dx) = (poisoned(images, &yp), poisoned(images, &xp));
-        gelu_forward(images, &x, xp, &mut y, yp);
-        case.check_planes("output", &yp, &y);
-        gelu_backward(images, &dy, dyp, &x, xp, &mut dx, xp, false);
+        let (_, dyp, dy) = case.planes("grad_output", 2);
+        let factors = case.values("gate");
+        let mut y = poisoned(images, &dyp);
+        gate_forward(images, &x, xp, &factors, &mut y, dyp);
+        case.check_planes("output", &dyp, &y);
+        let mut dx = poisoned(images, &xp);
+        gate_forward(images, &dy, dyp, &factors, &mut dx, xp);
         case.check_planes("grad_input", &xp, &dx);
-        for (tensor, found, plane) in [("output", &y, &yp), ("grad_input", &dx, &xp)] {
-            for (index, expected) in case.values(tensor).into_iter().enumerate() {
-                let found = found[position(plane, index)];
-                let tolerance = 2.0 * f32::EPSILON * expected.abs().max(1.0);
-                assert!(
-                    (found - expected).abs() <= tolerance,
-                    "{tensor} {index}: {found} against {expected}"
-                );
-            }
-        }
+        let mut dgate = vec![f32::NAN; factors.len()];
+        gate_backward(images, &dy, dyp, &x, xp, &mut dgate);
+        case.check_values("grad_gate", &dgate);
     });
+}
+
+/// Each value by itself: within two of f32's places at 1, or of its own. The lines go through the far tails.
+#[test]
+fn smooth_activations() {
+    type Forward = fn(usize, &[f32], Plane, &mut [f32], Plane);
+    type Backward = fn(usize, &[f32], Plane, &[f32], Plane, &mut [f32], Plane, bool);
+    let cases: [(&str, Forward, Backward); 3] = [
+        ("op_gelu", gelu_forward, gelu_backward),
+        ("op_silu", silu_forward, silu_backward),
+        ("op_sigmoid", sigmoid_forward, sigmoid_backward),
+    ];
+    for (fixture, forward, backward) in cases {
+        each(fixture, |case| {
+            let (images, xp, x) = case.planes("input", 1);
+            let (_, dyp, dy) = case.planes("grad_output", 0);
+            let yp = Plane { border: 2, ..xp };
+            let (mut y, mut dx) = (poisoned(images, &yp), poisoned(images, &xp));
+            forward(images, &x, xp, &mut y, yp);
+            case.check_planes("output", &yp, &y);
+            backward(images, &dy, dyp, &x, xp, &mut dx, xp, false);
+            case.check_planes("grad_input", &xp, &dx);
+            for (tensor, found, plane) in [("output", &y, &yp), ("grad_input", &dx, &xp)] {
+                for (index, expected) in case.values(tensor).into_iter().enumerate() {
+                    let found = found[position(plane, index)];
+                    let tolerance = 2.0 * f32::EPSILON * expected.abs().max(1.0);
+                    assert!(
+                        (found - expected).abs() <= tolerance,
+                        "{fixture} {tensor} {index}: {found} against {expected}"
+                    );
+                }
+            }
+        });
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ const TORCHVISION: &str = "BSD-3-Clause (torchvision); trained on ImageNet-1k, w
 // torchvision publishes the first eight digits of each sha256, in the file's name (`torch.hub` checks those). The full
 // digests and the sizes are those that independent public projects pin, in agreement: for the V1 models zspacelabs/bunsen
 // (`kits/bimm/resnet`) among others. Accuracies are from torchvision's documentation.
-static PUBLISHED: [Published; 5] = [
+static PUBLISHED: [Published; 7] = [
     Published {
         name: "resnet18",
         architecture: Architecture::ResNet18,
@@ -86,6 +86,24 @@ static PUBLISHED: [Published; 5] = [
         bytes: 113_445_839,
         licence: TORCHVISION,
         accuracy: "ImageNet-1k top-1 81.474 %, top-5 95.776 % (IMAGENET1K_V1)",
+    },
+    Published {
+        name: "convnext_tiny",
+        architecture: Architecture::ConvNextTiny,
+        file: "convnext_tiny-983f1562.pth",
+        sha256: "983f1562536e84ff750a1576fb08e54de751dbf2e17c0d8a4a13704341fdcd3d",
+        bytes: 114_419_221,
+        licence: TORCHVISION,
+        accuracy: "ImageNet-1k top-1 82.520 %, top-5 96.146 % (IMAGENET1K_V1)",
+    },
+    Published {
+        name: "efficientnet_b0",
+        architecture: Architecture::EfficientNetB0,
+        file: "efficientnet_b0_rwightman-7f5810bc.pth",
+        sha256: "7f5810bc96def8f7552d5b7e68d53c4786f81167d28291b21c0d90e1fca14934",
+        bytes: 21_444_401,
+        licence: TORCHVISION,
+        accuracy: "ImageNet-1k top-1 77.692 %, top-5 93.532 % (IMAGENET1K_V1)",
     },
 ];
 

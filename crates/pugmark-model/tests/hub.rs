@@ -365,6 +365,7 @@ fn weights_are_none_a_file_or_a_published_name() {
     let error = resolve("resnet51").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`resnet51` is neither a file nor the name of published weights; those are resnet18, resnet34, resnet50, resnet50-v2, swin_t"
+        "`resnet51` is neither a file nor the name of published weights; those are resnet18, resnet34, resnet50, \
+         resnet50-v2, swin_t, convnext_tiny, efficientnet_b0"
     );
 }

@@ -30,7 +30,11 @@ impl<E: Activation> Machine<E> {
         for index in (0..self.program.steps.len()).rev() {
             let step = self.program.steps[index].clone();
             if self.program.is_trained(&step) {
-                for id in [step.input, step.output].into_iter().filter(|&id| saved_for_backward(&step, id)) {
+                for id in [Some(step.input), step.residual, Some(step.output)]
+                    .into_iter()
+                    .flatten()
+                    .filter(|&id| saved_for_backward(&step, id))
+                {
                     if std::mem::take(&mut again[id.0]) {
                         self.compute_again(id);
                     }
@@ -72,6 +76,7 @@ impl<E: Activation> Machine<E> {
                 kernels::layer_norm_forward(images, x, xp, gamma, beta, eps, y, yp);
             }
             Kind::Gelu => kernels::gelu_forward(images, x, xp, y, yp),
+            Kind::Silu => kernels::silu_forward(images, x, xp, y, yp),
             _ => unreachable!("nothing else is cheap"),
         }
         self.clock.lap(Some(index), Pass::Forward, images);
@@ -100,10 +105,17 @@ impl<E: Activation> Machine<E> {
             self.memory.gradient(id).map_or(0..0, |place| first_images(place, images, plane))
         };
         let place_of = |target: Option<(ValueId, Plane)>| target.map_or(0..0, |(id, plane)| place(id, plane));
-        let places =
-            [place(step.output, dyp), saved(step.input), saved(step.output), place_of(dxp), place_of(drp)];
-        let [dy, x, y, dx, dr] = self.memory.parts(places);
-        let (dy, x, y) = (&*dy, &*x, &*y);
+        let residual = step.residual.map_or(0..0, saved);
+        let places = [
+            place(step.output, dyp),
+            saved(step.input),
+            saved(step.output),
+            residual,
+            place_of(dxp),
+            place_of(drp),
+        ];
+        let [dy, x, y, residual, dx, dr] = self.memory.parts(places);
+        let (dy, x, y, residual) = (&*dy, &*x, &*y, &*residual);
         let mut into = |gradient, target: Option<(ValueId, Plane)>| {
             let (id, plane) = target?;
             Some(GradientTarget { gradient, plane, accumulate: std::mem::replace(&mut written[id.0], true) })
@@ -296,6 +308,24 @@ impl<E: Activation> Machine<E> {
             Kind::Gelu => {
                 if let Some(GradientTarget { gradient: dx, plane: dxp, accumulate }) = dx {
                     kernels::gelu_backward(images, dy, dyp, x, xp, dx, dxp, accumulate);
+                }
+            }
+            Kind::Silu => {
+                if let Some(GradientTarget { gradient: dx, plane: dxp, accumulate }) = dx {
+                    kernels::silu_backward(images, dy, dyp, x, xp, dx, dxp, accumulate);
+                }
+            }
+            Kind::Sigmoid => {
+                if let Some(GradientTarget { gradient: dx, plane: dxp, accumulate }) = dx {
+                    kernels::sigmoid_backward(images, dy, dyp, x, xp, dx, dxp, accumulate);
+                }
+            }
+            Kind::Gate => {
+                if let Some(dx) = dx {
+                    write(dx, images, |dx, dxp| kernels::gate_forward(images, dy, dyp, residual, dx, dxp));
+                }
+                if let Some(dr) = dr {
+                    write(dr, images, |dr, _| kernels::gate_backward(images, dy, dyp, x, xp, dr));
                 }
             }
             Kind::Add { relu } => {

@@ -243,6 +243,13 @@ impl<E: Activation> Machine<E> {
             },
             Kind::Relu => kernels::relu_forward(images, x, xp, y, yp),
             Kind::Gelu => kernels::gelu_forward(images, x, xp, y, yp),
+            Kind::Silu => kernels::silu_forward(images, x, xp, y, yp),
+            Kind::Sigmoid => kernels::sigmoid_forward(images, x, xp, y, yp),
+            Kind::Gate => {
+                if let Some((gate, _)) = residual {
+                    kernels::gate_forward(images, x, xp, gate, y, yp);
+                }
+            }
             Kind::Add { relu } => {
                 if let Some((other, plane)) = residual {
                     kernels::add_forward(images, x, xp, other, plane, *relu, y, yp);

@@ -150,7 +150,10 @@ pub(super) fn saved_for_backward(step: &Step, id: ValueId) -> bool {
         | Kind::LayerNorm { .. }
         | Kind::Attention { .. }
         | Kind::Gelu
+        | Kind::Silu
+        | Kind::Sigmoid
         | Kind::Scale { layer_scale: Some(_), .. } => step.input == id,
+        Kind::Gate => step.input == id || step.residual == Some(id),
         Kind::Norm { relu, .. } => step.input == id || (relu && step.output == id),
         Kind::Relu | Kind::Add { relu: true } => step.output == id,
         Kind::Input
@@ -169,7 +172,7 @@ pub(super) fn saved_for_backward(step: &Step, id: ValueId) -> bool {
 fn is_cheap(program: &Program, id: ValueId) -> bool {
     let producer = program.steps.iter().find(|step| step.output == id);
     producer.is_some_and(|step| {
-        matches!(step.kind, Kind::Norm { .. } | Kind::LayerNorm { .. } | Kind::Gelu)
+        matches!(step.kind, Kind::Norm { .. } | Kind::LayerNorm { .. } | Kind::Gelu | Kind::Silu)
             && step.residual.is_none()
             && program.is_trained(step)
             && !is_cheap(program, step.input)

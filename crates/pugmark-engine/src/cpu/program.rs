@@ -71,6 +71,12 @@ pub(super) enum Kind {
     Relu,
     /// Gaussian error linear unit.
     Gelu,
+    /// Sigmoid linear unit.
+    Silu,
+    /// Logistic function.
+    Sigmoid,
+    /// The input times the residual, a vector.
+    Gate,
     /// Sum of input and residual.
     Add { relu: bool },
 }
@@ -194,7 +200,10 @@ impl Lowering<'_> {
         let kind = match node.op {
             Op::Input { .. } => Kind::Input,
             Op::Features { .. } => Kind::Features,
-            Op::Conv2d { .. } | Op::Linear { .. } if matches!(self.shapes[id.0], Shape::Image { .. }) => {
+            Op::Conv2d { .. } | Op::Linear { .. }
+                if matches!(node.op, Op::Conv2d { .. })
+                    || matches!(self.shapes[id.0], Shape::Image { .. }) =>
+            {
                 let (shape, weight, bias) = convolution_of(node);
                 let (mut folded, mut relu) = (None, false);
                 if !self.needs_gradient[id.0] {
@@ -205,7 +214,7 @@ impl Lowering<'_> {
                 }
                 Kind::Conv { shape, weight, bias, folded, relu }
             }
-            Op::Conv2d { .. } => unreachable!("shape inference lets it have pictures alone"),
+            Op::Conv2d { .. } => unreachable!("the arm above takes every convolution"),
             Op::DepthwiseConv2d { weight, bias, channels, kernel, stride, padding } => {
                 Kind::Depthwise { shape: DepthwiseShape { kernel, stride, padding, channels }, weight, bias }
             }
@@ -238,6 +247,12 @@ impl Lowering<'_> {
             Op::Dropout { p } => Kind::Dropout { p },
             Op::Relu => Kind::Relu,
             Op::Gelu => Kind::Gelu,
+            Op::Silu => Kind::Silu,
+            Op::Sigmoid => Kind::Sigmoid,
+            Op::Gate => {
+                residual = self.value_of[node.inputs[1].0];
+                Kind::Gate
+            }
             Op::Add => {
                 residual = self.value_of[node.inputs[1].0];
                 let relu = self.following_relu(last);

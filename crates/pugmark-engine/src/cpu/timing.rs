@@ -136,6 +136,9 @@ impl<E: Activation> Machine<E> {
             Kind::Dropout { .. } => format!("dropout {channels} at {at}"),
             Kind::Relu => format!("ReLU {channels} at {at}"),
             Kind::Gelu => format!("GELU {channels} at {at}"),
+            Kind::Silu => format!("SiLU {channels} at {at}"),
+            Kind::Sigmoid => format!("sigmoid {channels} at {at}"),
+            Kind::Gate => format!("gate {channels} at {at}"),
             Kind::Add { relu: true } => format!("add + ReLU {channels} at {at}"),
             Kind::Add { relu: false } => format!("add {channels} at {at}"),
         }
@@ -186,7 +189,9 @@ impl<E: Activation> Machine<E> {
                 let norm = if matches!(step.kind, Kind::Norm { .. }) { x } else { 0 };
                 size_of * (x + y + residual + norm + if relu { y } else { 0 })
             }
-            Kind::Relu | Kind::Gelu | Kind::LayerNorm { .. } if backward => size_of * (x + 2 * y),
+            Kind::Relu | Kind::Gelu | Kind::Silu | Kind::Sigmoid | Kind::LayerNorm { .. } if backward => {
+                size_of * (x + 2 * y)
+            }
             // The layer scale's own gradient needs its input; what it is given goes on to the residual.
             Kind::Scale { layer_scale, .. } if backward => {
                 size_of * (x + y + residual + if layer_scale.is_some() { x } else { 0 })

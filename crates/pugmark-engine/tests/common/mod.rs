@@ -69,6 +69,12 @@ pub fn every_operator(classes: usize) -> Graph {
     let x = b.push("scale", Op::LayerScale { weight, channels: 6 }, &[x]);
     let x = b.push("stochastic_depth", Op::StochasticDepth { p: 0.4 }, &[x]);
     let sum = b.push("add4", Op::Add, &[x, sum]);
+    let pooled = b.push("squeeze", Op::GlobalAvgPool, &[sum]);
+    let gate = b.conv2d("fc1", pooled, (6, 3), (1, 1, 0), true);
+    let gate = b.push("silu", Op::Silu, &[gate]);
+    let gate = b.conv2d("fc2", gate, (3, 6), (1, 1, 0), true);
+    let gate = b.push("sigmoid", Op::Sigmoid, &[gate]);
+    let sum = b.push("gate", Op::Gate, &[sum, gate]);
     let x = b.push("gelu2", Op::Gelu, &[sum]);
     let x = b.depthwise_conv2d("depthwise2", x, 6, (3, 2, 1), false);
     let sum = b.depthwise_conv2d("depthwise3", sum, 6, (1, 2, 0), false);

@@ -52,12 +52,12 @@ fn list(json: bool, printer: &Printer) -> anyhow::Result<()> {
     if json {
         return printer.json(&entries);
     }
-    let mut text = format!("{:<13}{:<14}{:>8}  {:<5}{}\n", "name", "architecture", "MB", "here", "accuracy");
+    let mut text = format!("{:<17}{:<17}{:>6}  {:<5}{}\n", "name", "architecture", "MB", "here", "accuracy");
     for entry in &entries {
         let Entry { name, architecture, bytes, accuracy, .. } = entry;
         let here = if entry.here { "yes" } else { "no" };
         text.push_str(&format!(
-            "{name:<13}{architecture:<14}{:>8.1}  {here:<5}{accuracy}\n",
+            "{name:<17}{architecture:<17}{:>6.1}  {here:<5}{accuracy}\n",
             *bytes as f64 / 1e6
         ));
     }
