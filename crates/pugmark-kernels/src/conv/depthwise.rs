@@ -175,7 +175,6 @@ pub fn depthwise_backward_data<E: ConvElement>(
 /// Gradient with respect to the weights, `[kh][kw][channels]`: `dw :=` the sum over the images.
 ///
 /// `xp` needs a border of at least [`DepthwiseShape::input_border`], `dyp` any.
-#[expect(clippy::too_many_arguments, reason = "the operands of a convolution")]
 pub fn depthwise_backward_weight<E: ConvElement>(
     s: &DepthwiseShape,
     images: usize,
