@@ -31,7 +31,8 @@ fn the_head_alone_learns_the_same() {
             let mut whole = engine.training(&graph, &tensors, &input, &spec).unwrap();
             let mut alone = engine.training(&head, &tensors, &input, &spec).unwrap();
             for seed in 0..4 {
-                let given = TrainBatch { pixels: &[], features: &features, labels: &labels, seed };
+                let given =
+                    TrainBatch { pixels: &[], features: &features, labels: &labels, mixed: None, seed };
                 let output = alone.step(&given, 1e-2, 0.01).unwrap();
                 let seen = TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed };
                 assert!(output == whole.step(&seen, 1e-2, 0.01).unwrap(), "{}, step {seed}", engine.name());

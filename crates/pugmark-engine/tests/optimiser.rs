@@ -15,14 +15,7 @@ fn frozen_stages_are_left_as_they_are() {
         for stages in [1, 3, 5, 100] {
             let spec = TrainingSpec { freeze: Freeze::Stages(stages), ..spec() };
             let mut plan = engine.training(&graph, &tensors, &input_spec(2, 32, 32), &spec).unwrap();
-            let batch = TrainBatch {
-                pixels: &pixels,
-                features: &[],
-                labels: &labels,
-                features: &[],
-                mixed: None,
-                seed: 0,
-            };
+            let batch = TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed: 0 };
             plan.step(&batch, 1e-2, 0.0).unwrap();
             let after = plan.tensors();
             for param in graph.params() {
@@ -41,8 +34,7 @@ fn a_thawed_parameter_starts_at_step_one() {
     let tensors = graph.initialise(4);
     let input = input_spec(2, 16, 16);
     let (pixels, labels) = batch(2, 16, 16, 3);
-    let batch =
-        TrainBatch { pixels: &pixels, features: &[], labels: &labels, features: &[], mixed: None, seed: 0 };
+    let batch = TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed: 0 };
     for engine in every_engine() {
         let frozen = TrainingSpec { freeze: Freeze::Backbone, average: 0.9, ..spec() };
         let mut plan = engine.training(&graph, &tensors, &input, &frozen).unwrap();
@@ -85,14 +77,8 @@ fn the_running_average_is_that_of_all_steps() {
         };
         expected.extend(flat(&tensors));
         for step in 1..=20 {
-            let batch = TrainBatch {
-                pixels: &pixels,
-                features: &[],
-                labels: &labels,
-                features: &[],
-                mixed: None,
-                seed: step,
-            };
+            let batch =
+                TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed: step };
             plan.step(&batch, 1e-2, 0.01).unwrap();
             let decay = ((1.0 + step as f64) / (10.0 + step as f64)).min(0.5);
             for (average, value) in expected.iter_mut().zip(flat(&plan.tensors())) {
@@ -124,7 +110,6 @@ fn accumulated_parts_make_the_whole() {
         pixels: &pixels[from * picture..to * picture],
         features: &[],
         labels: &labels[from..to],
-        features: &[],
         mixed: None,
         seed: 0,
     };

@@ -82,6 +82,8 @@ fn augmented() -> TrainSettings {
         auto_augment: AutoAugmentKind::RandAugment,
         erasing: 0.5,
         keep_augment: true,
+        mixup: 0.2,
+        cutmix: 1.0,
         ..rich(OptimiserKind::AdamW)
     }
 }

@@ -112,6 +112,9 @@ impl<E: Activation> Workspaces<E> {
                 (Kind::MaxPool(_), _) if program.is_trained(step) => {
                     stages.images * output.pixels() * output.channels
                 }
+                (Kind::Depthwise { shape, .. }, _) if !program.is_trained(step) => {
+                    shape.packed_len() * size_of::<f32>()
+                }
                 (Kind::Linear { .. }, _) if !program.is_trained(step) => {
                     let inputs = program.values[step.input.0].plane.channels;
                     kernels::linear_packed_len_forward(inputs, output.channels) * size_of::<f32>()
@@ -280,8 +283,8 @@ mod tests {
 
     use super::*;
 
-    fn check<E: Activation>() {
-        let graph = Architecture::ResNet18.graph(3);
+    fn check<E: Activation>(architecture: Architecture) {
+        let graph = architecture.graph(3);
         let tensors = graph.initialise(0);
         for (everything, images) in [(true, 1), (true, 5), (false, 20)] {
             let trained = |id: ParamId| everything && graph.param(id).role.is_trained();
@@ -293,18 +296,26 @@ mod tests {
             };
             let made = Workspaces::<E>::new(&program, &parameters, &stages, true);
             let elements = made.packed.len() + made.of.iter().map(|own| own.packed.len()).sum::<usize>();
-            let floats = made.scratch.len() + made.of.iter().map(|own| own.linear.len()).sum::<usize>();
+            let floats = made.scratch.len() + made.of.iter().map(|own| own.packed_f32.len()).sum::<usize>();
             let bytes: usize = made.of.iter().map(|own| own.argmax.len()).sum();
             assert_eq!(
                 Workspaces::<E>::bytes(&program, &stages, true),
-                elements * size_of::<E>() + floats * size_of::<f32>() + bytes
+                elements * size_of::<E>() + floats * size_of::<f32>() + bytes,
+                "{architecture}"
             );
         }
     }
 
     #[test]
     fn the_bytes_announced_are_those_taken() {
-        check::<f32>();
-        check::<Bf16>();
+        for architecture in [
+            Architecture::ResNet18,
+            Architecture::ConvNextTiny,
+            Architecture::SwinT,
+            Architecture::EfficientNetB0,
+        ] {
+            check::<f32>(architecture);
+            check::<Bf16>(architecture);
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! What the model finds important in the training photos, for KeepAugment.
 
 use pugmark_data::augment::{SALIENCY_SIDE, Saliency};
-use pugmark_data::{Augment, Batch, Item, Loader, LoaderSettings, Random};
+use pugmark_data::{Augment, Batch, Item, Loader, LoaderSettings};
 use pugmark_engine::{Engine, EngineError, Freeze, Loss, Optimiser, TrainBatch, Training, TrainingSpec};
-use pugmark_graph::{Graph, NodeId, Op, Tensor, Tensors};
+use pugmark_graph::{Graph, GraphSettings, NodeId, Op, Tensor, Tensors};
 use pugmark_model::ModelCard;
 
 use crate::TrainSettings;
@@ -15,12 +15,11 @@ const SMALLER: usize = 2;
 const GRIDS: &str = "grids";
 
 /// Asks a model for the gradient of its loss with respect to the photos, small ones, as it would see them in validation:
-/// with running statistics and nothing random but dropout. No parameter moves.
+/// with running statistics and nothing random. No parameter moves.
 pub(super) struct SaliencyPass {
     plan: Box<dyn Training>,
     input: NodeId,
     loader: Loader,
-    seed: u64,
 }
 
 /// How the photos of the pass are loaded; `cache` is the memory there is for photos. A quarter of it at most.
@@ -37,6 +36,7 @@ pub(super) fn loader_settings(
     let bytes = (photos * recipe.width * recipe.height * 3) as u64;
     LoaderSettings {
         shuffle: false,
+        balanced: false,
         augment: Augment::default(),
         cache_bytes: bytes.min(cache / 4),
         recipe,
@@ -47,12 +47,13 @@ pub(super) fn loader_settings(
 impl SaliencyPass {
     pub(super) fn new(
         engine: &dyn Engine,
-        graph: &Graph,
         tensors: &Tensors,
         card: &ModelCard,
         settings: &TrainSettings,
         (items, loading): (Vec<Item>, LoaderSettings),
     ) -> Result<Self, EngineError> {
+        let certain = GraphSettings { stochastic_depth: Some(0.0), dropout: Some(0.0) };
+        let graph = settings.model.graph_with(card.classes.len(), certain);
         // Every graph begins with its input.
         let input = graph
             .nodes()
@@ -68,8 +69,8 @@ impl SaliencyPass {
             taps: vec![input],
             ..TrainingSpec::default()
         };
-        let plan = engine.training(graph, tensors, &small.input(loading.batch_size), &spec)?;
-        Ok(Self { plan, input, loader: Loader::new(items, loading), seed: settings.seed })
+        let plan = engine.training(&graph, tensors, &small.input(loading.batch_size), &spec)?;
+        Ok(Self { plan, input, loader: Loader::new(items, loading) })
     }
 
     /// One pass with these parameters: what is important in each photo, none where that can't be told. None at all if `go_on`,
@@ -77,12 +78,11 @@ impl SaliencyPass {
     pub(super) fn run<E: From<EngineError>>(
         &mut self,
         tensors: &Tensors,
-        epoch: u32,
         mut go_on: impl FnMut(usize) -> Result<bool, E>,
     ) -> Result<Option<Vec<Option<Saliency>>>, E> {
         self.plan.restore(tensors, &self.plan.state(), self.plan.steps())?;
         let mut saliency = Vec::new();
-        for (turn, batch) in self.loader.epoch(0, 0).enumerate() {
+        for batch in self.loader.epoch(0, 0) {
             let Batch { pixels, labels, items, broken, .. } = batch;
             saliency.resize(saliency.len() + items.len() + broken.len(), None);
             if !go_on(saliency.len())? {
@@ -91,13 +91,8 @@ impl SaliencyPass {
             if labels.is_empty() {
                 continue;
             }
-            let seed =
-                Random::new(self.seed, epoch.into(), &format!("dropout of saliency {turn}")).next_u64();
-            match self.plan.step(
-                &TrainBatch { pixels: &pixels, labels: &labels, features: &[], mixed: None, seed },
-                0.0,
-                0.0,
-            ) {
+            let batch = TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed: 0 };
+            match self.plan.step(&batch, 0.0, 0.0) {
                 Ok(_) => {}
                 // The training itself will meet it, and say where.
                 Err(EngineError::NonFiniteLoss { .. } | EngineError::NonFiniteGradient { .. }) => continue,

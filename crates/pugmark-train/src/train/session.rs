@@ -75,7 +75,7 @@ impl<'a, 'o> Session<'a, 'o> {
             prepared;
         let saliency = saliency::from_tensors(&saliency, train.len());
         let looking = looking.map(|loading| {
-            SaliencyPass::new(engine, &graph, &tensors, &state.card, settings, (train.clone(), loading))
+            SaliencyPass::new(engine, &tensors, &state.card, settings, (train.clone(), loading))
         });
         let input = state.card.input(settings.batch_size);
         let parameters = graph.parameter_count();
@@ -180,7 +180,7 @@ impl<'a, 'o> Session<'a, 'o> {
         if self.saliency.is_none() && (epoch > 1 || self.settings.weights.is_some()) {
             let clock = Instant::now();
             let total = self.photos.0.items.len();
-            let saliency = looking.run(&self.training.tensors(), epoch, |done| {
+            let saliency = looking.run(&self.training.tensors(), |done| {
                 self.report.event(Event::Looking { epoch, done, total })?;
                 Ok::<_, TrainError>(!self.stop.load(Ordering::Relaxed))
             })?;
