@@ -1,5 +1,7 @@
 //! Prepared folders: what is cut out for them, what is said of them, and how they come from elsewhere.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

@@ -55,7 +55,6 @@ pub struct GraphSettings {
 
 impl Architecture {
     /// Every architecture.
-
     pub const ALL: [Architecture; 9] = [
         Architecture::SimpleCnn,
         Architecture::ResNet18,

@@ -324,7 +324,7 @@ pub(crate) mod tests {
     fn a_state_of_an_earlier_version_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let mut saved = state();
-        saved.save(folder.path(), tensors("w", 1.0), Tensors::new()).unwrap();
+        saved.save(folder.path(), tensors("w", 1.0), Tensors::new(), Tensors::new()).unwrap();
         let path = folder.path().join(STATE);
         let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         let fields = json.as_object_mut().unwrap();
@@ -343,7 +343,7 @@ pub(crate) mod tests {
         for epoch in 1..=3 {
             keep_candidate(&path, epoch, &tensors("w", epoch as f32)).unwrap();
             state.candidates = if epoch == 3 { vec![3, 1] } else { (1..=epoch).collect() };
-            state.save(&path, tensors("w", 0.0), Tensors::new()).unwrap();
+            state.save(&path, tensors("w", 0.0), Tensors::new(), Tensors::new()).unwrap();
         }
         assert_eq!(read_candidate(&path, 1).unwrap(), tensors("w", 1.0));
         let error = read_candidate(&path, 2).unwrap_err().to_string();
