@@ -18,9 +18,12 @@ from torchvision.transforms import v2
 import models
 import photos
 
-KNOWN = {
-    "model", "weights", "epochs", "batch_size", "optimiser", "learning_rate", "weight_decay", "image_size", "grayscale", "flip",
-    "rotation", "jitter", "mixup", "freeze", "resize", "resize_short_side", "label_smoothing", "seed", "schedule", "best_by",
+# Settings that have no twin here, with the value that leaves them out.
+WITHOUT = {
+    "accumulate": 1, "auto_augment": "none", "average_best": 0, "balanced_sampling": False, "class_weights": "none",
+    "clip_adaptive": 0.0, "clip_norm": 0.0, "clip_value": 0.0, "cutmix": 0.0, "decay_norms": True, "ema": 0.0, "erasing": 0.0,
+    "hue": 0.0, "keep_augment": False, "layer_decay": 1.0, "optimiser": "adamw", "random_crop": 1.0, "random_grayscale": 0.0,
+    "schedule": "constant", "unfreeze_after": 0, "vertical_flip": False, "warmup_epochs": 0.0,
 }
 
 
@@ -58,6 +61,9 @@ class Photos(torch.utils.data.Dataset):
 def main() -> None:
     arguments = parse()
     recipe = tomllib.loads((arguments.run / "config.toml").read_text())
+    strange = [name for name, value in WITHOUT.items() if recipe.get(name, value) != value]
+    if strange:
+        sys.exit(f"no twin here for {', '.join(strange)}")
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     classes, parts = split(arguments)
