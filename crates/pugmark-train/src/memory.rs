@@ -11,14 +11,18 @@ pub(crate) fn available() -> Option<u64> {
     let read = |name: &str| -> Option<u64> {
         std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{name}")).ok()?.trim().parse().ok()
     };
-    let container = read("max").zip(read("current")).map(|(most, used)| most.saturating_sub(used));
+    // Files that were read count as used there, and make room when it is needed.
+    let files = field("/sys/fs/cgroup/memory.stat", "inactive_file ").unwrap_or(0);
+    let container = read("max").zip(read("current")).map(|(most, used)| (most + files).saturating_sub(used));
     machine.into_iter().chain(container).min()
 }
 
-/// A line `NAME   1234 kB` of a status file, in bytes.
+/// A line `NAME   1234 kB` of a status file, or `NAME 1234` of one in bytes, in bytes.
 fn field(file: &str, name: &str) -> Option<u64> {
     let text = std::fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
-    Some(kib << 10)
+    match line.trim().strip_suffix("kB") {
+        Some(kib) => Some(kib.trim_end().parse::<u64>().ok()? << 10),
+        None => line.trim().parse().ok(),
+    }
 }

@@ -106,7 +106,14 @@ impl Sources {
     /// names its recipe only to tell.
     pub(crate) fn with_recipe(self, flag: Option<&str>) -> Result<Self, WrongCall> {
         let variable = std::env::var("PUGMARK_RECIPE").ok().filter(|name| !name.is_empty());
-        let in_file = self.file.as_ref().filter(|file| !file.is_complete()).and_then(|file| file.recipe());
+        let in_file = self.file.as_ref().and_then(Layer::recipe);
+        if let (Some(file), Some(name)) = (self.file.as_ref().filter(|file| file.is_complete()), flag) {
+            let text = format!("--recipe {name} would change nothing: {} has every setting", file.name());
+            return Err(WrongCall::new(text).with_hint("leave out one of `--recipe` and `--config`"));
+        }
+        if self.file.as_ref().is_some_and(Layer::is_complete) {
+            return Ok(self);
+        }
         let Some(name) = flag.or(variable.as_deref()).or(in_file) else { return Ok(self) };
         let recipe = Layer::recipe_called(name)?;
         Ok(Self { recipe, ..self })

@@ -110,7 +110,7 @@ impl Parameters {
             [] => to_pytorch(&p.shape, &p.value),
             average => to_pytorch(&p.shape, average),
         };
-        self.0.iter().map(|p| (p.name.clone(), values(p))).collect()
+        self.present().map(|p| (p.name.clone(), values(p))).collect()
     }
 
     /// Keeps a running average of a parameter from its value on.

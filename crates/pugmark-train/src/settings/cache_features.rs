@@ -113,6 +113,11 @@ impl TrainSettings {
                     .into(),
             );
         }
+        if self.balanced_sampling && self.augment() != Augment::default() {
+            return error(
+                "it contradicts `balanced_sampling`: a photo that is drawn again in an epoch would be the same view".into(),
+            );
+        }
         match self.changing() {
             Some((name, why)) => error(format!("it contradicts `{name}`: {why}")),
             None => Ok(()),

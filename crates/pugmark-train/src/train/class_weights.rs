@@ -59,9 +59,9 @@ fn read(path: &Path, classes: &[String]) -> Result<Vec<f32>, TrainError> {
         let row = row + 2;
         let record = record.map_err(|error| failed(error.to_string()))?;
         let cell = |column: usize| record.get(column).unwrap_or_default();
-        let value = cell(weight).parse().ok().filter(|weight: &f32| *weight >= 0.0 && weight.is_finite());
-        let value = value
-            .ok_or_else(|| failed(format!("row {row}: `{}` is no weight of 0 or more", cell(weight))))?;
+        let value = cell(weight).parse().ok().filter(|weight: &f32| *weight > 0.0 && weight.is_finite());
+        let value =
+            value.ok_or_else(|| failed(format!("row {row}: `{}` is no weight above 0", cell(weight))))?;
         if weights.insert(cell(class).to_owned(), value).is_some() {
             return Err(failed(format!("row {row}: a second weight for `{}`", cell(class))));
         }

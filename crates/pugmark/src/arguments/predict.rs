@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ConfigFlags, EnsembleFlags, InferenceFlags};
+use super::{ConfigFlags, EnsembleFlags, InferenceFlags, StorageFlags};
 
 /// Classify photos
 ///
@@ -35,6 +35,9 @@ pub(crate) struct PredictArguments {
 
     #[command(flatten)]
     pub(crate) config: ConfigFlags,
+
+    #[command(flatten)]
+    pub(crate) storage: StorageFlags,
 
     #[command(flatten)]
     pub(crate) inference: InferenceFlags,

@@ -48,7 +48,7 @@ pub(crate) struct TrainArguments {
 
     /// Try learning rates from 1e-7 to 10 in 100 steps, say which to take, and train nothing: `learning-rate.csv` and
     /// `learning-rate.html` go to `--out`
-    #[arg(long, conflicts_with_all = ["resume", "model_dir"])]
+    #[arg(long, conflicts_with_all = ["resume", "model_dir", "folds"])]
     pub(crate) find_learning_rate: bool,
 
     /// Accepted for older scripts; there is no GPU engine yet

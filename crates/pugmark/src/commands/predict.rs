@@ -29,6 +29,7 @@ struct Count {
 pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let sources = Sources::new(arguments.config.config.as_deref())?;
     let inference: InferenceSettings = sources.resolve(&arguments.inference)?.settings;
+    let storage: StorageOptions = sources.resolve(&arguments.storage)?.settings;
     data::exists(&arguments.run, "run or model")?;
     if let Some(out) = &arguments.out
         && out.exists()
@@ -49,7 +50,7 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
     let stop = interrupt::stop_flag()?;
     let threads = inference.loader_threads();
     if arguments.ensemble.fit_weights {
-        ensemble.fit(&StorageOptions::default(), threads, &stop, printer)?;
+        ensemble.fit(&storage, threads, &stop, printer)?;
     }
     let mut work = |line: &mut dyn FnMut(&str) -> anyhow::Result<()>, form: rows::Form| {
         let mut count = Count::default();

@@ -73,6 +73,10 @@ impl Layer {
         })
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
         self.table.get(key)
     }

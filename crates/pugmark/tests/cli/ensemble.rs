@@ -12,7 +12,7 @@ const QUICK: [&str; 10] = [
     "--epochs",
     "2",
     "--batch-size",
-    "9",
+    "4",
     "--loader-threads",
     "1",
 ];

@@ -5,6 +5,7 @@
 //! are written once and never changed; a kill loses what was computed since the last one.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -189,7 +190,11 @@ fn touch(path: &Path) {
 /// take then. What can't be deleted now is deleted another time.
 fn sweep(all: &Path, own: &Path, room: u64) -> u64 {
     let mut folders = Vec::new();
-    for folder in fs::read_dir(all).into_iter().flatten().flatten().map(|entry| entry.path()) {
+    // Nothing is ours whose name is none that `hex` gives.
+    let is_ours =
+        |name: &OsStr| name.len() == 32 && name.as_encoded_bytes().iter().all(u8::is_ascii_hexdigit);
+    let entries = fs::read_dir(all).into_iter().flatten().flatten();
+    for folder in entries.filter(|entry| is_ours(&entry.file_name())).map(|entry| entry.path()) {
         let facts = files(&folder).into_iter().filter_map(|file| fs::metadata(file).ok());
         let (bytes, used) = facts.fold((0, UNIX_EPOCH), |(bytes, used), file| {
             (bytes + file.len(), used.max(file.modified().unwrap_or(UNIX_EPOCH)))
@@ -278,10 +283,13 @@ mod tests {
             File::options().append(true).open(&path).unwrap().set_modified(then).unwrap();
             path
         };
-        let [own, old, new] = [file("own", 300), file("old", 200), file("new", 100)];
-        assert_eq!(sweep(folder.path(), &folder.path().join("own"), 250), 200);
+        let name = |number: u8| format!("{number:032x}");
+        let [own, old, new] = [file(&name(1), 300), file(&name(2), 200), file(&name(3), 100)];
+        let others = file("a person's", 400);
+        let in_use = folder.path().join(name(1));
+        assert_eq!(sweep(folder.path(), &in_use, 250), 200);
         assert!(own.exists() && !old.exists() && new.exists());
-        assert_eq!(sweep(folder.path(), &folder.path().join("own"), 0), 100, "never those in use");
-        assert!(own.exists() && !new.exists());
+        assert_eq!(sweep(folder.path(), &in_use, 0), 100, "never those in use");
+        assert!(own.exists() && !new.exists() && others.exists());
     }
 }

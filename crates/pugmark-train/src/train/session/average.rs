@@ -28,7 +28,7 @@ impl Session<'_, '_> {
         state.candidates.truncate(most);
         state.averaged = None;
         if state.candidates.contains(&epoch) {
-            keep_candidate(&self.folder.checkpoint(), epoch, tensors)?;
+            keep_candidate(&self.folder.checkpoint(), epoch, &self.whole(tensors.clone()))?;
         }
         Ok(())
     }

@@ -30,7 +30,10 @@ impl Pace {
         let rates = Rates {
             schedule: settings.schedule,
             steps: whole.min(most_steps.unwrap_or(whole)) as f64,
-            warmup: of(settings.warmup_epochs),
+            // A warm-up that fills the training would leave nothing of the schedule.
+            warmup: most_steps
+                .map_or(f64::INFINITY, |most| most as f64 / 2.0)
+                .min(of(settings.warmup_epochs)),
             step_length: of(settings.step_epochs.max(1).into()),
             step_factor: decimal(settings.step_factor),
             least: decimal(settings.min_learning_rate),
@@ -101,6 +104,21 @@ mod tests {
         assert_eq!(at(60.0).ended(&state, 10.0), None);
         assert_eq!(at(3550.0).ended(&state, 60.0), Some(Ended::TimeBudget));
         assert!(at(1800.0).within_budget(None).is_some_and(|left| left <= Duration::from_secs(1800)));
+    }
+
+    #[test]
+    fn a_warm_up_leaves_room_for_the_schedule() {
+        let settings = TrainSettings {
+            schedule: crate::Schedule::OneCycle,
+            warmup_epochs: 2.0,
+            max_steps: 100,
+            ..TrainSettings::default()
+        };
+        let mut state = State::new(crate::checkpoint::tests::state().card, 1.0);
+        let pace = Pace::new(&settings, 100, &state);
+        // Three tenths of the fifty steps behind the warm-up, less one: the top of the cycle.
+        state.step = 50 + 14;
+        assert_eq!(pace.rate(&state), 1.0);
     }
 
     #[test]

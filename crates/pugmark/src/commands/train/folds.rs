@@ -53,19 +53,25 @@ impl Folds<'_> {
             write_atomic(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
         };
         fs::create_dir_all(&self.out).with_context(|| format!("cannot make {}", self.out.display()))?;
+        if overwrite {
+            // All at once: a resume must not take a fold of before for one of these.
+            for run in (1..=folds).map(|fold| self.run(fold)).filter(|run| RunFolder::open(run).is_ok()) {
+                RunFolder::overwrite(&run)?;
+            }
+        }
         save(SPLIT, &csv)?;
         let split_file = self.out.join(SPLIT);
         self.settings.split_file = Some(std::path::absolute(&split_file).unwrap_or(split_file));
         self.settings = self.settings.resolved(self.data);
         let head = "# The settings of all folds; `pugmark train --resume` with this folder goes on.\n\n";
         save(SETTINGS, &(head.to_owned() + &toml::to_string(&self.settings)?))?;
-        self.train(folds, overwrite)
+        self.train(folds)
     }
 
     /// Goes on where the folds were left.
     pub(super) fn resume(self) -> anyhow::Result<ExitStatus> {
         let folds = Split::from_csv(&self.out.join(SPLIT), self.data)?.fold_count();
-        self.train(folds, false)
+        self.train(folds)
     }
 
     /// The split in folds: that of the file, or a new one.
@@ -116,7 +122,7 @@ impl Folds<'_> {
         }
     }
 
-    fn train(&self, folds: u32, overwrite: bool) -> anyhow::Result<ExitStatus> {
+    fn train(&self, folds: u32) -> anyhow::Result<ExitStatus> {
         let split = Split::from_csv(&self.out.join(SPLIT), self.data)?;
         for name in [PREDICTIONS, SUMMARY] {
             // They are of other runs, or made again from the same.
@@ -127,7 +133,6 @@ impl Folds<'_> {
             let settings = TrainSettings { fold: Some(fold), ..self.settings.clone() };
             let run = self.run(fold);
             let mode = match RunFolder::open(&run) {
-                Ok(_) if overwrite => Mode::Overwrite,
                 Ok(_) => Mode::Resume,
                 Err(_) => Mode::New,
             };
@@ -185,7 +190,9 @@ impl Folds<'_> {
     ) -> anyhow::Result<Vec<pugmark_model::Prediction>> {
         let parts = split.fold(fold).map(|split| split.indices(Part::Val)).unwrap_or_default();
         let items: Vec<Item> = parts.iter().map(|&index| Item::from(&self.data.samples[index])).collect();
-        let mut classifier = Classifier::open(run, self.engine, self.settings.batch_size)?;
+        // It was chosen by the run where it is automatic.
+        let batch_size = TrainSettings::read(&RunFolder::open(run)?.config())?.batch_size;
+        let mut classifier = Classifier::open(run, self.engine, batch_size)?;
         let mut rows = Vec::with_capacity(items.len());
         classifier.predict(items, self.settings.loader_threads, &mut |prediction| {
             rows.push(prediction);
