@@ -8,9 +8,14 @@ use pugmark_graph::{Architecture, Builder, NodeId, Op, Shape};
 
 #[test]
 fn the_head_alone_learns_the_same() {
-    for (architecture, width) in
-        [(Architecture::SimpleCnn, 256), (Architecture::ResNet18, 512), (Architecture::ResNet50, 2048)]
-    {
+    for (architecture, width) in [
+        (Architecture::SimpleCnn, 256),
+        (Architecture::ResNet18, 512),
+        (Architecture::ResNet50, 2048),
+        (Architecture::ConvNextTiny, 768),
+        (Architecture::SwinT, 768),
+        (Architecture::EfficientNetB0, 1280),
+    ] {
         let graph = architecture.graph(3);
         let tensors = graph.initialise(4);
         let input = input_spec(5, 33, 40);
@@ -38,6 +43,7 @@ fn the_head_alone_learns_the_same() {
                 assert!(output == whole.step(&seen, 1e-2, 0.01).unwrap(), "{}, step {seed}", engine.name());
             }
             let (learned, expected) = (alone.tensors(), whole.tensors());
+            assert!(alone.averaged_tensors() == learned, "without an average they are the values");
             assert!(alone.state() == whole.state() && learned.len() == 2);
             assert!(
                 learned.iter().all(|(name, tensor)| expected[name] == *tensor && tensors[name] != *tensor)

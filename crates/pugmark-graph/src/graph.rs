@@ -149,10 +149,10 @@ impl Graph {
     }
 
     /// The node whose output a frozen backbone hands to its head: the same for the same photo, whatever the head does.
-    /// None where the head reads more than one node, or where the backbone itself is random in training.
+    /// None where the head reads more than one node, or where the backbone itself is random in training; stochastic depth
+    /// is not, where nothing before it is trained.
     pub fn features(&self) -> Option<NodeId> {
-        let random =
-            |node: &Node| matches!(node.op, Op::Dropout { p } | Op::StochasticDepth { p } if p > 0.0);
+        let random = |node: &Node| matches!(node.op, Op::Dropout { p } if p > 0.0);
         // Random operators right before the head go with it.
         let mut first = self.head.min(self.nodes.len());
         while first > 0 && random(&self.nodes[first - 1]) {

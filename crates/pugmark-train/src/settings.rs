@@ -375,10 +375,7 @@ impl TrainSettings {
 
     /// What is changed of the architecture.
     pub fn graph_settings(&self) -> GraphSettings {
-        // A backbone that learns nothing needs no regularisation, and its features are then the same in every epoch.
-        let fixed = self.freeze == Freeze::Backbone && self.unfreeze_after == 0;
-        let stochastic_depth = if fixed { Some(0.0) } else { self.stochastic_depth };
-        GraphSettings { stochastic_depth, dropout: self.dropout }
+        GraphSettings { stochastic_depth: self.stochastic_depth, dropout: self.dropout }
     }
 
     /// How the data set is split.

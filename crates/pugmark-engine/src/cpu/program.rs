@@ -306,7 +306,7 @@ impl Lowering<'_> {
     /// What a node of that operator does: nothing without a chance to, or where nothing is trained.
     fn stochastic_depth(&self, id: NodeId) -> Option<StochasticDepth> {
         match self.graph.nodes()[id.0].op {
-            Op::StochasticDepth { p } if p > 0.0 && self.needs_gradient[id.0] => {
+            Op::StochasticDepth { p } if p > 0.0 && self.after_trained[id.0] => {
                 Some(StochasticDepth { p, node: id })
             }
             _ => None,
