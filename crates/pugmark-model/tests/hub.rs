@@ -321,11 +321,11 @@ fn the_list_is_consistent() {
         assert!(entry.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{}", entry.name);
         assert!(entry.file.ends_with(&format!("-{}.pth", &entry.sha256[..8])), "{}", entry.name);
         assert_eq!(entry.url(Some("http://mirror/")), format!("http://mirror/{}", entry.file));
-        // Four bytes a value of 1,000-class models, and less than 0.1 % for names and shapes.
+        // Four bytes a value of 1,000-class models, and less than 1 % for names, shapes and Swin's tables of indices.
         let graph = entry.architecture.graph(1000);
         let values: usize = graph.params().iter().map(|param| param.len()).sum();
         let least = 4 * values as u64;
-        assert!((least..least + least / 1000).contains(&entry.bytes), "{}", entry.name);
+        assert!((least..least + least / 100).contains(&entry.bytes), "{}", entry.name);
     }
     assert!(cache_dir().unwrap().ends_with("weights"));
 }

@@ -80,11 +80,7 @@ fn read(path: &Path, classes: &[String]) -> Result<Vec<f32>, TrainError> {
     if !wrong.is_empty() {
         return Err(failed(wrong.join("; ")));
     }
-    let weights: Vec<f32> = classes.iter().map(|class| weights[class]).collect();
-    if weights.iter().all(|weight| *weight == 0.0) {
-        return Err(failed("every weight is 0".into()));
-    }
-    Ok(weights)
+    Ok(classes.iter().map(|class| weights[class]).collect())
 }
 
 #[cfg(test)]
@@ -125,7 +121,7 @@ mod tests {
             ("class,weight\nlion,1\nhog,-1\n", "row 3: `-1` is no weight"),
             ("class,weight\nlion,1\nlion,2\n", "row 3: a second weight for `lion`"),
             ("class,weight\ntiger,1\nlion,2\n", "is called tiger; there is no weight for hog"),
-            ("class,weight\nlion,0\nhog,0\n", "every weight is 0"),
+            ("class,weight\nlion,1\nhog,0\n", "row 3: `0` is no weight above 0"),
         ] {
             let error = of(text).unwrap_err();
             assert!(error.contains("weights.csv") && error.contains(expected), "{error}");
