@@ -314,3 +314,23 @@ fn conser_vision_with_a_test_part_and_in_folds() {
     // Measured: 0.0196 and 0.1304. One site has 0.396 of a class, which no fold of a fifth can be even with.
     assert!(worst[0] < 0.025 && worst[1] < 0.15, "{worst:?}");
 }
+
+#[test]
+fn no_fold_is_empty_however_large_the_sites() {
+    // Each site has a class of its own: it is too large for every fold.
+    for (sites, folds) in [(2, 2), (4, 2), (5, 4), (3, 3)] {
+        let mut data = dataset(sites * 10, |number, sample| Sample {
+            class: Some(number % sites),
+            site: Some(format!("site {}", number % sites)),
+            ..sample
+        });
+        data.classes = (0..sites).map(|class| format!("class {class}")).collect();
+        for seed in 0..20 {
+            let settings = SplitSettings { by: SplitBy::Site, test: 0.0, seed, ..SETTINGS };
+            let options = SplitOptions { folds, ..SplitOptions::default() };
+            let split = split_with(&data, &settings, &options).unwrap();
+            let found: HashSet<u32> = split.folds.iter().copied().flatten().collect();
+            assert_eq!(found.len(), folds as usize, "{sites} sites in {folds} folds, seed {seed}");
+        }
+    }
+}

@@ -36,8 +36,10 @@ pub(super) struct Balance<'a> {
     pub(super) bins: Vec<usize>,
     /// The part that the hash of each group draws.
     drawn: Vec<usize>,
-    /// Groups that stay where they are.
+    /// Groups that stay where they are: those that are fixed, and those too large for any part.
     locked: Vec<bool>,
+    /// Those that an earlier split or the data set has put there.
+    fixed: Vec<bool>,
     /// Allowed deviation from the wanted photos of each class and of all, as a share of them.
     tolerances: Vec<f64>,
     /// Photos of each class and of all, `[part][class]`, the last column being the sum.
@@ -70,7 +72,8 @@ impl<'a> Balance<'a> {
         let tolerances = tolerances(&total);
         let mut wanted: Vec<Vec<f64>> =
             shares.iter().map(|share| total.iter().map(|count| count * share).collect()).collect();
-        let mut locked: Vec<bool> = fixed.iter().map(Option::is_some).collect();
+        let is_fixed: Vec<bool> = fixed.iter().map(Option::is_some).collect();
+        let mut locked = is_fixed.clone();
         let mut giants = vec![vec![0.0; classes + 1]; shares.len()];
         let mut bins = Vec::with_capacity(groups.len());
         for (number, group) in groups.iter().enumerate() {
@@ -103,8 +106,19 @@ impl<'a> Balance<'a> {
         let misfits = counts.clone();
         let groups_in = vec![0; shares.len()];
         let drawn = bins.clone();
-        let mut balance =
-            Self { groups, bins, drawn, locked, tolerances, counts, wanted, misfits, groups_in, scale: 1.0 };
+        let mut balance = Self {
+            groups,
+            bins,
+            drawn,
+            locked,
+            fixed: is_fixed,
+            tolerances,
+            counts,
+            wanted,
+            misfits,
+            groups_in,
+            scale: 1.0,
+        };
         for (group, &bin) in groups.iter().zip(&balance.drawn) {
             balance.groups_in[bin] += 1;
             columns(group, classes).for_each(|(class, count)| balance.counts[bin][class] += count);
@@ -304,9 +318,14 @@ impl<'a> Balance<'a> {
             // One that was drawn elsewhere for want of room will do, one that an earlier split has there will not.
             let spare = (0..self.groups.len()).filter(|&group| self.groups_in[self.bins[group]] > 1);
             let best = spare
+                .clone()
                 .filter(|&group| !self.locked[group])
                 .max_by(|&a, &b| self.gain_of_move(a, bin).total_cmp(&self.gain_of_move(b, bin)));
-            if let Some(group) = best {
+            // Where all are too large, the smallest of them.
+            let smallest = spare
+                .filter(|&group| !self.fixed[group])
+                .min_by_key(|&group| (self.groups[group].photos, self.groups[group].draw));
+            if let Some(group) = best.or(smallest) {
                 self.shift(group, bin);
             }
         }
