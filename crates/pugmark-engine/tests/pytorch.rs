@@ -229,43 +229,7 @@ fn check_norms(fixture: &str, architecture: Architecture, pixels_name: &str) {
 /// of the first two stages are shifted and padded, those of the others one window with padding.
 #[test]
 fn a_swin_t_step_agrees_with_pytorch() {
-    let fixture = Fixture::open("swin_t_step");
-    let settings = GraphSettings { stochastic_depth: Some(0.0), ..GraphSettings::default() };
-    let graph = Architecture::SwinT.graph_with(8, settings);
-    let tensors = parameters(&graph);
-    let pixels = pixels("input 1");
-    for engine in engines() {
-        let mut inference = engine.inference(&graph, &tensors, &INPUT, &[]).unwrap();
-        let error = ROUNDING * fixture.scalar("eval_logits_f32_max_error") + 1e-6;
-        close("eval logits", &inference.logits(4, &pixels).unwrap(), &fixture.get("eval_logits"), error);
-
-        let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
-        let step = plan
-            .step(
-                &TrainBatch { pixels: &pixels, features: &[], labels: &LABELS, mixed: None, seed: 0 },
-                0.0,
-                0.0,
-            )
-            .unwrap();
-        let error = ROUNDING * fixture.scalar("loss_f32_max_error") + 1e-6;
-        assert!((step.loss - fixture.scalar("loss")).abs() <= error, "loss {}", step.loss);
-        let error = ROUNDING * fixture.scalar("logits_f32_max_error") + 1e-6;
-        close("logits", &step.logits, &fixture.get("logits"), error);
-
-        let gradients = plan.gradients();
-        assert_eq!(gradients.len(), 173);
-        for (name, gradient) in &gradients {
-            let expected = fixture.scalar(&format!("{name}.grad_norm"));
-            let error = ROUNDING * fixture.scalar(&format!("{name}.grad_f32_error")) + 1e-6;
-            let found = norm(&gradient.values);
-            assert!((found - expected).abs() <= error * expected, "{name}: norm {found} against {expected}");
-            let rms = expected / (gradient.values.len() as f64).sqrt();
-            let indices = fixture.get(&format!("{name}.grad_indices"));
-            let samples: Vec<f32> = indices.iter().map(|&i| gradient.values[i as usize]).collect();
-            let error = ROUNDING * fixture.scalar(&format!("{name}.grad_f32_max_error")) + 1e-6;
-            close(name, &samples, &fixture.get(&format!("{name}.grad_samples")), error * rms);
-        }
-    }
+    check_step("swin_t_step", Architecture::SwinT, "input 1", 173);
 }
 
 /// As above in bf16. PyTorch's autocast keeps norms and the sums of shortcuts in f32, ours are rounded like all else between
@@ -274,8 +238,7 @@ fn a_swin_t_step_agrees_with_pytorch() {
 fn a_swin_t_step_in_bf16_agrees_with_pytorchs_autocast() {
     let (fixture, autocast) = (Fixture::open("swin_t_step"), Fixture::open("swin_t_step_bf16"));
     let allowed = |name: &str| 4.0 * autocast.scalar(name);
-    let settings = GraphSettings { stochastic_depth: Some(0.0), ..GraphSettings::default() };
-    let graph = Architecture::SwinT.graph_with(8, settings);
+    let graph = Architecture::SwinT.graph_with(8, WITHOUT_CHANCE);
     let tensors = parameters(&graph);
     let pixels = pixels("input 1");
     let engine = bf16_engine();
@@ -301,8 +264,7 @@ fn a_swin_t_step_in_bf16_agrees_with_pytorchs_autocast() {
 #[test]
 fn three_adamw_steps_of_swin_t_agree_with_pytorch() {
     let fixture = Fixture::open("swin_t_training");
-    let settings = GraphSettings { stochastic_depth: Some(0.0), ..GraphSettings::default() };
-    let graph = Architecture::SwinT.graph_with(8, settings);
+    let graph = Architecture::SwinT.graph_with(8, WITHOUT_CHANCE);
     let pixels = pixels("input 1");
     let batch = TrainBatch { pixels: &pixels, features: &[], labels: &LABELS, mixed: None, seed: 0 };
     let engine = &engines()[0];
