@@ -18,7 +18,7 @@ fn the_defaults_make_sense() {
 #[test]
 fn every_senseless_value_is_named() {
     type Change = fn(&mut TrainSettings);
-    let cases: [(&str, &str, Change); 69] = [
+    let cases: [(&str, &str, Change); 70] = [
         ("epochs", "0", |s| s.epochs = 0),
         ("warmup_epochs", "5", |s| s.warmup_epochs = 5.0),
         ("warmup_epochs", "NaN", |s| s.warmup_epochs = f64::NAN),
@@ -87,6 +87,10 @@ fn every_senseless_value_is_named() {
         ("test", "-0.1", |s| s.test = -0.1),
         ("test", "0.8", |s| s.test = 0.8),
         ("seed", "9223372036854775808", |s| s.seed = 1 << 63),
+        ("cache_features", "2", |s| {
+            (s.freeze, s.cache_features) = (Freeze::Backbone, CacheFeatures::Views(2));
+            (s.balanced_sampling, s.flip) = (true, true);
+        }),
         ("cache_features", "3", |s| s.cache_features = CacheFeatures::Views(3)),
         ("checkpoint_minutes", "-1", |s| s.checkpoint_minutes = -1.0),
         ("checkpoint_minutes", "NaN", |s| s.checkpoint_minutes = f64::NAN),
