@@ -13,10 +13,12 @@ STEPS = Path(__file__).parent / "infer_steps.py"
 def main() -> None:
     arguments = parse()
     batches = [int(batch) for batch in arguments.batches.split(",")]
-    peers = ["torch:contiguous", "torch:channels_last", "torch:frozen", "onnxruntime"]
-    precisions = ["f32"] if arguments.precision == "f32" else ["f32", "bf16"]
-    peers += [f"openvino:{hint}-{precision}" for precision in precisions for hint in ("latency", "throughput")]
-    print(f"{arguments.model}, 224 px, f32 unless said, {arguments.threads} threads; {processor()}")
+    precision = arguments.precision
+    peers = [f"torch:{layout}-{precision}" for layout in ("contiguous", "channels_last", "frozen")]
+    peers += [f"openvino:{hint}-{precision}" for hint in ("latency", "throughput")]
+    if precision == "f32":
+        peers.append("onnxruntime")
+    print(f"{arguments.model}, 224 px, {precision}, {arguments.threads} threads; {processor()}")
 
     # Of each name and batch, a list of (images/s, ms a batch), one a round.
     results = {(name, batch): [] for batch in batches for name in [*peers, "pugmark"]}
@@ -50,7 +52,7 @@ def measure(arguments: argparse.Namespace, name: str, batch: int) -> tuple[float
     shape = ["--model", arguments.model, "--batch", str(batch), "--steps", str(steps)]
     shape += ["--warmup", str(arguments.warmup), "--threads", str(arguments.threads)]
     if name == "pugmark":
-        result, _ = run([str(arguments.pugmark), "bench", "--precision", "f32", "--infer", "--json", *shape])
+        result, _ = run([str(arguments.pugmark), "bench", "--precision", arguments.precision, "--infer", "--json", *shape])
         return result["images_per_sec"], result["step_seconds_median"] * 1e3
     result, _ = run([sys.executable, "-W", "ignore", str(STEPS), "--peer", name, *shape])
     return result["images_per_sec"], result["latency_ms"]
@@ -61,7 +63,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pugmark", type=Path, required=True, help="the pugmark binary")
     parser.add_argument("--model", default="resnet18")
     parser.add_argument("--batches", default="1,32", help="batch sizes, with commas")
-    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="bf16 adds OpenVINO in bf16")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="of every library; ONNX Runtime has f32 alone")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5, help="measured steps a round at batch 32; the median counts")
     parser.add_argument("--warmup", type=int, default=2, help="steps a round before those")

@@ -24,7 +24,9 @@ def main() -> None:
     for _ in range(arguments.warmup + arguments.steps):
         start = time.perf_counter()
         optimizer.zero_grad()
-        F.cross_entropy(model(input), labels).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16"):
+            loss = F.cross_entropy(model(input), labels)
+        loss.backward()
         optimizer.step()
         seconds.append(time.perf_counter() - start)
     print(json.dumps({"images_per_sec": arguments.batch / statistics.median(seconds[arguments.warmup :])}))
@@ -38,6 +40,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="bf16: autocast")
     parser.add_argument("--channels-last", action="store_true")
     return parser.parse_args()
 

@@ -13,7 +13,7 @@ STEPS = Path(__file__).parent / "torch_steps.py"
 def main() -> None:
     arguments = parse()
     settings = {}
-    for option in ("model", "batch", "steps", "warmup", "threads"):
+    for option in ("model", "batch", "steps", "warmup", "threads", "precision"):
         settings[f"--{option}"] = str(getattr(arguments, option))
     flags = [word for pair in settings.items() for word in pair]
     pytorch = {
@@ -22,7 +22,7 @@ def main() -> None:
     }
     limit = instruction_set(arguments.isa)
     isa = f", {arguments.isa} at most" if arguments.isa else ""
-    shape = f"{arguments.model}, batch {arguments.batch}, 224 px, f32, AdamW, {arguments.threads} threads"
+    shape = f"{arguments.model}, batch {arguments.batch}, 224 px, {arguments.precision}, AdamW, {arguments.threads} threads"
     print(f"{shape}{isa}; {processor()}")
 
     first = {layout: measure(command, limit) for layout, command in pytorch.items()}
@@ -32,7 +32,7 @@ def main() -> None:
         return
     best = max(first, key=lambda layout: first[layout][0])
     print(f"rounds with PyTorch, {best}, then pugmark:")
-    pugmark = [str(arguments.pugmark), "bench", "--precision", "f32", "--train", "--json", *flags]
+    pugmark = [str(arguments.pugmark), "bench", "--train", "--json", *flags]
     rounds = []
     for number in range(1, arguments.rounds + 1):
         theirs, ours = measure(pytorch[best], limit), measure(pugmark, limit)
@@ -55,6 +55,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=5, help="measured steps a round; the median counts")
     parser.add_argument("--warmup", type=int, default=2, help="steps a round before those")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="bf16: PyTorch's is autocast")
     parser.add_argument("--isa", choices=["avx2"], help="keep both sides to this instruction set")
     return parser.parse_args()
 
