@@ -75,6 +75,7 @@ def main() -> None:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=recipe["learning_rate"], weight_decay=recipe["weight_decay"])
 
+    arithmetic = torch.autocast("cpu", torch.bfloat16, enabled=recipe["precision"] == "bf16")
     start = time.perf_counter()
     best = None
     for epoch in range(recipe["epochs"]):
@@ -84,9 +85,12 @@ def main() -> None:
             model.eval()
         for input, labels in loader:
             optimizer.zero_grad()
-            loss(model, input, labels, recipe).backward()
+            with arithmetic:
+                value = loss(model, input, labels, recipe)
+            value.backward()
             optimizer.step()
-        accuracy, log_loss = evaluate(model, checks)
+        with arithmetic:
+            accuracy, log_loss = evaluate(model, checks)
         if best is None or better(recipe, (accuracy, log_loss), best):
             best = (accuracy, log_loss)
     seconds = time.perf_counter() - start

@@ -10,17 +10,21 @@ pub enum Combine {
     Mean,
     /// The weighted mean of their logarithms, scaled to sum to 1: a class that one model rules out stays out.
     Geometric,
+    /// The largest of each class, whatever the weights, scaled to sum to 1: one frame that shows the animal is enough. For
+    /// frames, not for models: [`Combine::fit`] leaves the weights even.
+    Max,
 }
 
 impl Combine {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Mean, Self::Geometric];
+    /// Those that combine models.
+    pub const MODELS: [Self; 2] = [Self::Mean, Self::Geometric];
 
-    /// `mean` or `geometric`.
+    /// `mean`, `geometric` or `max`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Mean => "mean",
             Self::Geometric => "geometric",
+            Self::Max => "max",
         }
     }
 
@@ -40,6 +44,11 @@ impl Combine {
                 let logits: Vec<f64> = (0..classes).map(|class| sum(class, log)).collect();
                 softmax(&logits).into_iter().map(|value| value as f32).collect()
             }
+            Self::Max => {
+                let most = |class: usize| rows.iter().map(|row| f64::from(row[class])).fold(0.0, f64::max);
+                let sum: f64 = (0..classes).map(most).sum();
+                (0..classes).map(|class| (most(class) / sum) as f32).collect()
+            }
         }
     }
 
@@ -58,6 +67,7 @@ impl Combine {
         match self {
             Self::Mean => fit_mean(even, labels, rows),
             Self::Geometric => fit_geometric(even, labels, rows),
+            Self::Max => even,
         }
     }
 }
@@ -66,8 +76,8 @@ impl FromStr for Combine {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|combine| combine.name() == word);
-        known.ok_or_else(|| format!("`{word}` is none of {}", Self::ALL.map(Self::name).join(", ")))
+        let known = Self::MODELS.into_iter().find(|combine| combine.name() == word);
+        known.ok_or_else(|| format!("`{word}` is none of {}", Self::MODELS.map(Self::name).join(", ")))
     }
 }
 
@@ -209,7 +219,7 @@ mod tests {
     #[test]
     fn fitted_weights_are_the_best() {
         let (labels, rows) = photos();
-        for combine in Combine::ALL {
+        for combine in Combine::MODELS {
             let fitted = combine.fit(&labels, &rows);
             assert!((fitted.iter().sum::<f64>() - 1.0).abs() < 1e-9 && fitted.iter().all(|&w| w >= 0.0));
             assert_eq!(fitted, combine.fit(&labels, &rows));

@@ -13,6 +13,12 @@ pub struct Evaluation {
     pub log_loss: f64,
     /// Share of the photos whose true class is among the three most probable; ties as in `accuracy`.
     pub top3: f64,
+    /// Share of the photos whose true class is among the five most probable.
+    pub top5: f64,
+    /// Mean recall over the classes that occur in the labels: what the accuracy would be if they were equally frequent.
+    pub balanced_accuracy: f64,
+    /// Mean over the photos of the summed squared differences between probabilities and truth; 0 to 2.
+    pub brier: f64,
     /// Mean precision over the classes that occur in the labels or the predictions; so for the other macro means.
     pub macro_precision: f64,
     /// Mean recall.
@@ -73,14 +79,17 @@ pub fn evaluate(
     let images = labels.len();
     let mut confusion = vec![vec![0u64; count]; count];
     let mut log_loss = 0.0;
-    let mut top3 = 0usize;
+    let mut brier = 0.0;
+    let (mut top3, mut top5) = (0u64, 0u64);
     for (&label, row) in labels.iter().zip(probabilities.chunks_exact(count)) {
-        let predicted = (1..count).fold(0, |best, class| if row[class] > row[best] { class } else { best });
+        let predicted = most_probable(row);
         confusion[label][predicted] += 1;
         let ahead = |&class: &usize| row[class] > row[label] || (row[class] == row[label] && class < label);
-        top3 += usize::from((0..count).filter(ahead).count() < 3);
-        // scikit-learn clips at the epsilon of the probabilities' type, here f32.
-        log_loss -= f64::from(row[label].clamp(f32::EPSILON, 1.0 - f32::EPSILON)).ln();
+        let rank = (0..count).filter(ahead).count();
+        top3 += u64::from(rank < 3);
+        top5 += u64::from(rank < 5);
+        log_loss += surprise(row[label]);
+        brier += squares(row, label);
     }
 
     let correct: u64 = (0..count).map(|class| confusion[class][class]).sum();
@@ -103,6 +112,7 @@ pub fn evaluate(
     let occurs =
         |class: usize| confusion[class].iter().any(|&n| n > 0) || confusion.iter().any(|row| row[class] > 0);
     let [macro_precision, macro_recall, macro_f1] = mean(&per_class, |class, _| f64::from(occurs(class)));
+    let [_, balanced_accuracy, _] = mean(&per_class, |_, m| f64::from(m.support > 0));
     let [weighted_precision, weighted_recall, weighted_f1] = mean(&per_class, |_, m| m.support as f64);
     let shares = per_class.iter().map(|m| m.support as f64 / images as f64);
     let floors = Floors {
@@ -114,7 +124,10 @@ pub fn evaluate(
         images,
         accuracy: ratio(correct, images as u64),
         log_loss: log_loss / images as f64,
-        top3: top3 as f64 / images as f64,
+        top3: ratio(top3, images as u64),
+        top5: ratio(top5, images as u64),
+        balanced_accuracy,
+        brier: brier / images as f64,
         macro_precision,
         macro_recall,
         macro_f1,
@@ -127,7 +140,22 @@ pub fn evaluate(
     })
 }
 
-fn check(classes: usize, labels: &[usize], probabilities: &[f32]) -> Result<(), EvalError> {
+/// The class; a tie goes to the first.
+pub(crate) fn most_probable(row: &[f32]) -> usize {
+    (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best })
+}
+
+/// -ln of the true class's probability, which scikit-learn clips at the epsilon of its type, here f32.
+pub(crate) fn surprise(probability: f32) -> f64 {
+    -f64::from(probability.clamp(f32::EPSILON, 1.0 - f32::EPSILON)).ln()
+}
+
+/// Summed squared differences between a row and its truth.
+pub(crate) fn squares(row: &[f32], label: usize) -> f64 {
+    row.iter().enumerate().map(|(class, &p)| (f64::from(p) - f64::from(class == label)).powi(2)).sum()
+}
+
+pub(crate) fn check(classes: usize, labels: &[usize], probabilities: &[f32]) -> Result<(), EvalError> {
     if labels.is_empty() || classes == 0 {
         return Err(EvalError::Empty);
     }
@@ -149,7 +177,7 @@ fn check(classes: usize, labels: &[usize], probabilities: &[f32]) -> Result<(), 
     Ok(())
 }
 
-fn ratio(part: u64, whole: u64) -> f64 {
+pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 

@@ -3,11 +3,22 @@
 //! The numbers are scikit-learn's (`fixtures/metrics.py` makes the ones the tests compare with); beside them stand the
 //! floors, which are what somebody who never looks at a photo reaches.
 
+mod accept;
+mod calibration;
+mod detail;
 mod ensemble;
 mod error;
 mod evaluation;
+mod floors;
+mod intervals;
 mod table;
 
+pub use accept::{Acceptance, accept};
+pub use calibration::{Bin, Calibration, fit_temperature};
+pub use detail::{Detail, Group, Origins, Sequences, detail};
 pub use ensemble::Combine;
 pub use error::EvalError;
 pub use evaluation::{ClassMetrics, Evaluation, Floors, evaluate};
+pub use floors::{SiteAlone, site_alone};
+pub use intervals::Intervals;
+pub use table::Beside;

@@ -1,6 +1,6 @@
 //! The metrics against scikit-learn's, from `fixtures/metrics.json`.
 
-use pugmark_eval::{EvalError, evaluate};
+use pugmark_eval::{EvalError, Origins, detail, evaluate};
 use serde_json::Value;
 
 /// Both sides compute in f64 from the same f32 probabilities: only the order of sums differs.
@@ -31,6 +31,19 @@ fn agrees_with_scikit_learn() {
         close(name, evaluation.accuracy, &case["accuracy"]);
         close(name, evaluation.log_loss, &case["log_loss"]);
         close(name, evaluation.top3, &case["top3"]);
+        close(name, evaluation.top5, &case["top5"]);
+        close(name, evaluation.balanced_accuracy, &case["balanced_accuracy"]);
+        close(name, evaluation.brier, &case["brier"]);
+        let detail = detail(&names(rows[0].len()), &labels, &rows.concat(), &Origins::default()).unwrap();
+        close(name, detail.calibration.expected_error, &case["calibration_error"]);
+        for (ours, reference) in
+            detail.average_precision.iter().zip(case["average_precision"].as_array().unwrap())
+        {
+            match ours {
+                Some(ours) => close(name, *ours, reference),
+                None => assert!(reference.is_null(), "{name}"),
+            }
+        }
         close(name, evaluation.macro_precision, &case["macro"]["precision"]);
         close(name, evaluation.macro_recall, &case["macro"]["recall"]);
         close(name, evaluation.macro_f1, &case["macro"]["f1"]);

@@ -119,6 +119,13 @@ impl Sources {
         Ok(Self { recipe, ..self })
     }
 
+    /// Whether nothing says which recipe to take, or that there is none.
+    pub(crate) fn leave_the_recipe_open(&self, flag: Option<&str>) -> bool {
+        let variable = std::env::var_os("PUGMARK_RECIPE").is_some_and(|name| !name.is_empty());
+        let in_file = self.file.as_ref().is_some_and(|file| file.is_complete() || file.recipe().is_some());
+        !(variable || in_file || flag.is_some())
+    }
+
     /// Merges the settings `S`, whose keys are the flags of `F`. Keys of other verbs in the file or the recipe are passed over.
     pub(crate) fn resolve<F, S>(&self, given: &F) -> Result<Resolved<S>, WrongCall>
     where

@@ -386,7 +386,8 @@ impl<'a, 'o> Session<'a, 'o> {
         state.ended = state.ended.or(self.pace.ended(state, closing));
         self.keep_candidate(row.epoch, &tensors)?;
 
-        let card = ModelCard { metrics: row.repeatable(), epoch: row.epoch, ..self.state.card.clone() };
+        let (metrics, temperature) = (row.repeatable(), validation.temperature);
+        let card = ModelCard { metrics, temperature, epoch: row.epoch, ..self.state.card.clone() };
         let Unsaved { last, improved: last_is_best, best } = std::mem::take(&mut self.unsaved);
         let best = if improved { None } else { best.or(last.filter(|_| last_is_best)) };
         self.unsaved = Unsaved { last: Some(Model { card, tensors }), improved, best };

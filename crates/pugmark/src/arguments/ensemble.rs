@@ -14,7 +14,7 @@ pub(crate) struct EnsembleFlags {
 
     /// How their probabilities become one: `mean`, or `geometric` (the mean of the logarithms)
     #[arg(long, value_name = "HOW", default_value = Combine::Mean.name(), requires = "with")]
-    #[arg(value_parser = PossibleValuesParser::new(Combine::ALL.map(Combine::name)))]
+    #[arg(value_parser = PossibleValuesParser::new(Combine::MODELS.map(Combine::name)))]
     pub(crate) combine: String,
 
     /// How much each model counts, RUN first: `0.5,0.3,0.2` [default: all the same]

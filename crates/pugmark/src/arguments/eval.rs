@@ -21,6 +21,10 @@ pub(crate) struct EvalArguments {
     #[arg(long, value_name = "PART", value_parser = ["train", "val", "test"])]
     pub(crate) part: Option<String>,
 
+    /// Say how sure an answer must be so that this share of the accepted ones is right
+    #[arg(long, value_name = "X", default_value_t = 0.95, value_parser = share)]
+    pub(crate) accept: f64,
+
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -39,4 +43,9 @@ pub(crate) struct EvalArguments {
 
     #[command(flatten)]
     pub(crate) inference: InferenceFlags,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("it must be between 0 and 1".to_owned()) }
 }

@@ -1,10 +1,15 @@
 //! A classifier, measured on labelled photos.
 
+use std::collections::HashMap;
+use std::fmt::Write;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use pugmark_data::{Dataset, Item, Part, ReadOptions, Split, StorageOptions};
-use pugmark_eval::{Evaluation, evaluate};
+use chrono::Timelike;
+use pugmark_data::{Dataset, Item, Part, ReadOptions, Sample, Split, StorageOptions};
+use pugmark_eval::{
+    Acceptance, Beside, Detail, Evaluation, Origins, SiteAlone, accept, detail, evaluate, site_alone,
+};
 use pugmark_model::{ModelCard, RunFolder};
 use pugmark_train::TrainSettings;
 use serde::Serialize;
@@ -17,12 +22,17 @@ use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::{InferenceSettings, ReadSettings, Sources};
 
+/// What a person needs to look at a photo and agree or not.
+const SECONDS_A_PHOTO: f64 = 2.0;
+
 /// What is measured.
 pub(super) struct Subject {
     data: Dataset,
     /// The samples used.
     indices: Vec<usize>,
     part: Option<Part>,
+    /// Those that the run was trained on, where they are of the same data set.
+    trained: Vec<usize>,
 }
 
 #[derive(Serialize)]
@@ -40,10 +50,45 @@ struct Report<'a> {
     ensemble: Vec<Share<'a>>,
     #[serde(flatten)]
     evaluation: Evaluation,
+    #[serde(flatten)]
+    detail: Detail,
+    /// The logits were divided by it, as validation said; 1 where it found nothing better, or several answer together.
+    temperature: f32,
+    /// Log loss without it.
+    uncalibrated_log_loss: f64,
+    /// Which answers need no second look; none where no answer is sure enough.
+    accept: Option<Acceptance>,
+    /// What the site alone says; none where no site is known, or other data are measured.
+    site_alone: Option<SiteAlone>,
     /// Photos that end early; they count.
     truncated: usize,
     /// Photos that cannot be decoded; they do not count.
     broken: Vec<Broken>,
+}
+
+impl Subject {
+    /// Where the photos of these ids (and classes of the model) are from, and what the sites alone say of them.
+    fn origins(&self, card: &ModelCard, ids: &[String], labels: &[usize]) -> (Origins, Option<SiteAlone>) {
+        let samples: HashMap<&str, &Sample> = self
+            .indices
+            .iter()
+            .map(|&i| &self.data.samples[i])
+            .map(|sample| (sample.id.as_str(), sample))
+            .collect();
+        let of: Vec<&Sample> = ids.iter().filter_map(|id| samples.get(id.as_str()).copied()).collect();
+        let origins = Origins {
+            sites: of.iter().map(|sample| sample.site.clone()).collect(),
+            hours: of.iter().map(|sample| sample.time.map(|time| time.local.hour())).collect(),
+            sequences: of.iter().map(|sample| sample.sequence.clone()).collect(),
+        };
+        let class = |class: usize| card.classes.iter().position(|known| *known == self.data.classes[class]);
+        let trained = self.trained.iter().map(|&index| &self.data.samples[index]);
+        let trained: Vec<(Option<&str>, usize)> =
+            trained.filter_map(|sample| Some((sample.site.as_deref(), class(sample.class?)?))).collect();
+        let photos: Vec<(Option<&str>, usize)> =
+            of.iter().map(|sample| sample.site.as_deref()).zip(labels.iter().copied()).collect();
+        (origins, site_alone(card.classes.len(), &trained, &photos))
+    }
 }
 
 #[derive(Serialize)]
@@ -75,12 +120,13 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     if arguments.ensemble.fit_weights {
         ensemble.fit(&storage, threads, &stop, printer)?;
     }
-    let (mut labels, mut probabilities) = (Vec::new(), Vec::new());
+    let (mut labels, mut probabilities, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     let (mut truncated, mut broken) = (0, Vec::new());
     ensemble.predict(&items(&subject, &card)?, threads, &stop, printer, &mut |prediction| {
         match (prediction.outcome, prediction.class) {
             (Ok(row), Some(class)) => {
                 labels.push(class);
+                ids.push(prediction.id);
                 probabilities.extend(row);
                 truncated += usize::from(prediction.truncated);
             }
@@ -96,6 +142,10 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     for Broken { id, reason } in &broken {
         printer.warning(&format!("left out: {id}: {reason}"));
     }
+    let temperature = if arguments.ensemble.with.is_empty() { card.temperature } else { 1.0 };
+    let evaluation = evaluate(&card.classes, &labels, &probabilities)?;
+    let raw = uncalibrated(&probabilities, card.classes.len(), temperature);
+    let (origins, site_alone) = subject.origins(&card, &ids, &labels);
     let report = Report {
         run: &arguments.run,
         data: &subject.data.root,
@@ -104,7 +154,12 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
         epoch: card.epoch,
         split: &card.split_how,
         ensemble: ensemble.shares(),
-        evaluation: evaluate(&card.classes, &labels, &probabilities)?,
+        evaluation,
+        detail: detail(&card.classes, &labels, &probabilities, &origins)?,
+        accept: accept(&labels, &probabilities, arguments.accept),
+        temperature,
+        uncalibrated_log_loss: evaluate(&card.classes, &labels, &raw)?.log_loss,
+        site_alone,
         truncated,
         broken,
     };
@@ -113,9 +168,21 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     } else {
         let fitted_here = arguments.ensemble.fit_weights && report.part == Some(Part::Val);
         let line = ensemble.line().map(|line| line + "\n").unwrap_or_default();
-        printer.result(&(line + &table(&report, arguments.dataset.is_none(), fitted_here)))?;
+        printer
+            .result(&(line + &table(&report, arguments.accept, arguments.dataset.is_none(), fitted_here)))?;
     }
     Ok(ExitStatus::Done)
+}
+
+/// The probabilities that the same logits give at temperature 1: each to the power of the temperature, scaled to sum to 1.
+fn uncalibrated(probabilities: &[f32], classes: usize, temperature: f32) -> Vec<f32> {
+    let row = |row: &[f32]| {
+        let powers = row.iter().map(move |&p| f64::from(p).powf(f64::from(temperature)));
+        let powers: Vec<f64> = powers.collect();
+        let sum: f64 = powers.iter().sum();
+        powers.into_iter().map(move |power| (power / sum) as f32)
+    };
+    probabilities.chunks_exact(classes).flat_map(row).collect()
 }
 
 /// Another data set: all of it, or the part that its folders or its column name.
@@ -142,7 +209,7 @@ fn other_data(
         .with_hint("leave --part out to measure on all labelled photos")
         .into());
     }
-    Ok(Subject { data, indices, part })
+    Ok(Subject { data, indices, part, trained: Vec::new() })
 }
 
 /// A part of the data that the run was trained on.
@@ -171,13 +238,14 @@ pub(super) fn own_data(
         printer.warning("photos or labels have changed since the training");
     }
     let part = part.unwrap_or(Part::Val);
-    let indices = Split::from_csv(&folder.split(), &data)?.indices(part);
+    let split = Split::from_csv(&folder.split(), &data)?;
+    let indices = split.indices(part);
     if indices.is_empty() {
         return Err(WrongCall::new(format!("the run has no {} part", in_words(part)))
             .with_hint("train with `--test 0.2` or the like to keep a test part")
             .into());
     }
-    Ok(Subject { data, indices, part: Some(part) })
+    Ok(Subject { data, indices, part: Some(part), trained: split.indices(Part::Train) })
 }
 
 /// The photos with their classes as the model numbers them.
@@ -206,7 +274,7 @@ pub(super) fn items(subject: &Subject, card: &ModelCard) -> Result<Vec<Item>, Wr
     .with_hint(format!("the model knows {}", data::some(&card.classes))))
 }
 
-fn table(report: &Report<'_>, own: bool, fitted_here: bool) -> String {
+fn table(report: &Report<'_>, wanted: f64, own: bool, fitted_here: bool) -> String {
     let what = match (report.part, own) {
         (Some(part), true) => format!("the {} part of the run's own data", in_words(part)),
         (Some(part), false) => format!("the {} part", in_words(part)),
@@ -228,7 +296,30 @@ fn table(report: &Report<'_>, own: bool, fitted_here: bool) -> String {
     if own && matches!(report.split, "random" | "sequence" | "burst") {
         text.push_str("Photos of one place are in every part of this split: expect less at new places.\n");
     }
-    text + "\n" + &report.evaluation.table()
+    if report.temperature != 1.0 {
+        let _ = writeln!(
+            text,
+            "Calibrated at temperature {:.3}; without that the log loss is {:.4}.",
+            report.temperature, report.uncalibrated_log_loss
+        );
+    }
+    text += &accepted(report, wanted);
+    let beside = Beside { detail: Some(&report.detail), site_alone: report.site_alone.as_ref() };
+    text + "\n" + &report.evaluation.table(beside)
+}
+
+/// Which answers need no second look, and what that leaves for a person.
+fn accepted(report: &Report<'_>, wanted: f64) -> String {
+    let percent = wanted * 100.0;
+    let Some(Acceptance { confidence, remain, .. }) = report.accept else {
+        return format!("For {percent} % right of what is accepted it is never sure enough.\n");
+    };
+    let minutes = remain as f64 * SECONDS_A_PHOTO / 60.0;
+    let (rest, all) = (remain, report.evaluation.images);
+    format!(
+        "For {percent} % right of what is accepted: take what it is {confidence:.3} sure of. That leaves {rest} of {all}\n\
+         photos for a person, about {minutes:.0} minutes at {SECONDS_A_PHOTO} seconds a photo.\n"
+    )
 }
 
 fn in_words(part: Part) -> &'static str {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use pugmark_data::ReadOptions;
-use pugmark_engine::Cpu;
+use pugmark_engine::{Cpu, Freeze};
 use pugmark_model::{RunFolder, hub, write_atomic};
 use pugmark_train::{Mode, Outcome, ShippedRecipe, TrainSettings, train};
 
@@ -21,12 +21,15 @@ use crate::settings::{Resolved, Sources};
 use folds::Folds;
 use observer::Progressing;
 
+/// The recipe for pretrained weights where no other is named.
+const FINE_TUNING: &str = "finetune";
+
 pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
     if arguments.use_cuda == Some(true) {
         printer.note("there is no GPU engine yet: the CPU does the work");
     }
     let resumed = resumed(arguments)?;
-    let settings = settings(arguments, resumed.as_ref())?;
+    let settings = settings(arguments, resumed.as_ref(), printer)?;
     let data = settings.data.clone().ok_or_else(|| {
         WrongCall::new("no data set is named").with_hint(
             "name one: `pugmark train DATA`, `PUGMARK_DATA`, or `data = \"...\"` in the configuration file",
@@ -118,12 +121,29 @@ fn resumed(arguments: &TrainArguments) -> anyhow::Result<Option<Resumed>> {
 }
 
 /// The training's settings, checked; a bad value is told with the place it stands in.
-fn settings(arguments: &TrainArguments, resumed: Option<&Resumed>) -> anyhow::Result<TrainSettings> {
-    let sources = match resumed {
-        Some(run) => Sources::new(Some(&run.config))?,
-        None => Sources::new(arguments.config.config.as_deref())?.with_recipe(arguments.training.recipe())?,
+fn settings(
+    arguments: &TrainArguments,
+    resumed: Option<&Resumed>,
+    printer: &Printer,
+) -> anyhow::Result<TrainSettings> {
+    let recipe = arguments.training.recipe();
+    let (sources, open) = match resumed {
+        Some(run) => (Sources::new(Some(&run.config))?, false),
+        None => {
+            let sources = Sources::new(arguments.config.config.as_deref())?;
+            let open = sources.leave_the_recipe_open(recipe);
+            (sources.with_recipe(recipe)?, open)
+        }
     };
-    let Resolved { mut settings, origins } = sources.resolve::<_, TrainSettings>(&arguments.training)?;
+    let resolve = |sources: &Sources| sources.resolve::<_, TrainSettings>(&arguments.training);
+    let mut resolved = resolve(&sources)?;
+    // A frozen backbone is for speed: its features are computed once, which the recipe's augmentation would undo.
+    if open && resolved.settings.weights.is_some() && resolved.settings.freeze != Freeze::Backbone {
+        printer.note(&format!("recipe {FINE_TUNING}, since there are weights to start from; `--recipe none` takes plain settings"));
+        resolved = resolve(&sources.with_recipe(Some(FINE_TUNING))?)?;
+        resolved.settings.recipe = Some(FINE_TUNING.to_owned());
+    }
+    let Resolved { mut settings, origins } = resolved;
     settings.validate().map_err(|error| {
         let origin = origins.get(error.name).map_or_else(|| error.name.to_owned(), ToString::to_string);
         WrongCall::new(format!("{origin} is {}: {}", error.value, error.why))

@@ -103,9 +103,32 @@ fn killed_and_resumed() {
 }
 
 #[test]
+fn overwriting_was_killed() {
+    let place = Place::new();
+    place.photos(6);
+    let call = |run: &'static str| train(&["photos", "--folds", "2", "--seed", "5", "--out", run]);
+    place.done(&call("whole"));
+    place.done(&train(&["photos", "--folds", "2", "--out", "killed"]));
+    let before = fs::read(place.path("killed/fold-1/best.safetensors")).unwrap();
+    let mut child = place.command(&[&call("killed")[..], &["--overwrite"]].concat()).spawn().unwrap();
+    while !fs::read(place.path("killed/fold-1/best.safetensors")).is_ok_and(|bytes| bytes != before) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    place.done(&["train", "--resume", "killed"]);
+    for name in ["predictions.csv", "fold-1/last.safetensors", "fold-2/best.safetensors"] {
+        let read = |run: &str| fs::read(place.path(run).join(name)).unwrap();
+        assert!(read("whole") == read("killed"), "{name}");
+    }
+}
+
+#[test]
 fn wrong_folds() {
     let place = Place::new();
     place.photos(2);
+    place.snapshot("folds_and_find", &train(&["photos", "--folds", "3", "--find-learning-rate"]));
     place.snapshot("folds_one", &train(&["photos", "--folds", "1"]));
     place.snapshot(
         "folds_and_fold",

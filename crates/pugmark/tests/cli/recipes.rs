@@ -45,6 +45,10 @@ fn a_recipe_comes_after_everything_that_a_person_says() {
     assert_eq!(last("run"), last("again"));
     assert_eq!(config(&place, "run"), config(&place, "again"));
     place.done(&["train", "--resume", "run"]);
+    place.snapshot(
+        "recipe_beside_a_whole_config",
+        &["train", "--config", "run/config.toml", "--recipe", "cats-dogs", "--out", "other"],
+    );
 
     // A file may name the recipe; `none` is none.
     place.write("named.toml", "recipe = \"cats-dogs\"\nepochs = 1\nimage_size = 32\n");

@@ -25,6 +25,8 @@ fn trained() -> Place {
         "0.2",
         "--loader-threads",
         "1",
+        "--precision",
+        "f32",
     ]);
     place
 }
@@ -112,6 +114,14 @@ fn eval() {
     assert_eq!(report["accuracy"], best["val_acc"], "the training measured the same");
     assert_eq!(report["part"], "val");
     assert_eq!(report["per_class"].as_array().unwrap().len(), 3);
+    // The loss of metrics.json is that of the logits; f32 probabilities keep 1e-6 of it.
+    let [calibrated, raw, trained] =
+        [&report["log_loss"], &report["uncalibrated_log_loss"], &best["val_loss"]]
+            .map(|v| v.as_f64().unwrap());
+    assert!((raw - trained).abs() < 1e-5 * trained.max(1.0), "{raw} {trained}");
+    assert!(calibrated < raw, "{calibrated} {raw}: three epochs are not enough to be rightly sure");
+    let wrong = place.run(&["eval", "run", "--accept", "95"]);
+    assert!(wrong.code == Some(2) && wrong.stderr.contains("between 0 and 1"), "{}", wrong.stderr);
 }
 
 #[test]
@@ -274,7 +284,7 @@ fn precision() {
     for (precision, named) in [("f32", false), ("bf16", true)] {
         let ended = place.done(&[&bench[..], &["--precision", precision]].concat());
         let figures: Value = serde_json::from_str(&ended.stdout).unwrap();
-        assert_eq!(figures["engine"].as_str().unwrap().contains("bf16"), named);
+        assert_eq!(figures["engine"].as_str().unwrap().contains(", bf16"), named);
     }
 }
 

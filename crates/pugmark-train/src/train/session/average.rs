@@ -47,21 +47,26 @@ impl Session<'_, '_> {
         let mut soup = Soup::new(read_candidate(&folder, first)?);
         let mut tensors = soup.mean();
         let mut taken = vec![first];
+        let Some(Validation { mut temperature, .. }) = self.validate(&tensors, self.state.epochs_done)?
+        else {
+            return Ok(ControlFlow::Break(()));
+        };
         for &epoch in &epochs[1..] {
             let with = soup.with(&read_candidate(&folder, epoch)?);
             let mean = with.mean();
             let Some(validation) = self.validate(&mean, self.state.epochs_done)? else {
                 return Ok(ControlFlow::Break(()));
             };
-            let Validation { loss, accuracy, macro_f1, .. } = validation;
+            let Validation { loss, accuracy, macro_f1, temperature: fitted, .. } = validation;
             let row =
                 EpochMetrics { val_loss: loss, val_acc: accuracy, val_macro_f1: macro_f1, ..best.clone() };
             if loss.is_finite() && !best.beats(&row, self.settings.best_by) {
-                (soup, tensors, best) = (with, mean, row);
+                (soup, tensors, best, temperature) = (with, mean, row, fitted);
                 taken.push(epoch);
             }
         }
-        let card = ModelCard { metrics: best.repeatable(), epoch: first, ..self.state.card.clone() };
+        let metrics = best.repeatable();
+        let card = ModelCard { metrics, temperature, epoch: first, ..self.state.card.clone() };
         Model { card, tensors: self.whole(tensors) }.write(&self.folder.best())?;
         self.report.event(Event::Saved(&self.folder.best()))?;
         self.state.averaged = Some(best.clone());

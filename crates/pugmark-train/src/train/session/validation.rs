@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use pugmark_eval::evaluate;
+use pugmark_eval::{Evaluation, evaluate, fit_temperature};
 use pugmark_graph::Tensors;
 use pugmark_model::softmax;
 
@@ -15,6 +15,8 @@ pub(super) struct Validation {
     pub(super) loss: f64,
     pub(super) accuracy: f64,
     pub(super) macro_f1: f64,
+    /// What the logits are to be divided by.
+    pub(super) temperature: f32,
     pub(super) seconds: f64,
 }
 
@@ -28,7 +30,7 @@ impl Session<'_, '_> {
         let started = Instant::now();
         self.inference.set_tensors(tensors)?;
         let classes = self.state.card.classes.len();
-        let (mut labels, mut probabilities, mut loss) = (Vec::new(), Vec::new(), 0.0);
+        let (mut labels, mut logits, mut loss) = (Vec::new(), Vec::new(), 0.0);
         let mut done = 0;
         for Loaded { batch, features } in self.photos.1.epoch(0, 0) {
             if self.stopped() {
@@ -37,16 +39,15 @@ impl Session<'_, '_> {
             self.report.damaged_batch(&mut self.state.damaged, &self.photos.1, &batch)?;
             if !batch.labels.is_empty() {
                 let images = batch.labels.len();
-                let mut logits = match features.as_slice() {
+                let rows = match features.as_slice() {
                     [] => self.inference.logits(images, &batch.pixels)?,
                     features => self.inference.logits_of_features(images, features)?,
                 };
-                for (row, &label) in logits.chunks_exact(classes).zip(&batch.labels) {
+                for (row, &label) in rows.chunks_exact(classes).zip(&batch.labels) {
                     loss += cross_entropy(row, label as usize);
                     labels.push(label as usize);
                 }
-                softmax(&mut logits, classes, self.state.card.temperature);
-                probabilities.extend(logits);
+                logits.extend(rows);
             }
             done += batch.items.len() + batch.broken.len();
             let total = self.photos.1.items.len();
@@ -55,12 +56,21 @@ impl Session<'_, '_> {
         self.check_decoded(labels.len() as u64, false)?;
         let loss = loss / labels.len() as f64;
         if !loss.is_finite() {
-            return Ok(Some(Validation { loss, accuracy: 0.0, macro_f1: 0.0, seconds: 0.0 }));
+            return Ok(Some(Validation {
+                loss,
+                accuracy: 0.0,
+                macro_f1: 0.0,
+                temperature: 1.0,
+                seconds: 0.0,
+            }));
         }
-        let evaluation = evaluate(&self.state.card.classes, &labels, &probabilities)?;
+        let temperature = fit_temperature(&labels, &logits);
+        softmax(&mut logits, classes, temperature);
+        let evaluation = evaluate(&self.state.card.classes, &labels, &logits)?;
         let seconds = started.elapsed().as_secs_f64();
         self.validation = Some(seconds);
-        Ok(Some(Validation { loss, accuracy: evaluation.accuracy, macro_f1: evaluation.macro_f1, seconds }))
+        let Evaluation { accuracy, macro_f1, .. } = evaluation;
+        Ok(Some(Validation { loss, accuracy, macro_f1, temperature, seconds }))
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use pugmark_data::Part;
-use pugmark_eval::{Evaluation, evaluate};
+use pugmark_eval::{Beside, Evaluation, evaluate};
 use pugmark_model::Prediction;
 use pugmark_train::predictions_csv;
 use serde::Serialize;
@@ -139,7 +139,7 @@ impl Summary {
         let first = self.folds.first().map_or_else(String::new, |fold| fold.run.display().to_string());
         format!(
             "{text}\nAll photos, each by the run that did not see it:\n\n{}\nwritten to {} and {}\nnext   pugmark predict {first} PHOTOS{with}",
-            self.pooled.table(),
+            self.pooled.table(Beside::default()),
             out.join(super::PREDICTIONS).display(),
             out.join(super::SUMMARY).display(),
         )
