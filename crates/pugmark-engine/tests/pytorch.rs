@@ -289,12 +289,12 @@ fn an_efficientnet_b0_step_agrees_with_pytorch() {
 }
 
 /// Winograd's convolutions err two to three times as much as plain sums do (`tests/winograd.rs` of the kernels), and the
-/// losses of an overfitted batch of four show it.
+/// losses of an overfitted batch of four show it, and the signs of gradients that are all rounding.
 const WINOGRAD_ROUNDING: f64 = 4.0;
 
 /// Adam's first steps are the signs of gradients, whatever their size, so a parameter whose gradient is all rounding may
-/// land a whole step (1e-3) apart: of the sampled parameters 98 in 100 must agree within 2e-5, none be off by more than
-/// the three steps.
+/// land a whole step (1e-3) apart: of the sampled parameters 99 in 100 must agree within 2e-5 (with Winograd 96, as many times
+/// its rounding is larger), none be off by more than the three steps.
 #[test]
 fn three_adamw_steps_agree_with_pytorch() {
     let fixture = Fixture::open("resnet18_training");
@@ -308,8 +308,10 @@ fn three_adamw_steps_agree_with_pytorch() {
         let trained = plan.tensors();
         losses.push(plan.step(&batch, 0.0, 0.0).unwrap().loss);
         let errors = fixture.get("losses_f32_error");
+        let winograd = if engine.name().contains("without Winograd") { 1.0 } else { WINOGRAD_ROUNDING };
+        // Without a fused multiply-add a product is rounded before it is added: two roundings for one.
+        let own = winograd * if engine.name().contains("portable") { 2.0 } else { 1.0 };
         for ((found, expected), error) in losses.iter().zip(fixture.get("losses")).zip(errors) {
-            let own = if engine.name().contains("without Winograd") { 1.0 } else { WINOGRAD_ROUNDING };
             let tolerance = own * (ROUNDING * error + 1e-3 * expected);
             assert!((found - expected).abs() <= tolerance, "{losses:?} against {:?}", fixture.get("losses"));
         }
@@ -323,7 +325,11 @@ fn three_adamw_steps_agree_with_pytorch() {
             );
         }
         let far = differences.iter().filter(|&&d| d > 2e-5).count();
-        assert!(far * 50 <= differences.len(), "{far} of {} parameters differ", differences.len());
+        assert!(
+            far as f64 <= own * 0.01 * differences.len() as f64,
+            "{far} of {} parameters differ",
+            differences.len()
+        );
         assert!(differences.iter().all(|&d| d <= 6e-3));
     }
 }

@@ -17,6 +17,21 @@ pub struct Acceptance {
     pub remain: usize,
 }
 
+/// Seconds that a person needs to look at a photo and agree or not.
+pub const SECONDS_A_PHOTO: f64 = 2.0;
+
+impl Acceptance {
+    /// How long a person sits over what remains, in words.
+    pub fn time(&self) -> String {
+        match (self.remain as f64 * SECONDS_A_PHOTO / 60.0).round() {
+            minutes if minutes < 1.0 => "less than a minute".to_owned(),
+            minutes if minutes < 2.0 => "about a minute".to_owned(),
+            minutes if minutes < 120.0 => format!("about {minutes} minutes"),
+            minutes => format!("about {:.0} hours", minutes / 60.0),
+        }
+    }
+}
+
 /// The lowest confidence at which `wanted` of the accepted answers are right; none where there is no such. Arguments are
 /// those that [`evaluate`](crate::evaluate) has taken.
 pub fn accept(labels: &[usize], probabilities: &[f32], wanted: f64) -> Option<Acceptance> {

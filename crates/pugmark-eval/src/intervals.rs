@@ -31,6 +31,8 @@ const DRAWS: usize = 2000;
 /// Photos are drawn in so many random bundles where they are more: an interval of the mean is the same, and takes no longer.
 const BUNDLES: usize = 1000;
 const FIGURES: usize = 5;
+/// The 97.5 % quantile of the standard normal distribution.
+const NORMAL: f64 = 1.959_963_984_540_054;
 
 /// Sums over the photos of a unit, or of a draw.
 #[derive(Clone)]
@@ -130,6 +132,17 @@ pub(crate) fn intervals(
     Some(Intervals { unit, units, accuracy, balanced_accuracy, macro_f1, log_loss, brier })
 }
 
+/// Wilson's 95 % interval of a share of `of` photos that have nothing to do with each other.
+pub fn share_interval(share: f64, of: usize) -> [f64; 2] {
+    if of == 0 {
+        return [0.0, 1.0];
+    }
+    let (z, n) = (NORMAL, of as f64);
+    let centre = (share + z * z / (2.0 * n)) / (1.0 + z * z / n);
+    let half = z / (1.0 + z * z / n) * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    [(centre - half).max(0.0), (centre + half).min(1.0)]
+}
+
 /// Linear between the nearest two of sorted values.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
@@ -148,7 +161,7 @@ fn tail(units: usize) -> f64 {
 /// 26.7.3 and 26.7.4). It is the normal's for very many.
 fn students_t(degrees: usize) -> f64 {
     if degrees > 10_000 {
-        return 1.959_963_984_540_054;
+        return NORMAL;
     }
     let (mut low, mut high) = (0.0, 64.0);
     while high - low > 1e-12 {
@@ -212,7 +225,11 @@ mod tests {
         {
             assert!((students_t(degrees) - t).abs() < 5e-5, "{degrees}: {}", students_t(degrees));
         }
-        assert!((normal_below(-1.959_963_984_540_054) - 0.025).abs() < 1e-7);
+        assert!((normal_below(-NORMAL) - 0.025).abs() < 1e-7);
+        // Brown, Cai, DasGupta (2001) and R's binom.confint for 8 of 10.
+        let [low, high] = share_interval(0.8, 10);
+        assert!((low - 0.4902).abs() < 5e-5 && (high - 0.9433).abs() < 5e-5, "{low} {high}");
+        assert!(share_interval(1.0, 5)[1] <= 1.0 && share_interval(0.0, 5)[0] >= 0.0);
         assert!((normal_below(-4.0) - 3.167e-5).abs() < 1e-7);
     }
 }

@@ -13,12 +13,12 @@ mod floors;
 mod intervals;
 mod table;
 
-pub use accept::{Acceptance, accept};
+pub use accept::{Acceptance, SECONDS_A_PHOTO, accept};
 pub use calibration::{Bin, Calibration, fit_temperature};
 pub use detail::{Detail, Group, Origins, Sequences, detail};
 pub use ensemble::Combine;
 pub use error::EvalError;
 pub use evaluation::{ClassMetrics, Evaluation, Floors, evaluate};
 pub use floors::{SiteAlone, site_alone};
-pub use intervals::Intervals;
+pub use intervals::{Intervals, share_interval};
 pub use table::Beside;

@@ -40,7 +40,10 @@ fn coverage(sites: usize, photos: usize, spread: f64) -> f64 {
         }
         let origins = Origins { sites: origin, ..Origins::default() };
         let labels = vec![0; sites * photos];
-        let intervals = detail(&names(2), &labels, &predicted, &origins).unwrap().intervals.unwrap();
+        let intervals = detail(&names(2), &labels, &predicted, &origins)
+            .expect("well-formed")
+            .intervals
+            .expect("several units");
         let [low, high] = intervals.accuracy;
         covered += u32::from(low <= truth && truth <= high);
     }
@@ -101,7 +104,7 @@ fn log_loss(labels: &[usize], logits: &[f32], temperature: f64) -> f64 {
         weights.map(move |weight| (weight / sum) as f32)
     });
     let rows: Vec<f32> = rows.collect();
-    evaluate(&names(4), labels, &rows).unwrap().log_loss
+    evaluate(&names(4), labels, &rows).expect("well-formed").log_loss
 }
 
 #[test]
@@ -182,6 +185,14 @@ fn as_many_answers_are_accepted_as_may_be() {
     assert_eq!(accepted(1.0), expected(1.0, 0.95, 2, 1.0));
     assert_eq!(accepted(0.75), expected(0.75, 0.8, 4, 0.75));
     assert_eq!(accepted(0.6), expected(0.6, 0.7, 6, 4.0 / 6.0));
+    let time = |remain| Acceptance { remain, ..accepted(1.0).unwrap() }.time();
+    let times = [
+        (14, "less than a minute"),
+        (30, "about a minute"),
+        (1240, "about 41 minutes"),
+        (9000, "about 5 hours"),
+    ];
+    times.into_iter().for_each(|(remain, words)| assert_eq!(time(remain), words));
     assert_eq!(accept(&[1], &[0.9, 0.1], 0.5), None);
     assert_eq!(accept(&[], &[], 0.5), None);
 }

@@ -10,6 +10,7 @@ mod eval;
 mod predict;
 mod prepare;
 mod recipes;
+mod report;
 mod split;
 mod storage;
 mod train;
@@ -32,6 +33,7 @@ pub(crate) use eval::EvalArguments;
 pub(crate) use predict::PredictArguments;
 pub(crate) use prepare::PrepareArguments;
 pub(crate) use recipes::RecipesArguments;
+pub(crate) use report::ReportArguments;
 pub(crate) use split::{SplitArguments, SplitFlags};
 pub(crate) use storage::StorageFlags;
 pub(crate) use train::{TrainArguments, TrainFlags};
@@ -70,6 +72,8 @@ pub(crate) enum Command {
     Recipes(RecipesArguments),
     /// Measure a trained classifier
     Eval(EvalArguments),
+    /// Draw a run, or several to compare, as a page
+    Report(ReportArguments),
     /// Classify photos
     Predict(PredictArguments),
     /// Rewrite labels or predictions in another tool's format

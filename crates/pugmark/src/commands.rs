@@ -8,9 +8,12 @@ mod doctor;
 mod ensemble;
 mod eval;
 mod predict;
+mod predictions;
 mod prepare;
 mod recipes;
+mod report;
 mod split;
+mod thumbnails;
 mod train;
 mod weights;
 
@@ -32,6 +35,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
         Command::Prepare(arguments) => prepare::run(&arguments, printer),
         Command::Train(arguments) => train::run(&arguments, printer),
         Command::Recipes(arguments) => recipes::run(&arguments, printer),
+        Command::Report(arguments) => report::run(&arguments, printer),
         Command::Eval(arguments) => eval::run(&arguments, printer),
         Command::Predict(arguments) => predict::run(&arguments, printer),
         Command::Convert(arguments) => convert::run(&arguments, printer),

@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 use chrono::Timelike;
 use pugmark_data::{Dataset, Item, Part, ReadOptions, Sample, Split, StorageOptions};
 use pugmark_eval::{
-    Acceptance, Beside, Detail, Evaluation, Origins, SiteAlone, accept, detail, evaluate, site_alone,
+    Acceptance, Beside, Detail, Evaluation, Origins, SECONDS_A_PHOTO, SiteAlone, accept, detail, evaluate,
+    site_alone,
 };
 use pugmark_model::{ModelCard, RunFolder};
 use pugmark_train::TrainSettings;
@@ -21,9 +22,6 @@ use crate::error::{ExitStatus, WrongCall};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::{InferenceSettings, ReadSettings, Sources};
-
-/// What a person needs to look at a photo and agree or not.
-const SECONDS_A_PHOTO: f64 = 2.0;
 
 /// What is measured.
 pub(super) struct Subject {
@@ -311,18 +309,19 @@ fn table(report: &Report<'_>, wanted: f64, own: bool, fitted_here: bool) -> Stri
 /// Which answers need no second look, and what that leaves for a person.
 fn accepted(report: &Report<'_>, wanted: f64) -> String {
     let percent = wanted * 100.0;
-    let Some(Acceptance { confidence, remain, .. }) = report.accept else {
+    let Some(accepted) = report.accept else {
         return format!("For {percent} % right of what is accepted it is never sure enough.\n");
     };
-    let minutes = remain as f64 * SECONDS_A_PHOTO / 60.0;
-    let (rest, all) = (remain, report.evaluation.images);
+    let (confidence, rest, all) = (accepted.confidence, accepted.remain, report.evaluation.images);
     format!(
         "For {percent} % right of what is accepted: take what it is {confidence:.3} sure of. That leaves {rest} of {all}\n\
-         photos for a person, about {minutes:.0} minutes at {SECONDS_A_PHOTO} seconds a photo.\n"
+         photos for a person: {} at {SECONDS_A_PHOTO} seconds a photo.\n",
+        accepted.time()
     )
 }
 
-fn in_words(part: Part) -> &'static str {
+/// The part's name in a sentence.
+pub(super) fn in_words(part: Part) -> &'static str {
     match part {
         Part::Train => "training",
         Part::Val => "validation",

@@ -12,7 +12,7 @@ use pugmark_engine::{Cpu, Freeze};
 use pugmark_model::{RunFolder, hub, write_atomic};
 use pugmark_train::{Mode, Outcome, ShippedRecipe, TrainSettings, train};
 
-use super::data;
+use super::{data, report};
 use crate::arguments::TrainArguments;
 use crate::error::{ExitStatus, WrongCall};
 use crate::interrupt;
@@ -78,6 +78,10 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         return Ok(ExitStatus::Interrupted);
     }
     let folder = RunFolder::open(&out)?;
+    if let Err(error) = report::of_run(&folder) {
+        // The training is done and saved; a page can be made again.
+        printer.warning(&format!("no page was drawn: {error:#}"));
+    }
     if let Some(models) = &arguments.model_dir {
         copy_best(&folder, models)?;
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::harness::{Place, compare};
 
-const VERBS: [&[&str]; 16] = [
+const VERBS: [&[&str]; 17] = [
     &[],
     &["demo"],
     &["check"],
@@ -13,6 +13,7 @@ const VERBS: [&[&str]; 16] = [
     &["train"],
     &["recipes"],
     &["eval"],
+    &["report"],
     &["predict"],
     &["convert"],
     &["weights"],

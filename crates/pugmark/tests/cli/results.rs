@@ -125,6 +125,52 @@ fn eval() {
 }
 
 #[test]
+fn report() {
+    let place = trained();
+    let read = |name: &str| std::fs::read_to_string(place.path(name)).unwrap();
+    let page = read("run/report.html");
+    place.snapshot("report", &["report", "run"]);
+    assert_eq!(read("run/report.html"), page, "the same from the files alone");
+    let tested: Value =
+        serde_json::from_str(&place.done(&["eval", "run", "--part", "test", "--json"]).stdout).unwrap();
+    let accuracy = format!(
+        "Right on {:.1} % of {} test photos",
+        tested["accuracy"].as_f64().unwrap() * 100.0,
+        tested["images"]
+    );
+    for part in [
+        &accuracy,
+        "<h1>How good run is</h1>",
+        "What is taken for what",
+        "Photos of one place are in every part",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    for part in ["http", "<script", "NaN", "`"] {
+        assert!(!page.contains(part), "{part}");
+    }
+
+    // Without the photos there are no pictures, and everything else.
+    place.done(&["train", "--config", "run/config.toml", "--out", "two", "--seed", "1"]);
+    std::fs::rename(place.path("photos"), place.path("away")).unwrap();
+    place.done(&["report", "run"]);
+    assert!(read("run/report.html").contains("What was run"));
+    place.snapshot("report_several_without_out", &["report", "run", "two"]);
+    place.done(&["report", "run", "two", "--out", "compare.html"]);
+    let compared = read("compare.html");
+    assert!(
+        compared.contains("2 runs beside each other") && compared.contains("measured on different photos")
+    );
+    place.snapshot("report_taken", &["report", "run", "--out", "compare.html"]);
+    place.done(&["report", "run", "--out", "compare.html", "--overwrite"]);
+    place.snapshot("report_no_run", &["report", "away"]);
+    std::fs::remove_file(place.path("run/predictions.csv")).unwrap();
+    place.snapshot("report_no_predictions", &["report", "run"]);
+    std::fs::remove_file(place.path("run/best.safetensors")).unwrap();
+    place.snapshot("report_no_model", &["report", "run"]);
+}
+
+#[test]
 fn predict_one_photo() {
     let place = trained();
     place.write("broken.jpg", "not a photo");

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use image::codecs::jpeg::JpegEncoder;
-use image::{ExtendedColorType, ImageEncoder};
 use pugmark_data::check::{Group, Report, Subject};
-use pugmark_data::{Limits, decode_file, resize_bilinear};
 use pugmark_page::Figure;
+
+use crate::commands::thumbnails::small;
 
 /// Groups of duplicates that a page shows, and photos of each.
 pub(super) const GROUPS: usize = 6;
@@ -15,10 +14,6 @@ pub(super) const OF_EACH: usize = 4;
 
 /// Cut-off photos that a page shows.
 pub(super) const BROKEN: usize = 8;
-
-/// Pixels of the short side: sharp on a screen with two pixels for one.
-const SIDE: usize = 200;
-const QUALITY: u8 = 72;
 
 /// The pictures by the photo's id.
 pub(super) type Figures = HashMap<String, Figure>;
@@ -40,19 +35,4 @@ pub(super) fn of(report: &Report, subject: &Subject) -> Figures {
         Some((id.clone(), Figure { jpeg, caption: id.clone() }))
     };
     ids.into_iter().filter_map(figure).collect()
-}
-
-/// A small JPEG; none if the photo has gone or broken since.
-fn small(path: &Path) -> Option<Vec<u8>> {
-    let photo = decode_file(path, &Limits::default()).ok()?;
-    let shrink = (SIDE as f64 / photo.width.min(photo.height) as f64).min(1.0);
-    // A long strip is cut to what fits, not made as long as it is.
-    let side = |pixels: usize| ((pixels as f64 * shrink).round() as usize).clamp(1, SIDE * 3);
-    let (width, height) = (side(photo.width), side(photo.height));
-    let rgb = resize_bilinear(&photo.rgb, photo.width, photo.height, width, height);
-    let mut jpeg = Vec::new();
-    JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
-        .write_image(&rgb, width as u32, height as u32, ExtendedColorType::Rgb8)
-        .ok()?;
-    Some(jpeg)
 }

@@ -14,6 +14,7 @@ use pugmark_model::{Classifier, ModelError, RunFolder, write_atomic};
 use pugmark_train::{Mode, TrainSettings, train};
 
 use super::observer::Progressing;
+use crate::commands::predictions;
 use crate::error::{ExitStatus, WrongCall};
 use crate::printer::Printer;
 use summary::{OutOfFold, Summary};
@@ -159,11 +160,10 @@ impl Folds<'_> {
         let mut found = Vec::new();
         for fold in 1..=folds {
             let run = self.run(fold);
-            let read = OutOfFold::read(&run.join(PREDICTIONS), &self.data.classes)?;
-            let rows = match read {
-                Some(rows) => rows,
+            let rows = match predictions::read(&run.join(PREDICTIONS), &self.data.classes)? {
+                (Some(Part::Val), rows) => rows,
                 // The run's own predictions are of its test part.
-                None => self.predict(&run, fold, split)?,
+                _ => self.predict(&run, fold, split)?,
             };
             found.push(OutOfFold { fold, run, rows });
         }

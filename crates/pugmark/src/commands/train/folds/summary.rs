@@ -46,39 +46,6 @@ struct Figures {
     macro_f1: f64,
 }
 
-impl OutOfFold {
-    /// The rows of a run's `predictions.csv`, where they are of its validation part.
-    pub(super) fn read(path: &Path, classes: &[String]) -> anyhow::Result<Option<Vec<Prediction>>> {
-        let context = || format!("cannot read {}", path.display());
-        let mut csv = csv::Reader::from_path(path).with_context(context)?;
-        let mut rows = Vec::new();
-        for row in csv.records() {
-            let row = row.with_context(context)?;
-            let cell = |at: usize| row.get(at).unwrap_or_default();
-            if cell(1) != Part::Val.name() {
-                return Ok(None);
-            }
-            // id, split, class, predicted, one probability a class, truncated, reason
-            let (truncated, reason) = (4 + classes.len(), 5 + classes.len());
-            let outcome = match cell(reason) {
-                "" => Ok((4..truncated)
-                    .map(|at| cell(at).parse())
-                    .collect::<Result<_, _>>()
-                    .with_context(context)?),
-                reason => Err(reason.to_owned()),
-            };
-            rows.push(Prediction {
-                id: cell(0).to_owned(),
-                path: PathBuf::new(),
-                class: classes.iter().position(|class| class == cell(2)),
-                outcome,
-                truncated: cell(truncated) == "true",
-            });
-        }
-        Ok(Some(rows))
-    }
-}
-
 /// The rows of all folds as a run's `predictions.csv` has them, by id.
 pub(super) fn to_csv(classes: &[String], folds: &[OutOfFold]) -> anyhow::Result<Vec<u8>> {
     let mut rows: Vec<Prediction> = folds.iter().flat_map(|fold| fold.rows.clone()).collect();

@@ -1,0 +1,36 @@
+//! A run's `predictions.csv`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use pugmark_data::Part;
+use pugmark_model::Prediction;
+
+/// Its rows, and the part of the data that they are of. `classes` are the model's.
+pub(super) fn read(path: &Path, classes: &[String]) -> anyhow::Result<(Option<Part>, Vec<Prediction>)> {
+    let context = || format!("cannot read {}", path.display());
+    let mut csv = csv::Reader::from_path(path).with_context(context)?;
+    let (mut part, mut rows) = (None, Vec::new());
+    for row in csv.records() {
+        let row = row.with_context(context)?;
+        let cell = |at: usize| row.get(at).unwrap_or_default();
+        part = part.or_else(|| cell(1).parse().ok());
+        // id, split, class, predicted, one probability a class, truncated, reason
+        let (truncated, reason) = (4 + classes.len(), 5 + classes.len());
+        let outcome = match cell(reason) {
+            "" => Ok((4..truncated)
+                .map(|at| cell(at).parse())
+                .collect::<Result<_, _>>()
+                .with_context(context)?),
+            reason => Err(reason.to_owned()),
+        };
+        rows.push(Prediction {
+            id: cell(0).to_owned(),
+            path: PathBuf::new(),
+            class: classes.iter().position(|class| class == cell(2)),
+            outcome,
+            truncated: cell(truncated) == "true",
+        });
+    }
+    Ok((part, rows))
+}
