@@ -148,6 +148,10 @@ fn settings(
         resolved.settings.recipe = Some(FINE_TUNING.to_owned());
     }
     let Resolved { mut settings, origins } = resolved;
+    // A shipped recipe's warm-up is for its own number of epochs; whoever asks for fewer still gets some of both.
+    if origins.get("warmup_epochs").is_some_and(|origin| origin.to_string().starts_with("recipe ")) {
+        settings.warmup_epochs = settings.warmup_epochs.min(f64::from(settings.epochs) / 2.0);
+    }
     settings.validate().map_err(|error| {
         let origin = origins.get(error.name).map_or_else(|| error.name.to_owned(), ToString::to_string);
         WrongCall::new(format!("{origin} is {}: {}", error.value, error.why))

@@ -61,6 +61,35 @@ fn a_recipe_comes_after_everything_that_a_person_says() {
 }
 
 #[test]
+fn pretrained_weights_take_the_recipe_for_them() {
+    let place = Place::new();
+    place.photos(4);
+    let quick = ["train", "photos", "--model", "simple_cnn", "--image-size", "32", "--epochs", "1"];
+    place.done(&[&quick[..], &["--out", "first"]].concat());
+    assert!(!config(&place, "first").contains_key("recipe"), "there was nothing to start from");
+    let call = |more: &[&'static str], out: &str| {
+        let tuned = ["--weights", "first/best.safetensors", "--out"];
+        let ended = place.done(&[&quick[..], &tuned, &[out], more].concat());
+        (config(&place, out), ended.stderr)
+    };
+    let (tuned, told) = call(&[], "tuned");
+    assert_eq!(tuned["recipe"].as_str(), Some("finetune"));
+    assert_eq!(tuned["layer_decay"].as_float(), Some(0.75));
+    assert_eq!(tuned["warmup_epochs"].as_float(), Some(0.5), "of one epoch half");
+    assert!(told.contains("recipe finetune, since there are weights"), "{told}");
+    for (out, more) in [
+        ("none", &["--recipe", "none"][..]),
+        ("frozen", &["--freeze", "backbone"]),
+        ("other", &["--recipe", "cats-dogs"]),
+        ("repeated", &["--config", "first/config.toml"]),
+    ] {
+        let (plain, told) = call(more, out);
+        assert_eq!(plain["layer_decay"].as_float(), Some(1.0), "{out}");
+        assert!(!told.contains("finetune"), "{out}: {told}");
+    }
+}
+
+#[test]
 fn wrong_recipes() {
     let place = Place::new();
     place.write("photos/day/a.png", "");
