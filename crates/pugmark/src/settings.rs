@@ -54,6 +54,11 @@ impl InferenceSettings {
         Ok(Cpu::new(self.threads)?.with_precision(self.precision.precision()))
     }
 
+    /// What `auto` comes to here.
+    pub(crate) fn precision(&self) -> PrecisionChoice {
+        self.precision.precision().into()
+    }
+
     /// Threads that decode photos, at least one.
     pub(crate) fn loader_threads(&self) -> usize {
         match self.loader_threads {

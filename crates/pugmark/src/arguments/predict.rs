@@ -8,7 +8,8 @@ use super::{ConfigFlags, EnsembleFlags, InferenceFlags, StorageFlags};
 ///
 /// One photo gives its five most likely classes. A folder (with all folders below it) or several photos give a CSV with one
 /// row a photo: id, the probability of each class, whether the file was cut off, and the reason where a photo cannot be
-/// read. Such photos do not stop the work.
+/// read. Such photos do not stop the work. With `--out` every answer is kept at once in FILE.journal: after a kill the same command
+/// goes on where it was.
 #[derive(Args, Debug)]
 pub(crate) struct PredictArguments {
     /// A run folder or a model file

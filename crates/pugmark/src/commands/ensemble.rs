@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pugmark_data::{Item, StorageOptions};
-use pugmark_engine::Engine;
+use pugmark_engine::{Engine, PrecisionChoice};
 use pugmark_eval::Combine;
 use pugmark_model::{ModelCard, Opinions, Panel, Prediction};
 use serde::Serialize;
@@ -21,6 +21,15 @@ pub(super) struct Ensemble {
     panel: Panel,
     combine: Combine,
     weights: Vec<f64>,
+}
+
+/// Who answers, and how: answers of two that are equal in this are equal.
+#[derive(Serialize)]
+struct Who<'a> {
+    models: Vec<&'a ModelCard>,
+    combine: &'a str,
+    weights: &'a [f64],
+    precision: PrecisionChoice,
 }
 
 /// A model of an ensemble, for `--json`.
@@ -50,6 +59,14 @@ impl Ensemble {
     pub(super) fn card(&self) -> ModelCard {
         // At least the run itself was opened.
         self.panel.cards().next().cloned().expect("a first model")
+    }
+
+    /// Everything that answers depend on, as one line of JSON. A model is known by its card: its data, its recipe, and its metrics
+    /// to the last digit.
+    pub(super) fn who(&self, precision: PrecisionChoice) -> anyhow::Result<String> {
+        let models = self.panel.cards().collect();
+        let (combine, weights) = (self.combine.name(), self.weights.as_slice());
+        Ok(serde_json::to_string(&Who { models, combine, weights, precision })?)
     }
 
     /// Tells which models may have been trained on a part of the first one's data.

@@ -1,11 +1,12 @@
 //! Photos in, classes out.
 
+mod journal;
 mod rows;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::Context;
 use pugmark_data::{Item, StorageOptions, photos_below};
 use pugmark_model::write_atomic_with;
 
@@ -17,13 +18,22 @@ use crate::interrupt;
 use crate::memory;
 use crate::printer::Printer;
 use crate::settings::{InferenceSettings, Sources};
+use journal::Journal;
 
 /// How many photos were done, and how.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Count {
     done: usize,
     broken: usize,
     truncated: usize,
+}
+
+impl Count {
+    fn add(&mut self, broken: bool, truncated: bool) {
+        self.done += 1;
+        self.broken += usize::from(broken);
+        self.truncated += usize::from(truncated);
+    }
 }
 
 pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
@@ -52,13 +62,36 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
     if arguments.ensemble.fit_weights {
         ensemble.fit(&storage, threads, &stop, printer)?;
     }
+    if let Some(out) = &arguments.out {
+        let who = ensemble.who(inference.precision())?;
+        let mut journal = Journal::open(out, &who, &items, arguments.overwrite)?;
+        let missing = journal.missing();
+        if missing.len() < photos {
+            printer.note(&format!("{} of {photos} photos are done already", photos - missing.len()));
+        }
+        let rest: Vec<Item> = missing.iter().map(|&place| items[place].clone()).collect();
+        let mut places = missing.into_iter();
+        ensemble.predict(&rest, threads, &stop, printer, &mut |prediction| {
+            let row = rows::Form::Csv.row(&classes, &prediction)?;
+            let Some(place) = places.next() else { return Ok(()) };
+            journal.add(place, &items[place], &row, prediction.outcome.is_err(), prediction.truncated)
+        })?;
+        let count = journal.count;
+        if count.done == photos {
+            let saved = write_atomic_with(out, |file| {
+                writeln!(file, "{}", rows::header(&classes)?)?;
+                journal.rows(file)
+            });
+            saved.with_context(|| format!("cannot write {}", out.display()))?;
+            journal.remove()?;
+        }
+        return Ok(end(count, photos, Some(out), false, &stop, printer));
+    }
     let mut work = |line: &mut dyn FnMut(&str) -> anyhow::Result<()>, form: rows::Form| {
         let mut count = Count::default();
         ensemble.predict(&items, threads, &stop, printer, &mut |prediction| {
             line(&form.row(&classes, &prediction)?)?;
-            count.done += 1;
-            count.broken += usize::from(prediction.outcome.is_err());
-            count.truncated += usize::from(prediction.truncated);
+            count.add(prediction.outcome.is_err(), prediction.truncated);
             Ok(())
         })?;
         anyhow::Ok(count)
@@ -66,43 +99,31 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
 
     let one = photos == 1 && arguments.sources[0].is_file();
     let stdout = &mut |line: &str| printer.result(line);
-    let count = match &arguments.out {
-        None if arguments.json => work(stdout, rows::Form::Json)?,
-        None if one => work(stdout, rows::Form::Top)?,
-        None => {
+    let count = match (arguments.json, one) {
+        (true, _) => work(stdout, rows::Form::Json)?,
+        (false, true) => work(stdout, rows::Form::Top)?,
+        (false, false) => {
             stdout(&rows::header(&classes)?)?;
             work(stdout, rows::Form::Csv)?
         }
-        Some(out) => {
-            let mut count = Count::default();
-            write_atomic_with(out, |file| {
-                let mut line = |line: &str| Ok(writeln!(file, "{line}")?);
-                line(&rows::header(&classes)?)?;
-                count = work(&mut line, rows::Form::Csv)?;
-                anyhow::Ok(())
-            })
-            .map_err(|error| match error.is::<io::Error>() {
-                true => error.context(format!("cannot write {}", out.display())),
-                false => error,
-            })?;
-            count
-        }
     };
-    Ok(end(&count, photos, arguments.out.as_deref(), one, &stop, printer))
+    Ok(end(count, photos, None, one, &stop, printer))
 }
 
 /// Says what came of it.
 fn end(
-    count: &Count,
+    count: Count,
     photos: usize,
     out: Option<&Path>,
     one: bool,
     stop: &AtomicBool,
     printer: &Printer,
 ) -> ExitStatus {
-    let Count { done, broken, truncated } = *count;
+    let Count { done, broken, truncated } = count;
     if done < photos && stop.load(Ordering::Relaxed) {
-        let out = out.map_or_else(String::new, |out| format!(" and in {}", out.display()));
+        let out = out.map_or_else(String::new, |out| {
+            format!(" and in {}; the same command goes on", Journal::path(out).display())
+        });
         printer.warning(&format!("interrupted: {done} of {photos} photos are done{out}"));
         return ExitStatus::Interrupted;
     }

@@ -10,6 +10,7 @@ mod errors;
 mod folds;
 mod harness;
 mod help;
+mod journal;
 mod odd_files;
 mod prepare;
 mod recipes;

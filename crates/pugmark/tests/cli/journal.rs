@@ -1,0 +1,109 @@
+//! `pugmark predict --out` loses no answer: the same call goes on after any kill.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::harness::Place;
+
+/// A trained run, and photos under many names.
+fn place(names: usize) -> Place {
+    let place = Place::new();
+    place.photos(6);
+    let train =
+        ["train", "photos", "--out", "run", "--model", "simple_cnn", "--image-size", "32", "--epochs", "1"];
+    place.done(&train);
+    place.photo("new/0/0.png", 0, 7);
+    place.photo("new/0/1.png", 2, 8);
+    place.write("new/0/broken.jpg", "no photo");
+    for name in 1..names {
+        fs::create_dir_all(place.path(&format!("new/{name}"))).unwrap();
+        for file in ["0.png", "1.png", "broken.jpg"] {
+            fs::copy(place.path(&format!("new/0/{file}")), place.path(&format!("new/{name}/{file}")))
+                .unwrap();
+        }
+    }
+    place
+}
+
+const ROWS: [&str; 5] = ["predict", "run", "new", "--out", "rows.csv"];
+
+#[test]
+fn killed_twenty_times() {
+    let place = place(400);
+    let start = Instant::now();
+    place.done(&["predict", "run", "new", "--out", "whole.csv"]);
+    let undisturbed = start.elapsed();
+    let (mut kills, mut seed) = (0, u32::from(fs::metadata(place.path("new")).is_ok()));
+    while kills < 20 {
+        let mut child = place.command(&ROWS).spawn().unwrap();
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // A tenth of the work at most, so that there are twenty before the end.
+        let moment = undisturbed.mul_f64(0.1 * f64::from(seed >> 8) / f64::from(1 << 24));
+        std::thread::sleep(moment.max(Duration::from_millis(5)));
+        let ended = child.try_wait().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if ended.is_some() {
+            break;
+        }
+        kills += 1;
+        assert!(!place.path("rows.csv").exists(), "there is no half of a file");
+    }
+    assert!(kills >= 10, "{kills} kills before it was done");
+    if !place.path("rows.csv").exists() {
+        place.done(&ROWS);
+    }
+    assert_eq!(fs::read(place.path("rows.csv")).unwrap(), fs::read(place.path("whole.csv")).unwrap());
+    assert!(!place.path("rows.csv.journal").exists());
+}
+
+/// What is there of a journal that was stopped in the middle.
+fn half(place: &Place) -> String {
+    let mut child = place.command(&ROWS).spawn().unwrap();
+    let lines = || fs::read_to_string(place.path("rows.csv.journal")).map_or(0, |text| text.lines().count());
+    while lines() < 40 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fs::read_to_string(place.path("rows.csv.journal")).unwrap()
+}
+
+#[test]
+fn what_is_done_is_not_done_again() {
+    let place = place(200);
+    let journal = half(&place);
+    // Half a line of a kill, and a photo that is another one now.
+    fs::write(place.path("rows.csv.journal"), journal + "{\"id\":\"0/0.p").unwrap();
+    place.photo("new/0/0.png", 1, 99);
+    let ended = place.done(&ROWS);
+    let told = ended.stderr.lines().find(|line| line.contains("done already")).expect("it goes on");
+    let done: usize = told.split(' ').next().unwrap().parse().unwrap();
+    assert!((30..600).contains(&done), "{told}");
+    place.done(&["predict", "run", "new", "--out", "whole.csv"]);
+    assert_eq!(fs::read(place.path("rows.csv")).unwrap(), fs::read(place.path("whole.csv")).unwrap());
+}
+
+#[test]
+fn answers_of_another_model_are_refused() {
+    let place = place(200);
+    half(&place);
+    place.done(&["train", "--config", "run/config.toml", "--out", "other", "--seed", "3"]);
+    let other = ["predict", "other", "new", "--out", "rows.csv"];
+    place.snapshot("predict_journal_of_another", &other);
+    place.done(&[&other[..], &["--overwrite"]].concat());
+    assert!(!place.path("rows.csv.journal").exists());
+}
+
+/// `/dev/full` answers every write with the error of a full disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk() {
+    let place = place(2);
+    std::os::unix::fs::symlink("/dev/full", place.path("rows.csv.journal")).unwrap();
+    let ended = place.run(&ROWS);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot write rows.csv.journal"), "{}", ended.stderr);
+    assert!(!place.path("rows.csv").exists());
+}
