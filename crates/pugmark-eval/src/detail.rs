@@ -25,7 +25,7 @@ pub struct Detail {
     pub mean_average_precision: f64,
     /// Whether the probabilities mean what they say.
     pub calibration: Calibration,
-    /// 95 % intervals; none for fewer than two sites, or photos.
+    /// 95 % intervals; none for fewer than two sites, sequences or photos.
     pub intervals: Option<Intervals>,
     /// Each site, by name; empty where none is named.
     pub sites: Vec<Group>,
@@ -78,6 +78,10 @@ pub fn detail(
     check(count, labels, probabilities)?;
     let average_precision: Vec<_> =
         (0..count).map(|class| average_precision(labels, probabilities, count, class)).collect();
+    let (unit, drawn) = match origins.sites.iter().any(Option::is_some) {
+        true => ("site", &origins.sites),
+        false => ("sequence", &origins.sequences),
+    };
     let known: Vec<f64> = average_precision.iter().flatten().copied().collect();
     let part_of_day = |hour: &Option<u32>| {
         hour.map(|hour| if (6..18).contains(&hour) { "day" } else { "night" }.to_owned())
@@ -87,7 +91,7 @@ pub fn detail(
         mean_average_precision: known.iter().sum::<f64>() / known.len() as f64,
         average_precision,
         calibration: calibration(labels, probabilities),
-        intervals: intervals(count, labels, probabilities, &origins.sites),
+        intervals: intervals(count, labels, probabilities, unit, drawn),
         sites: groups(labels, probabilities, &origins.sites),
         day_night: groups(labels, probabilities, &parts),
         sequences: sequences(classes, labels, probabilities, &origins.sequences)?,

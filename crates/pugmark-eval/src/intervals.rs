@@ -1,5 +1,7 @@
 //! 95 % intervals by the bootstrap: sites, not photos, are drawn anew, since the photos of a site are alike.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use crate::evaluation::{most_probable, ratio, squares, surprise};
@@ -10,9 +12,9 @@ use crate::evaluation::{most_probable, ratio, squares, surprise};
 /// about the Bootstrap" (arXiv 1411.5279), section 5.3, does: by sqrt(n / (n - 1)) and to Student's t.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Intervals {
-    /// What is drawn: "site" or "photo".
+    /// What is drawn: "site" where sites are known, else "sequence" where those are, else "photo".
     pub unit: &'static str,
-    /// How many there are.
+    /// How many there are; besides them photos of no site or sequence are drawn one by one.
     pub units: usize,
     /// Of the accuracy; so for the others.
     pub accuracy: [f64; 2],
@@ -26,13 +28,20 @@ pub struct Intervals {
     pub brier: [f64; 2],
 }
 
-/// Draws; the percentiles that are looked for have at least 20 of them outside where there are more than six units.
+/// Draws; the percentiles that are looked for have at least 20 of them outside where there are twelve units or more.
 const DRAWS: usize = 2000;
 /// Photos are drawn in so many random bundles where they are more: an interval of the mean is the same, and takes no longer.
 const BUNDLES: usize = 1000;
 const FIGURES: usize = 5;
 /// The 97.5 % quantile of the standard normal distribution.
 const NORMAL: f64 = 1.959_963_984_540_054;
+
+/// What is drawn together.
+#[derive(PartialEq, Eq, Hash)]
+enum Key<'a> {
+    Group(&'a str),
+    Bundle(usize),
+}
 
 /// Sums over the photos of a unit, or of a draw.
 #[derive(Clone)]
@@ -83,28 +92,31 @@ impl Sums {
     }
 }
 
-/// The intervals; `sites` is empty or has one entry a photo, and a photo of no site is a unit of its own.
+/// The intervals; `groups` says what is drawn together and is called `unit`: it is empty or has one entry a photo. Photos in no
+/// group are drawn one by one, and in random bundles where they are many.
 pub(crate) fn intervals(
     classes: usize,
     labels: &[usize],
     probabilities: &[f32],
-    sites: &[Option<String>],
+    unit: &'static str,
+    groups: &[Option<String>],
 ) -> Option<Intervals> {
-    let by_site = sites.iter().any(Option::is_some);
-    let mut numbers = std::collections::HashMap::<&str, usize>::new();
-    let mut units: Vec<Sums> = Vec::new();
     let mut random = Random(0);
+    let mut numbers = HashMap::<Key<'_>, usize>::new();
+    let mut units: Vec<Sums> = Vec::new();
+    let group_of = |photo: usize| groups.get(photo).and_then(Option::as_deref);
+    let alone = (0..labels.len()).filter(|&photo| group_of(photo).is_none()).count();
     for (photo, (&label, row)) in labels.iter().zip(probabilities.chunks_exact(classes)).enumerate() {
-        let site = sites.get(photo).and_then(Option::as_deref);
-        let unit = match site {
-            Some(site) => *numbers.entry(site).or_insert(units.len()),
-            None if units.len() < BUNDLES || by_site => units.len(),
-            None => random.below(BUNDLES),
+        let key = match group_of(photo) {
+            Some(group) => Key::Group(group),
+            None if alone <= BUNDLES => Key::Bundle(photo),
+            None => Key::Bundle(random.below(BUNDLES)),
         };
-        if unit == units.len() {
+        let number = *numbers.entry(key).or_insert(units.len());
+        if number == units.len() {
             units.push(Sums::none(classes));
         }
-        units[unit].add_photo(label, row);
+        units[number].add_photo(label, row);
     }
     let count = units.len();
     if count < 2 {
@@ -125,10 +137,8 @@ pub(crate) fn intervals(
         values.sort_unstable_by(f64::total_cmp);
         [quantile(&values, tail), quantile(&values, 1.0 - tail)]
     });
-    let (unit, units) = match by_site {
-        true => ("site", count),
-        false => ("photo", labels.len()),
-    };
+    let named = numbers.keys().filter(|key| matches!(key, Key::Group(_))).count();
+    let (unit, units) = if named > 0 { (unit, named) } else { ("photo", labels.len()) };
     Some(Intervals { unit, units, accuracy, balanced_accuracy, macro_f1, log_loss, brier })
 }
 

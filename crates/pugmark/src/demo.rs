@@ -20,9 +20,10 @@ use pugmark_data::{Dataset, Item, ReadOptions, SplitBy};
 use pugmark_engine::{Cpu, PrecisionChoice};
 use pugmark_eval::{Evaluation, evaluate};
 use pugmark_graph::Architecture;
-use pugmark_model::{Classifier, write_atomic};
-use pugmark_train::{EpochMetrics, Mode, TrainSettings, train};
+use pugmark_model::{Classifier, RunFolder, write_atomic};
+use pugmark_train::{Mode, TrainSettings, train};
 
+use crate::commands::{predictions, report as pages};
 use crate::error::{ExitStatus, WrongCall};
 use crate::interrupt;
 use crate::printer::{Printer, duration};
@@ -71,7 +72,7 @@ impl DemoSettings {
 /// One split: what its validation part promised, and what new sites gave.
 struct Comparison {
     name: &'static str,
-    promised: EpochMetrics,
+    promised: Evaluation,
     gave: Evaluation,
 }
 
@@ -137,7 +138,14 @@ fn compare(
         let mut epochs = Epochs::new(printer, name, training.epochs);
         let outcome = train(&data, &training, &run, Mode::Overwrite, &engine, stop, &mut epochs)?;
         drop(epochs);
-        let (false, Some(promised)) = (outcome.interrupted, outcome.best) else { return Ok(None) };
+        if outcome.interrupted {
+            return Ok(None);
+        }
+        let folder = RunFolder::open(&run)?;
+        // What the best model, calibrated, says of its validation part.
+        let (_, rows) = predictions::read(&folder.predictions(), &data.classes)?;
+        let promised = predictions::evaluation(&data.classes, &rows)?;
+        pages::of_run(&folder)?;
         let mut classifier = Classifier::open(&run, &engine, training.batch_size)?;
         let Some(gave) = test(&mut classifier, &unseen, stop)? else { return Ok(None) };
         comparisons.push(Comparison { name, promised, gave });
@@ -201,7 +209,7 @@ fn report(settings: &DemoSettings, comparisons: &[Comparison]) -> String {
         let _ = writeln!(
             text,
             "{name:18} {:>8.3}  {:>8.3}     {:>8.3}  {:>8.3}",
-            promised.val_acc, promised.val_loss, gave.accuracy, gave.log_loss
+            promised.accuracy, promised.log_loss, gave.accuracy, gave.log_loss
         );
     }
     if let Some(Comparison { gave, .. }) = comparisons.first() {

@@ -279,12 +279,16 @@ impl Prepared {
         );
         save(folder.config(), settings.to_toml().map(|text| (head + &text).into_bytes()))?;
         save(folder.split(), Ok(self.split.to_csv(data).into_bytes()))?;
-        match std::fs::remove_file(folder.predictions()) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(TrainError::Save { path: folder.predictions(), source })
+        // They are of the model that was the best one so far.
+        for path in [folder.predictions(), folder.report()] {
+            match std::fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(TrainError::Save { path, source });
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     /// The photos of the training and of the validation part, and how those of a [`SaliencyPass`] are loaded. Memory goes to

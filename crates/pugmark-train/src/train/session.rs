@@ -252,7 +252,7 @@ impl<'a, 'o> Session<'a, 'o> {
         let Sums { images, seconds, .. } = self.state.sums;
         // Without a backward pass a photo takes about a third of the time.
         let guess = self.photos.1.items.len() as f64 * seconds / images.max(1) as f64 / 3.0;
-        self.validation.unwrap_or(guess) * self.settings.average_best.max(1) as f64
+        self.validation.unwrap_or(guess) * (self.settings.average_best + 1) as f64
     }
 
     /// The epoch in progress, from 1.

@@ -8,8 +8,7 @@ use super::{ConfigFlags, EnsembleFlags, InferenceFlags, StorageFlags};
 ///
 /// One photo gives its five most likely classes. A folder (with all folders below it) or several photos give a CSV with one
 /// row a photo: id, the probability of each class, whether the file was cut off, and the reason where a photo cannot be
-/// read. Such photos do not stop the work. With `--out` every answer is kept at once in FILE.journal: after a kill the same command
-/// goes on where it was.
+/// read. Such photos do not stop the work.
 #[derive(Args, Debug)]
 pub(crate) struct PredictArguments {
     /// A run folder or a model file
@@ -19,7 +18,8 @@ pub(crate) struct PredictArguments {
     #[arg(required = true, value_name = "SOURCE")]
     pub(crate) sources: Vec<PathBuf>,
 
-    /// CSV file to write instead of stdout
+    /// CSV file to write instead of stdout; every answer is kept at once in FILE.journal, so that the same command goes on
+    /// after a kill
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     pub(crate) out: Option<PathBuf>,
 

@@ -12,7 +12,7 @@ pub(crate) struct ReportArguments {
     #[arg(value_name = "RUN", required = true)]
     pub(crate) runs: Vec<PathBuf>,
 
-    /// The page [default: RUN/report.html; needed for several runs]
+    /// The page [default: RUN/report.html, which `train` has drawn already; needed for several runs]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 

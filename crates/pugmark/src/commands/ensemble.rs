@@ -26,6 +26,7 @@ pub(super) struct Ensemble {
 /// Who answers, and how: answers of two that are equal in this are equal.
 #[derive(Serialize)]
 struct Who<'a> {
+    pugmark: &'static str,
     models: Vec<&'a ModelCard>,
     combine: &'a str,
     weights: &'a [f64],
@@ -66,7 +67,8 @@ impl Ensemble {
     pub(super) fn who(&self, precision: PrecisionChoice) -> anyhow::Result<String> {
         let models = self.panel.cards().collect();
         let (combine, weights) = (self.combine.name(), self.weights.as_slice());
-        Ok(serde_json::to_string(&Who { models, combine, weights, precision })?)
+        let pugmark = env!("CARGO_PKG_VERSION");
+        Ok(serde_json::to_string(&Who { pugmark, models, combine, weights, precision })?)
     }
 
     /// Tells which models may have been trained on a part of the first one's data.

@@ -9,7 +9,7 @@ use chrono::Timelike;
 use pugmark_data::{Dataset, Item, Part, ReadOptions, Sample, Split, StorageOptions};
 use pugmark_eval::{
     Acceptance, Beside, Detail, Evaluation, Origins, SECONDS_A_PHOTO, SiteAlone, accept, detail, evaluate,
-    site_alone,
+    share_interval, site_alone,
 };
 use pugmark_model::{ModelCard, RunFolder};
 use pugmark_train::TrainSettings;
@@ -286,12 +286,14 @@ fn table(report: &Report<'_>, wanted: f64, own: bool, fitted_here: bool) -> Stri
         report.data.display()
     );
     if own && report.part == Some(Part::Val) {
-        text.push_str("The best epoch was chosen on these photos: expect a little less on others.\n");
+        text.push_str(
+            "The best epoch and its temperature were chosen on these photos: expect a little\nless on others.\n",
+        );
     }
     if own && fitted_here {
         text.push_str("So were the weights of the models.\n");
     }
-    if own && matches!(report.split, "random" | "sequence" | "burst") {
+    if own && sites_are_apart(report.split, report.site_alone.as_ref()) == Some(false) {
         text.push_str("Photos of one place are in every part of this split: expect less at new places.\n");
     }
     if report.temperature != 1.0 {
@@ -312,12 +314,28 @@ fn accepted(report: &Report<'_>, wanted: f64) -> String {
     let Some(accepted) = report.accept else {
         return format!("For {percent} % right of what is accepted it is never sure enough.\n");
     };
-    let (confidence, rest, all) = (accepted.confidence, accepted.remain, report.evaluation.images);
+    let [low, high] = share_interval(accepted.right, accepted.accepted).map(|end| end * 100.0);
     format!(
-        "For {percent} % right of what is accepted: take what it is {confidence:.3} sure of. That leaves {rest} of {all}\n\
-         photos for a person: {} at {SECONDS_A_PHOTO} seconds a photo.\n",
+        "For {percent} % right of what is accepted: take what it is at least {} sure of. Here\n\
+         {:.1} % of that is right ({low:.0} to {high:.0} of 100 for so many), and {} of {} photos remain for a\n\
+         person: {} at {SECONDS_A_PHOTO} seconds a photo.\n",
+        accepted.confidence as f32,
+        accepted.right * 100.0,
+        accepted.remain,
+        report.evaluation.images,
         accepted.time()
     )
+}
+
+/// Whether no place of the measured photos was trained on, as far as that is known. `how` is how the split was made.
+pub(super) fn sites_are_apart(how: &str, site_alone: Option<&SiteAlone>) -> Option<bool> {
+    let says = |words: &[&str]| words.iter().any(|word| how.contains(word));
+    match site_alone {
+        Some(site) => Some(site.known == 0.0),
+        None if says(&["random", "sequence", "burst"]) => Some(false),
+        None if says(&["site", "folder"]) => Some(true),
+        None => None,
+    }
 }
 
 /// The part's name in a sentence.

@@ -69,12 +69,14 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
         if missing.len() < photos {
             printer.note(&format!("{} of {photos} photos are done already", photos - missing.len()));
         }
-        let rest: Vec<Item> = missing.iter().map(|&place| items[place].clone()).collect();
+        let mut next = missing.iter().copied().peekable();
+        let is_missing = |(place, item)| next.next_if_eq(&place).is_some().then_some(item);
+        let rest: Vec<Item> = items.into_iter().enumerate().filter_map(is_missing).collect();
         let mut places = missing.into_iter();
         ensemble.predict(&rest, threads, &stop, printer, &mut |prediction| {
             let row = rows::Form::Csv.row(&classes, &prediction)?;
             let Some(place) = places.next() else { return Ok(()) };
-            journal.add(place, &items[place], &row, prediction.outcome.is_err(), prediction.truncated)
+            journal.add(place, &row, &prediction)
         })?;
         let count = journal.count;
         if count.done == photos {

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use pugmark_data::Part;
+use pugmark_eval::{EvalError, Evaluation, evaluate};
 use pugmark_model::Prediction;
 
 /// Its rows, and the part of the data that they are of. `classes` are the model's.
-pub(super) fn read(path: &Path, classes: &[String]) -> anyhow::Result<(Option<Part>, Vec<Prediction>)> {
+pub(crate) fn read(path: &Path, classes: &[String]) -> anyhow::Result<(Option<Part>, Vec<Prediction>)> {
     let context = || format!("cannot read {}", path.display());
     let mut csv = csv::Reader::from_path(path).with_context(context)?;
     let (mut part, mut rows) = (None, Vec::new());
@@ -33,4 +34,19 @@ pub(super) fn read(path: &Path, classes: &[String]) -> anyhow::Result<(Option<Pa
         });
     }
     Ok((part, rows))
+}
+
+/// How good they are; photos that cannot be decoded do not count.
+pub(crate) fn evaluation<'a>(
+    classes: &[String],
+    rows: impl IntoIterator<Item = &'a Prediction>,
+) -> Result<Evaluation, EvalError> {
+    let (mut labels, mut probabilities) = (Vec::new(), Vec::new());
+    for row in rows {
+        if let (Ok(values), Some(class)) = (&row.outcome, row.class) {
+            labels.push(class);
+            probabilities.extend_from_slice(values);
+        }
+    }
+    evaluate(classes, &labels, &probabilities)
 }

@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &ReportArguments, printer: &Printer) -> anyhow::Res
 }
 
 /// Writes the page of a run that is just done, into the run.
-pub(super) fn of_run(run: &RunFolder) -> anyhow::Result<()> {
+pub(crate) fn of_run(run: &RunFolder) -> anyhow::Result<()> {
     save(&run.report(), &page::page(&Run::read(run.path())?))
 }
 

@@ -78,15 +78,19 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         return Ok(ExitStatus::Interrupted);
     }
     let folder = RunFolder::open(&out)?;
-    if let Err(error) = report::of_run(&folder) {
-        // The training is done and saved; a page can be made again.
-        printer.warning(&format!("no page was drawn: {error:#}"));
-    }
     if let Some(models) = &arguments.model_dir {
         copy_best(&folder, models)?;
     }
+    draw(&folder, printer);
     printer.result(&summary(&outcome, &settings, &folder))?;
     Ok(ExitStatus::Done)
+}
+
+/// Draws the run's page. The training is done and saved, and the page can be made again: an error is but a warning.
+fn draw(run: &RunFolder, printer: &Printer) {
+    if let Err(error) = report::of_run(run) {
+        printer.warning(&format!("no page was drawn: {error:#}"));
+    }
 }
 
 /// What `--resume` goes on with.
@@ -142,7 +146,9 @@ fn settings(
     let resolve = |sources: &Sources| sources.resolve::<_, TrainSettings>(&arguments.training);
     let mut resolved = resolve(&sources)?;
     // A frozen backbone is for speed: its features are computed once, which the recipe's augmentation would undo.
-    if open && resolved.settings.weights.is_some() && resolved.settings.freeze != Freeze::Backbone {
+    let from_weights =
+        resolved.settings.weights.as_ref().is_some_and(|weights| weights.as_os_str() != "none");
+    if open && from_weights && resolved.settings.freeze != Freeze::Backbone {
         printer.note(&format!("recipe {FINE_TUNING}, since there are weights to start from; `--recipe none` takes plain settings"));
         resolved = resolve(&sources.with_recipe(Some(FINE_TUNING))?)?;
         resolved.settings.recipe = Some(FINE_TUNING.to_owned());
@@ -207,7 +213,7 @@ fn summary(outcome: &Outcome, settings: &TrainSettings, run: &RunFolder) -> Stri
     }
     if let Some(test) = &outcome.test {
         lines.push(format!(
-            "test part: accuracy {:.4}, log loss {:.4} ({} photos)",
+            "test part: accuracy {:.4}, log loss {:.4} after calibration ({} photos)",
             test.accuracy, test.log_loss, test.images
         ));
     }

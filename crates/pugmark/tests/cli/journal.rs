@@ -86,6 +86,18 @@ fn what_is_done_is_not_done_again() {
 }
 
 #[test]
+fn a_beginning_that_was_cut_off() {
+    let place = place(40);
+    let journal = half(&place);
+    let (first, _) = journal.split_once('\n').unwrap();
+    for kept in [0, first.len() / 2, first.len()] {
+        fs::write(place.path("rows.csv.journal"), &first[..kept]).unwrap();
+        place.done(&ROWS);
+        fs::remove_file(place.path("rows.csv")).unwrap();
+    }
+}
+
+#[test]
 fn answers_of_another_model_are_refused() {
     let place = place(200);
     half(&place);
@@ -104,6 +116,8 @@ fn a_full_disk() {
     std::os::unix::fs::symlink("/dev/full", place.path("rows.csv.journal")).unwrap();
     let ended = place.run(&ROWS);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("cannot write rows.csv.journal"), "{}", ended.stderr);
+    for part in ["cannot write rows.csv.journal", "No space left on device"] {
+        assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+    }
     assert!(!place.path("rows.csv").exists());
 }

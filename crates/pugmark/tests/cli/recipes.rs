@@ -68,8 +68,9 @@ fn pretrained_weights_take_the_recipe_for_them() {
     place.done(&[&quick[..], &["--out", "first"]].concat());
     assert!(!config(&place, "first").contains_key("recipe"), "there was nothing to start from");
     let call = |more: &[&'static str], out: &str| {
-        let tuned = ["--weights", "first/best.safetensors", "--out"];
-        let ended = place.done(&[&quick[..], &tuned, &[out], more].concat());
+        let weights =
+            if more.contains(&"--weights") { &[][..] } else { &["--weights", "first/best.safetensors"] };
+        let ended = place.done(&[&quick[..], weights, &["--out", out], more].concat());
         (config(&place, out), ended.stderr)
     };
     let (tuned, told) = call(&[], "tuned");
@@ -80,6 +81,7 @@ fn pretrained_weights_take_the_recipe_for_them() {
     for (out, more) in [
         ("none", &["--recipe", "none"][..]),
         ("frozen", &["--freeze", "backbone"]),
+        ("nothing", &["--weights", "none"]),
         ("other", &["--recipe", "cats-dogs"]),
         ("repeated", &["--config", "first/config.toml"]),
     ] {

@@ -142,7 +142,7 @@ fn report() {
         &accuracy,
         "<h1>How good run is</h1>",
         "What is taken for what",
-        "Photos of one place are in every part",
+        "Photos of the same places were trained on",
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::Context;
 use pugmark_data::Item;
+use pugmark_model::Prediction;
 use serde::{Deserialize, Serialize};
 
 use super::Count;
@@ -24,7 +25,7 @@ const SYNC: Duration = Duration::from_secs(1);
 struct Line<'a> {
     id: &'a str,
     /// Bytes and time of change of the file: a photo that was replaced is looked at again.
-    file: Option<(u64, u64)>,
+    file: Stamp,
     row: &'a str,
     broken: bool,
     truncated: bool,
@@ -34,7 +35,7 @@ struct Line<'a> {
 #[derive(Deserialize)]
 struct Owned {
     id: String,
-    file: Option<(u64, u64)>,
+    file: Stamp,
     row: String,
     broken: bool,
     truncated: bool,
@@ -47,6 +48,8 @@ pub(super) struct Journal {
     synced: Instant,
     /// Where each photo's line is, by its place among the items.
     places: Vec<Option<u64>>,
+    /// Each photo's file as it was before it was looked at.
+    stamps: Vec<Stamp>,
     end: u64,
     /// Of what is in it.
     pub(super) count: Count,
@@ -72,24 +75,26 @@ impl Journal {
             .truncate(false)
             .open(&path)
             .with_context(context)?;
+        let stamps: Vec<Stamp> = items.iter().map(stamp).collect();
         let mut places = vec![None; items.len()];
         let mut count = Count::default();
-        let mut end = known(&mut file, who, items, &mut places, &mut count).with_context(context)?;
-        if end == 0 {
-            let is_empty = file.metadata().with_context(context)?.len() == 0;
-            if !is_empty && !replace {
+        let found = known(&mut file, who, items, &stamps, &mut places, &mut count).with_context(context)?;
+        if let Found::Nothing | Found::Other = found {
+            if matches!(found, Found::Other) && !replace {
                 return Err(WrongCall::new(format!("{} has the answers of another model", path.display()))
                     .with_hint("`--overwrite` begins anew, another `--out` keeps both")
                     .into());
             }
-            file.set_len(0).with_context(context)?;
+            if file.metadata().with_context(context)?.len() > 0 {
+                file.set_len(0).with_context(context)?;
+            }
             file.seek(SeekFrom::Start(0)).with_context(context)?;
-            writeln!(file, "{who}").with_context(context)?;
-            end = who.len() as u64 + 1;
+            file.write_all(format!("{who}\n").as_bytes()).with_context(context)?;
         }
+        let end = if let Found::Until(end) = found { end } else { who.len() as u64 + 1 };
         file.set_len(end).with_context(context)?;
         file.seek(SeekFrom::Start(end)).with_context(context)?;
-        Ok(Self { path, file: BufWriter::new(file), synced: Instant::now(), places, end, count })
+        Ok(Self { path, file: BufWriter::new(file), synced: Instant::now(), places, stamps, end, count })
     }
 
     /// Items that are not in it, by their place.
@@ -98,16 +103,10 @@ impl Journal {
     }
 
     /// Adds the answer to the item at `place`.
-    pub(super) fn add(
-        &mut self,
-        place: usize,
-        item: &Item,
-        row: &str,
-        broken: bool,
-        truncated: bool,
-    ) -> anyhow::Result<()> {
-        let mut line =
-            serde_json::to_string(&Line { id: &item.id, file: stamp(item), row, broken, truncated })?;
+    pub(super) fn add(&mut self, place: usize, row: &str, prediction: &Prediction) -> anyhow::Result<()> {
+        let (broken, truncated) = (prediction.outcome.is_err(), prediction.truncated);
+        let file = self.stamps[place];
+        let mut line = serde_json::to_string(&Line { id: &prediction.id, file, row, broken, truncated })?;
         line.push('\n');
         let mut write = || {
             self.file.write_all(line.as_bytes())?;
@@ -147,33 +146,44 @@ impl Journal {
     }
 }
 
-/// Reads what is in a journal of `who`; the end of its last whole line, 0 where it is anybody else's.
+/// What a journal is.
+enum Found {
+    /// Empty, or a beginning that was cut off.
+    Nothing,
+    /// Somebody else's.
+    Other,
+    /// The same one's, whole up to there.
+    Until(u64),
+}
+
+/// Reads what is in a journal of `who`.
 fn known(
     file: &mut File,
     who: &str,
     items: &[Item],
+    stamps: &[Stamp],
     places: &mut [Option<u64>],
     count: &mut Count,
-) -> io::Result<u64> {
+) -> io::Result<Found> {
     let numbers: HashMap<&str, usize> =
         items.iter().enumerate().map(|(place, item)| (item.id.as_str(), place)).collect();
     let mut reader = BufReader::new(file);
     let mut first = Vec::new();
     reader.by_ref().take(who.len() as u64 + 1).read_to_end(&mut first)?;
     if first.strip_suffix(b"\n") != Some(who.as_bytes()) {
-        return Ok(0);
+        return Ok(if who.as_bytes().starts_with(&first) { Found::Nothing } else { Found::Other });
     }
     let mut end = first.len() as u64;
     loop {
         let mut bytes = Vec::new();
         reader.read_until(b'\n', &mut bytes)?;
-        let Ok(line) = serde_json::from_slice::<Owned>(&bytes) else { return Ok(end) };
+        let Ok(line) = serde_json::from_slice::<Owned>(&bytes) else { return Ok(Found::Until(end)) };
         if bytes.last() != Some(&b'\n') {
-            return Ok(end);
+            return Ok(Found::Until(end));
         }
         if let Some(&place) = numbers.get(line.id.as_str())
             && places[place].is_none()
-            && line.file == stamp(&items[place])
+            && line.file == stamps[place]
         {
             places[place] = Some(end);
             count.add(line.broken, line.truncated);
@@ -183,7 +193,9 @@ fn known(
 }
 
 /// Bytes and time of change (nanoseconds since 1970); none where the file can't be asked.
-fn stamp(item: &Item) -> Option<(u64, u64)> {
+type Stamp = Option<(u64, u64)>;
+
+fn stamp(item: &Item) -> Stamp {
     let facts = fs::metadata(&item.path).ok()?;
     let changed = facts.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     Some((facts.len(), changed.as_nanos() as u64))

@@ -1,7 +1,9 @@
 //! What a person may try next, from what the figures of a run say.
 
+use pugmark_graph::Architecture;
+
 use super::files::Run;
-use super::page::{floor, percent, sites_are_shared};
+use super::page::{apart, floor, percent};
 
 /// A class with fewer training photos than this is hardly learnt.
 const FEW: usize = 20;
@@ -11,7 +13,7 @@ pub(super) fn advice(run: &Run) -> Vec<(String, String)> {
     let mut list: Vec<(String, String)> = Vec::new();
     let mut say = |what: &str, why: String| list.push((what.to_owned(), why));
     let evaluation = &run.evaluation;
-    if sites_are_shared(run) {
+    if apart(run) == Some(false) {
         say(
             "a split by site, --split site, with a site column in the labels",
             "photos of one place are in training and validation".into(),
@@ -40,7 +42,7 @@ pub(super) fn advice(run: &Run) -> Vec<(String, String)> {
             say("more epochs, --epochs", "the last epoch is the best one".into());
         }
     }
-    if run.settings.weights.is_none() {
+    if run.settings.weights.is_none() && run.card.architecture != Architecture::SimpleCnn {
         say(
             "pretrained weights, --weights",
             "it started from nothing; pugmark weights list names some".into(),

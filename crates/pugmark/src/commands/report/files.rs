@@ -154,7 +154,9 @@ fn borrowed(photos: &[(Option<String>, usize)]) -> Vec<(Option<&str>, usize)> {
 
 /// Looks for the photos in the data set, which may have gone.
 fn find(mistakes: &mut [Mistake], settings: &TrainSettings) {
-    let Some(data) = settings.data.as_ref().filter(|data| data.exists()) else { return };
+    let Some(data) = settings.data.as_ref().filter(|data| !mistakes.is_empty() && data.exists()) else {
+        return;
+    };
     let photos = settings.photos.clone();
     let options = ReadOptions { photos, skip_missing: true, allow_empty_class: true, crop: None };
     let Ok(dataset) = read(data, &options) else { return };

@@ -10,7 +10,7 @@ use pugmark_page::{
 
 use super::advice::advice;
 use super::files::{Mistake, Run};
-use crate::commands::eval::in_words;
+use crate::commands::eval::{in_words, sites_are_apart};
 use crate::commands::thumbnails::small;
 
 /// Classes in a confusion matrix; of more, the most frequent mistakes are listed.
@@ -62,16 +62,19 @@ pub(super) fn floor(run: &Run) -> (f64, String) {
     }
 }
 
-/// Whether sites may be in several parts.
-pub(super) fn sites_are_shared(run: &Run) -> bool {
-    matches!(run.card.split_how.as_str(), "random" | "sequence" | "burst")
+/// Whether no site of the photos shown was trained on, as far as that is known.
+pub(super) fn apart(run: &Run) -> Option<bool> {
+    sites_are_apart(&run.card.split_how, run.site_alone.as_ref())
 }
 
 fn tone(run: &Run) -> Tone {
-    let low = run.detail.intervals.as_ref().map_or(run.evaluation.accuracy, |i| i.accuracy[0]);
-    match low > floor(run).0 && !sites_are_shared(run) {
-        true => Tone::Good,
-        false => Tone::Warning,
+    // Of a single site there is no interval, and nothing to be sure of.
+    let low = run.detail.intervals.as_ref().map_or(0.0, |intervals| intervals.accuracy[0]);
+    let beats = low > floor(run).0;
+    match apart(run) {
+        Some(true) if beats => Tone::Good,
+        None if beats => Tone::Plain,
+        _ => Tone::Warning,
     }
 }
 
@@ -90,20 +93,16 @@ fn sentences(run: &Run) -> Vec<String> {
             evaluation.images,
             percent(floor)
         ),
-        match run.card.split_how.as_str() {
-            "site" | "folder" => {
-                "No site is in two parts: this is what to expect at new places like these.".to_owned()
-            }
-            "given" => "The data set says itself which photo is in which part.".to_owned(),
-            _ if sites_are_shared(run) => {
-                "Photos of one place are in every part of this split: expect less at new places.".to_owned()
-            }
-            how => format!("Split by {how}."),
-        },
+        match apart(run) {
+            Some(true) => "None of their sites was trained on: this is what to expect at new places like these.",
+            Some(false) => "Photos of the same places were trained on: expect less at new places.",
+            None => "Whether photos of the same places were trained on is not known: a column site in the labels would tell.",
+        }
+        .to_owned(),
     ];
     if run.part == Part::Val {
         sentences.push(
-            "The best epoch was chosen on these photos: a test part (--test 0.2) is a little stricter."
+            "The best epoch and its temperature were chosen on these photos: a test part (--test 0.2) is stricter."
                 .into(),
         );
     }
@@ -142,7 +141,7 @@ fn numbers(run: &Run) -> Vec<Tile> {
     let (labels, probabilities) = (&run.labels, &run.probabilities);
     if let Some(accepted) = accept(labels, probabilities, WANTED) {
         let note = format!(
-            "{}, if what is {:.2} sure is accepted: {} right",
+            "{}, if what is {:.4} sure is accepted: {} right here",
             accepted.time(),
             accepted.confidence,
             percent(accepted.right)
@@ -246,13 +245,14 @@ fn confusion(run: &Run) -> Html {
     )
 }
 
-/// A share of `of` photos as a bar, with the interval that so few photos leave.
-fn share_bar(label: &str, share: f64, of: usize, floor: f64) -> Bar {
+/// A share of `of` photos as a bar; with the interval that so few photos leave, where they have nothing to do with each other.
+fn share_bar(label: &str, share: f64, of: usize, floor: f64, independent: bool) -> Bar {
     let [low, high] = share_interval(share, of).map(|end| (end * 100.0).round());
+    let between = if independent { format!(" ({low} to {high})") } else { String::new() };
     Bar {
         label: label.to_owned(),
         value: share,
-        text: format!("{:.0} % of {of} ({low} to {high})", share * 100.0),
+        text: format!("{:.0} % of {of}{between}", share * 100.0),
         tone: if share < floor { Tone::Warning } else { Tone::Plain },
     }
 }
@@ -261,8 +261,11 @@ fn classes(run: &Run) -> Html {
     let per_class = &run.evaluation.per_class;
     let mut list: Vec<_> = per_class.iter().filter(|class| class.support > 0).collect();
     list.sort_by(|a, b| a.recall.total_cmp(&b.recall));
-    let list: Vec<Bar> =
-        list.iter().map(|class| share_bar(&class.class, class.recall, class.support as usize, 0.5)).collect();
+    let independent = run.detail.intervals.as_ref().is_some_and(|intervals| intervals.unit == "photo");
+    let list: Vec<Bar> = list
+        .iter()
+        .map(|class| share_bar(&class.class, class.recall, class.support as usize, 0.5, independent))
+        .collect();
     let rows: Vec<Vec<String>> = per_class
         .iter()
         .zip(&run.detail.average_precision)
@@ -294,7 +297,7 @@ fn sites(run: &Run) -> Html {
     list.truncate(SITES);
     let floor = floor(run).0;
     let shown: Vec<Bar> =
-        list.iter().map(|site| share_bar(&site.name, site.accuracy, site.images, floor)).collect();
+        list.iter().map(|site| share_bar(&site.name, site.accuracy, site.images, floor, false)).collect();
     let mut pieces = vec![bars(&shown, Some(1.0), Some(run.evaluation.accuracy))];
     if all > SITES {
         pieces.push(paragraph(&format!("The {SITES} weakest of {all}; the line is the accuracy on all.")));

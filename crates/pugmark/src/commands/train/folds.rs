@@ -147,6 +147,7 @@ impl Folds<'_> {
                 ));
                 return Ok(ExitStatus::Interrupted);
             }
+            super::draw(&RunFolder::open(&run)?, self.printer);
         }
         self.summarise(folds, &split)
     }

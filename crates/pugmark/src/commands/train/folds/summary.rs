@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use pugmark_data::Part;
-use pugmark_eval::{Beside, Evaluation, evaluate};
+use pugmark_eval::{Beside, Evaluation};
 use pugmark_model::Prediction;
 use pugmark_train::predictions_csv;
 use serde::Serialize;
+
+use crate::commands::predictions::evaluation;
 
 /// What the run of a fold says of the photos it did not see.
 pub(super) struct OutOfFold {
@@ -105,24 +107,10 @@ impl Summary {
             self.folds.iter().skip(1).map(|fold| format!(" --with {}", fold.run.display())).collect();
         let first = self.folds.first().map_or_else(String::new, |fold| fold.run.display().to_string());
         format!(
-            "{text}\nAll photos, each by the run that did not see it:\n\n{}\nwritten to {} and {}\nnext   pugmark predict {first} PHOTOS{with}",
+            "{text}\nAll photos, each by the run that did not see it (but for the temperature, which is fitted on them):\n\n{}\nwritten to {} and {}\nnext   pugmark predict {first} PHOTOS{with}",
             self.pooled.table(Beside::default()),
             out.join(super::PREDICTIONS).display(),
             out.join(super::SUMMARY).display(),
         )
     }
-}
-
-fn evaluation<'a>(
-    classes: &[String],
-    rows: impl Iterator<Item = &'a Prediction>,
-) -> Result<Evaluation, pugmark_eval::EvalError> {
-    let (mut labels, mut probabilities) = (Vec::new(), Vec::new());
-    for row in rows {
-        if let (Ok(values), Some(class)) = (&row.outcome, row.class) {
-            labels.push(class);
-            probabilities.extend_from_slice(values);
-        }
-    }
-    evaluate(classes, &labels, &probabilities)
 }
