@@ -26,7 +26,7 @@ HEAD = """# What the recipes give
 
 Written by `python bench/recipes.py bench/recipes.jsonl --table docs/recipes.md`; `bench/recipes.jsonl` has a line for every training, made by
 the same script (`bench/README.md` says how). Means over the seeds ± one standard deviation; log loss before calibration; minutes, where nothing
-else ran, of the whole command on two cores, PyTorch's without its start: the median.
+else ran, of the whole command on two cores, PyTorch's without its start: the median. `dog-breeds` finds the features of its first seed kept.
 
 - `ants-bees`: 244 photos to train on, 153 to validate, 2 classes. `world-N`: `pugmark demo --world-only --sites N`, 50 photos a site, 8 classes;
   `small` is one whose animals are half as large. Accuracy and log loss are of the validation part, on which the best epoch was chosen;
@@ -36,6 +36,7 @@ else ran, of the whole command on two cores, PyTorch's without its start: the me
 - PyTorch is the twin of the run: the same photos, split, weights, settings and arithmetic (autocast where pugmark takes bf16).
 """
 DIFFERENCES = "Each row against the recipe as it is, seed by seed; in brackets the 95 % interval. Where it has 0, the seeds can't tell."
+KEPT = "Each row: what `--keep-augment` changes in the recipe with these flags, seed by seed."
 TWIN = Path(__file__).parent / "torch_recipe.py"
 
 
@@ -124,6 +125,9 @@ def document(lines: list[dict]) -> str:
     changed = differences(lines)
     if changed:
         parts.append(f"## What each part of `{BASE}` adds\n\n{DIFFERENCES}\n\n" + changed)
+    keeping = kept(lines)
+    if keeping:
+        parts.append(f"## KeepAugment on small animals\n\n{KEPT}\n\n" + keeping)
     return "\n".join(parts)
 
 
@@ -150,21 +154,41 @@ def table(lines: list[dict]) -> str:
 
 
 def differences(lines: list[dict]) -> str:
-    """What changes where a part of `BASE` is taken out or another put in: paired by seed, with the 95 % interval."""
+    """What changes where a part of `BASE` is taken out or another put in."""
     ours = [line for line in lines if line["engine"] == "pugmark"]
-    base = {(line["data"], line["seed"]): line for line in ours if line["recipe"] == BASE and not line["more"]}
-    rows = ["| data | change | seeds | accuracy | log loss |", "|---|---|---|---|---|"]
+    base = [line for line in ours if line["recipe"] == BASE and not line["more"]]
     others = [line for line in ours if line["more"] or line["recipe"] == "wild-resnet18"]
+    rows = []
     for (data, recipe, more), found in sorted(groups(others, "data", "recipe", "more").items()):
-        pairs = [(line, base[data, line["seed"]]) for line in found if (data, line["seed"]) in base]
-        if len(pairs) < 2:
-            continue
-        new = "new_accuracy" in pairs[0][0]
-        cells = [interval([a[key] - b[key] for a, b in pairs]) for key in (FIGURES[2:] if new else FIGURES[:2])]
         change = f"`{more}`" if recipe == BASE else f"the recipe `{recipe}`" + f" with `{more}`" * bool(more)
-        place = f"{data}, new sites" if new else data
-        rows.append(f"| {place} | {change} | {len(pairs)} | {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n" if len(rows) > 2 else ""
+        rows += paired(data, change, found, [line for line in base if line["data"] == data])
+    return compared(rows)
+
+
+def kept(lines: list[dict]) -> str:
+    """What KeepAugment changes."""
+    found = groups([line for line in lines if line["engine"] == "pugmark"], "data", "recipe", "more")
+    rows = []
+    for (data, recipe, more), with_it in sorted(found.items()):
+        without = more.removesuffix(" --keep-augment")
+        if without != more:
+            rows += paired(data, f"`{recipe}` with `{without}`", with_it, found.get((data, recipe, without), []))
+    return compared(rows)
+
+
+def paired(data: str, change: str, lines: list[dict], base: list[dict]) -> list[str]:
+    """The row of a difference, seed by seed, with the 95 % interval; none of fewer than two seeds."""
+    left, right = ({line["seed"]: line for line in side} for side in (lines, base))
+    pairs = [(line, right[seed]) for seed, line in left.items() if seed in right]
+    if len(pairs) < 2:
+        return []
+    new = "new_accuracy" in pairs[0][0]
+    cells = [interval([a[key] - b[key] for a, b in pairs]) for key in (FIGURES[2:] if new else FIGURES[:2])]
+    return [f"| {data}{', new sites' * new} | {change} | {len(pairs)} | {' | '.join(cells)} |"]
+
+
+def compared(rows: list[str]) -> str:
+    return "\n".join(["| data | change | seeds | accuracy | log loss |", "|---|---|---|---|---|", *rows]) + "\n" if rows else ""
 
 
 def spread(values: list[float]) -> str:
