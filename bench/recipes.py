@@ -28,7 +28,7 @@ Written by `python bench/recipes.py bench/recipes.jsonl --table docs/recipes.md`
 the same script (`bench/README.md` says how). Means over the seeds ± one standard deviation; log loss before calibration; minutes, where nothing
 else ran, of the whole command on two cores, PyTorch's without its start: the median. `dog-breeds` finds the features of its first seed kept.
 
-- `ants-bees`: 244 photos to train on, 153 to validate, 2 classes. `world-N`: `pugmark demo --world-only --sites N`, 50 photos a site, 8 classes;
+- `ants-bees`: 245 photos to train on, 153 to validate, 2 classes. `world-N`: `pugmark demo --world-only --sites N`, 50 photos a site, 8 classes;
   `small` is one whose animals are half as large. Accuracy and log loss are of the validation part, on which the best epoch was chosen;
   "new sites" is the demo world's 480 photos of sites that no run has seen.
 - Weights: ImageNet's for ResNet18 and ResNet50, kept as 16-bit codebooks, so a little coarser than torchvision's. There were none for other models,

@@ -76,6 +76,9 @@ pub fn detail(
 ) -> Result<Detail, EvalError> {
     let count = classes.len();
     check(count, labels, probabilities)?;
+    for known in [origins.sites.len(), origins.hours.len(), origins.sequences.len()] {
+        assert!(known == 0 || known == labels.len(), "{known} origins of {} photos", labels.len());
+    }
     let average_precision: Vec<_> =
         (0..count).map(|class| average_precision(labels, probabilities, count, class)).collect();
     let (unit, drawn) = match origins.sites.iter().any(Option::is_some) {

@@ -55,6 +55,7 @@ fn intervals_cover_the_truth_as_often_as_they_say() {
     // 400 trials at 0.95 vary by 0.011 (one standard deviation): three of them. A site's accuracy is uniform in 0.4 to 1.
     for (sites, photos, spread) in [(6, 40, 0.3), (12, 30, 0.3), (40, 20, 0.3), (1, 150, 0.0)] {
         let covered = coverage(sites, photos, spread);
+        println!("{sites} sites of {photos}: {covered}");
         assert!((0.917..=0.983).contains(&covered), "{sites} sites of {photos}: {covered}");
     }
 }

@@ -108,6 +108,14 @@ fn answers_of_another_model_are_refused() {
     assert!(!place.path("rows.csv.journal").exists());
 }
 
+#[test]
+fn a_file_in_the_place_of_the_journal_is_left_alone() {
+    let place = place(1);
+    place.write("rows.csv.journal", "my diary");
+    place.snapshot("predict_journal_foreign", &[&ROWS[..], &["--overwrite"]].concat());
+    assert_eq!(fs::read_to_string(place.path("rows.csv.journal")).unwrap(), "my diary");
+}
+
 /// A limit on the size of files ends a write as a full disk does, in the middle of the work.
 #[cfg(unix)]
 #[test]

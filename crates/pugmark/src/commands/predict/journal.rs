@@ -79,6 +79,11 @@ impl Journal {
         let mut places = vec![None; items.len()];
         let mut count = Count::default();
         let found = known(&mut file, who, items, &stamps, &mut places, &mut count).with_context(context)?;
+        if let Found::Foreign = found {
+            return Err(WrongCall::new(format!("{} is in the way and is no journal", path.display()))
+                .with_hint("move it, or name another `--out`")
+                .into());
+        }
         if let Found::Nothing | Found::Other = found {
             if matches!(found, Found::Other) && !replace {
                 return Err(WrongCall::new(format!("{} has the answers of another model", path.display()))
@@ -150,8 +155,10 @@ impl Journal {
 enum Found {
     /// Empty, or a beginning that was cut off.
     Nothing,
-    /// Somebody else's.
+    /// Another model's.
     Other,
+    /// A file that pugmark has not written.
+    Foreign,
     /// The same one's, whole up to there.
     Until(u64),
 }
@@ -171,7 +178,11 @@ fn known(
     let mut first = Vec::new();
     reader.by_ref().take(who.len() as u64 + 1).read_to_end(&mut first)?;
     if first.strip_suffix(b"\n") != Some(who.as_bytes()) {
-        return Ok(if who.as_bytes().starts_with(&first) { Found::Nothing } else { Found::Other });
+        return Ok(match first {
+            _ if who.as_bytes().starts_with(&first) => Found::Nothing,
+            _ if first.starts_with(b"{\"pugmark\":") => Found::Other,
+            _ => Found::Foreign,
+        });
     }
     let mut end = first.len() as u64;
     loop {
