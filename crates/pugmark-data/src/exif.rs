@@ -5,7 +5,9 @@
 
 mod reconyx;
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::path::Path;
 
 use exif::{Context, Exif, In, Reader, Tag, Value};
 use serde::Serialize;
@@ -47,11 +49,28 @@ const TEMPERATURE: Tag = Tag(Context::Exif, 0x9400);
 /// What a fraction's denominator is where the value is not known (EXIF 2.31, 4.6.5).
 const UNKNOWN: i32 = -1;
 
+/// Bytes of a JPEG that hold its EXIF: that is one of its first segments, and those have 64 KiB at most.
+const BEGINNING: u64 = 1 << 18;
+
 impl ExifFacts {
     /// Reads the EXIF of a photo file's bytes (JPEG, TIFF, PNG, WebP); nothing is known of one without.
     pub fn read(bytes: &[u8]) -> Self {
         // The parser is run on whatever lies in a folder.
         guard(|| parse(bytes)).ok().flatten().map_or_else(Self::default, |exif| Self::of(&exif))
+    }
+
+    /// [`ExifFacts::read`] of a file, of a JPEG no more than its beginning; nothing is known of one that can't be read.
+    pub fn of_file(path: &Path) -> Self {
+        let read = || {
+            let mut bytes = Vec::new();
+            let mut file = File::open(path)?;
+            file.by_ref().take(BEGINNING).read_to_end(&mut bytes)?;
+            if !bytes.starts_with(&[0xff, 0xd8]) {
+                file.read_to_end(&mut bytes)?;
+            }
+            io::Result::Ok(bytes)
+        };
+        read().map_or_else(|_| Self::default(), |bytes| Self::read(&bytes))
     }
 
     fn of(exif: &Exif) -> Self {

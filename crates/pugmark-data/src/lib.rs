@@ -5,6 +5,7 @@ pub mod augment;
 pub mod bursts;
 pub mod check;
 pub mod dataset;
+pub mod digest;
 pub mod duplicates;
 pub mod error;
 pub mod exif;
@@ -25,6 +26,7 @@ pub mod time;
 
 pub use augment::{Augment, Augmented, AutoAugment, Mixed, Saliency};
 pub use dataset::{Dataset, Note, Part, ReadOptions, Sample};
+pub use digest::Digest;
 pub use error::DataError;
 pub use exif::ExifFacts;
 pub use groups::keep_together;

@@ -16,7 +16,8 @@ use std::thread::{self, JoinHandle};
 
 use crate::augment::{Augment, Augmented, Mixed, Saliency, mix};
 use crate::dataset::Sample;
-use crate::photo::{Limits, Photo};
+use crate::digest::Digest;
+use crate::photo::{Limits, Photo, decode, read_file};
 use crate::random::Random;
 use crate::recipe::Recipe;
 use crate::stored::{Stored, decode_stored};
@@ -82,6 +83,8 @@ pub struct Batch {
     pub broken: Vec<(usize, String)>,
     /// Items of this batch that were decoded in part; they are in the batch.
     pub truncated: Vec<usize>,
+    /// Of a loader [`with_digests`](Loader::with_digests): those of this batch's files that could be read.
+    pub digests: Vec<(usize, Digest)>,
 }
 
 /// Loads items in batches on worker threads.
@@ -95,14 +98,24 @@ struct Shared {
     settings: LoaderSettings,
     cache: Cache,
     saliency: RwLock<Arc<[Option<Saliency>]>>,
+    digests: bool,
 }
 
 impl Loader {
     /// A loader of `items`, whose ids must differ.
     pub fn new(items: Vec<Item>, settings: LoaderSettings) -> Self {
+        Self::build(items, settings, false)
+    }
+
+    /// As [`Loader::new`]; batches have the digests of the files. Photos are not kept in memory.
+    pub fn with_digests(items: Vec<Item>, settings: LoaderSettings) -> Self {
+        Self::build(items, settings, true)
+    }
+
+    fn build(items: Vec<Item>, settings: LoaderSettings, digests: bool) -> Self {
         let cache = Cache::new(items.len(), settings.cache_bytes);
         let saliency = RwLock::new(vec![None; items.len()].into());
-        Self { shared: Arc::new(Shared { items, settings, cache, saliency }) }
+        Self { shared: Arc::new(Shared { items, settings, cache, saliency, digests }) }
     }
 
     /// What is important in each item, for [`Augment::keep`]; epochs that begin from now on use it.
@@ -207,6 +220,16 @@ impl Shared {
         let photo = decode_stored(path, stored.as_ref(), limits).map_err(|error| error.reason())?;
         Ok(augment.prepare(photo, recipe))
     }
+
+    /// As [`Shared::prepare`], from bytes whose digest goes into `batch`. A part of a shard has none.
+    fn digest(&self, item: usize, batch: &mut Batch) -> Result<Photo, String> {
+        let LoaderSettings { recipe, augment, limits, .. } = &self.settings;
+        let Item { path, stored: None, .. } = &self.items[item] else { return self.prepare(item) };
+        let bytes = read_file(path, limits).map_err(|error| error.reason())?;
+        batch.digests.push((item, Digest::of(&bytes)));
+        let photo = decode(&bytes, limits).map_err(|error| error.reason())?;
+        Ok(augment.prepare(photo, recipe))
+    }
 }
 
 struct Worker {
@@ -241,7 +264,11 @@ impl Worker {
             if self.stopped.load(Ordering::Relaxed) {
                 return None;
             }
-            match cache.get_or_prepare(index, || self.shared.prepare(index)) {
+            let photo = match self.shared.digests {
+                true => self.shared.digest(index, &mut batch),
+                false => cache.get_or_prepare(index, || self.shared.prepare(index)),
+            };
+            match photo {
                 Ok(photo) => {
                     let truncated = photo.truncated;
                     let id = match repeat {

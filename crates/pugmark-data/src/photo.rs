@@ -165,13 +165,18 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Photo, PhotoError> {
 /// # Errors
 /// As [`decode`], and if it cannot be read.
 pub fn decode_file(path: &Path, limits: &Limits) -> Result<Photo, PhotoError> {
+    decode(&read_file(path, limits)?, limits)
+}
+
+/// The bytes of a photo file.
+pub(crate) fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>, PhotoError> {
     let metadata = std::fs::metadata(path)?;
     // A pipe would wait for ever.
     if !metadata.is_file() {
         return Err(PhotoError::NotAFile);
     }
     check_size(metadata.len(), limits)?;
-    decode(&std::fs::read(path)?, limits)
+    Ok(std::fs::read(path)?)
 }
 
 pub(crate) fn check_size(bytes: u64, limits: &Limits) -> Result<(), PhotoError> {

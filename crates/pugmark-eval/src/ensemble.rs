@@ -16,6 +16,9 @@ pub enum Combine {
 }
 
 impl Combine {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Mean, Self::Geometric, Self::Max];
+
     /// Those that combine models.
     pub const MODELS: [Self; 2] = [Self::Mean, Self::Geometric];
 

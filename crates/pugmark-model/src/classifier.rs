@@ -2,7 +2,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
-use pugmark_data::{Augment, Item, Limits, Loader, LoaderSettings};
+use pugmark_data::{Augment, Digest, Item, Limits, Loader, LoaderSettings};
 use pugmark_engine::{Engine, Inference};
 
 use crate::{Model, ModelCard, ModelError, RunFolder};
@@ -27,6 +27,8 @@ pub struct Prediction {
     pub outcome: Result<Vec<f32>, String>,
     /// The file ends early; what is there was used.
     pub truncated: bool,
+    /// Of its file, where that was asked for and the file could be read.
+    pub digest: Option<Digest>,
 }
 
 impl Classifier {
@@ -114,7 +116,7 @@ impl Classifier {
             for (index, outcome) in rows {
                 let Item { id, path, class, .. } = items[index].clone();
                 let truncated = batch.truncated.contains(&index);
-                if on(Prediction { id, path, class, outcome, truncated }).is_break() {
+                if on(Prediction { id, path, class, outcome, truncated, digest: None }).is_break() {
                     return Ok(());
                 }
             }

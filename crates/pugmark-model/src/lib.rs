@@ -12,5 +12,5 @@ pub use atomic::{write_atomic, write_atomic_with};
 pub use classifier::{Classifier, Prediction, loader_threads, softmax};
 pub use error::ModelError;
 pub use model_file::{FORMAT, Model, ModelCard};
-pub use panel::{Opinions, Panel};
+pub use panel::{Look, Opinions, Panel};
 pub use run::RunFolder;

@@ -2,10 +2,13 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use pugmark_data::{Augment, Item, Limits, Loader, LoaderSettings, Recipe};
+use pugmark_data::{Augment, Digest, Item, Limits, Loader, LoaderSettings, Recipe};
 use pugmark_engine::Engine;
 
 use crate::{Classifier, ModelCard, ModelError, loader_threads};
+
+/// Batches for which loaders are made at a time: a million items would be copied for each of them.
+const BATCHES: usize = 256;
 
 /// Several classifiers of the same classes that look at the same photos.
 pub struct Panel {
@@ -17,6 +20,17 @@ struct Member {
     classifier: Classifier,
     /// Where each class of the first member is in this one's rows.
     places: Vec<usize>,
+}
+
+/// How photos are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Look {
+    /// Threads that decode, see [`loader_threads`].
+    pub threads: usize,
+    /// Each photo as it is and mirrored left to right: probabilities are the mean of both.
+    pub mirrored: bool,
+    /// Tell the digest of each file.
+    pub digests: bool,
 }
 
 /// What the members say of one photo.
@@ -32,6 +46,8 @@ pub struct Opinions {
     pub outcome: Result<Vec<Vec<f32>>, String>,
     /// The file ends early; what is there was used.
     pub truncated: bool,
+    /// Of its file, where that was asked for and the file could be read.
+    pub digest: Option<Digest>,
 }
 
 impl Panel {
@@ -72,16 +88,30 @@ impl Panel {
     }
 
     /// Shows photo files to all members in their order, as [`Classifier::predict`]. A photo is decoded once for each
-    /// different recipe of the members.
+    /// different recipe of the members; of the items, some hundred batches are in memory.
     ///
     /// # Errors
     /// As [`Classifier::predict`].
     pub fn predict(
         &mut self,
-        items: &[Item],
-        threads: usize,
+        items: &mut dyn Iterator<Item = Item>,
+        look: Look,
         on: &mut dyn FnMut(Opinions) -> ControlFlow<()>,
     ) -> Result<(), ModelError> {
+        loop {
+            let some: Vec<Item> = items.take(self.batch.max(1) * BATCHES).collect();
+            if some.is_empty() || self.predict_some(some, look, on)?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn predict_some(
+        &mut self,
+        items: Vec<Item>,
+        look: Look,
+        on: &mut dyn FnMut(Opinions) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, ModelError> {
         let mut recipes: Vec<Recipe> = Vec::new();
         for card in self.members.iter().map(|member| member.classifier.card()) {
             if !recipes.contains(&card.recipe) {
@@ -93,7 +123,7 @@ impl Panel {
             .map(|recipe| {
                 let settings = LoaderSettings {
                     batch_size: self.batch,
-                    threads: loader_threads(threads),
+                    threads: loader_threads(look.threads),
                     seed: 0,
                     shuffle: false,
                     balanced: false,
@@ -102,7 +132,8 @@ impl Panel {
                     limits: Limits::default(),
                     cache_bytes: 0,
                 };
-                Loader::new(items.to_vec(), settings)
+                let load = if look.digests { Loader::with_digests } else { Loader::new };
+                load(items.clone(), settings)
             })
             .collect();
         let mut epochs: Vec<_> = loaders.iter().map(|loader| loader.epoch(0, 0)).collect();
@@ -111,18 +142,28 @@ impl Panel {
             let mut rows: BTreeMap<usize, Vec<Vec<f32>>> =
                 (first..last).map(|item| (item, vec![Vec::new(); self.members.len()])).collect();
             let (mut broken, mut truncated) = (BTreeMap::new(), Vec::new());
+            let mut digests = BTreeMap::new();
             for (recipe, epoch) in recipes.iter().zip(&mut epochs) {
                 let Some(batch) = epoch.next() else { continue };
                 truncated.extend(batch.truncated);
                 broken.extend(batch.broken);
+                digests.extend(batch.digests);
                 if batch.items.is_empty() {
                     continue;
                 }
+                let mirrored = look.mirrored.then(|| mirrored(&batch.pixels, recipe.width));
                 for (index, member) in self.members.iter_mut().enumerate() {
                     if member.classifier.card().recipe != *recipe {
                         continue;
                     }
-                    let values = member.classifier.probabilities(batch.items.len(), &batch.pixels)?;
+                    let mut values = member.classifier.probabilities(batch.items.len(), &batch.pixels)?;
+                    if let Some(pixels) = &mirrored {
+                        let others = member.classifier.probabilities(batch.items.len(), pixels)?;
+                        values
+                            .iter_mut()
+                            .zip(others)
+                            .for_each(|(value, other)| *value = (*value + other) / 2.0);
+                    }
                     for (item, row) in batch.items.iter().zip(values.chunks_exact(member.places.len())) {
                         if let Some(rows) = rows.get_mut(item) {
                             rows[index] = member.places.iter().map(|&place| row[place]).collect();
@@ -133,12 +174,30 @@ impl Panel {
             for (item, rows) in rows {
                 let Item { id, path, class, .. } = items[item].clone();
                 let outcome = broken.remove(&item).map_or(Ok(rows), Err);
-                let truncated = truncated.contains(&item);
-                if on(Opinions { id, path, class, outcome, truncated }).is_break() {
-                    return Ok(());
+                let (truncated, digest) = (truncated.contains(&item), digests.remove(&item));
+                if on(Opinions { id, path, class, outcome, truncated, digest }).is_break() {
+                    return Ok(ControlFlow::Break(()));
                 }
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Pictures of `width` RGB pixels a row, mirrored left to right.
+fn mirrored(pixels: &[u8], width: usize) -> Vec<u8> {
+    let turned = |row: &[u8]| row.chunks_exact(3).rev().flatten().copied().collect::<Vec<u8>>();
+    pixels.chunks_exact(width * 3).flat_map(turned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mirrored;
+
+    #[test]
+    fn a_mirror_turns_pixels_and_keeps_colours() {
+        let rows = [[1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12]].concat();
+        assert_eq!(mirrored(&rows, 2), [[4, 5, 6, 1, 2, 3], [10, 11, 12, 7, 8, 9]].concat());
+        assert_eq!(mirrored(&rows, 1), rows);
     }
 }

@@ -8,10 +8,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use pugmark_data::{Item, Limits, Recipe, decode_file};
+use pugmark_data::{Digest, Item, Limits, Recipe, decode_file};
 use pugmark_engine::Cpu;
 use pugmark_graph::Architecture;
-use pugmark_model::{Classifier, FORMAT, Model, ModelCard, ModelError, Panel, Prediction};
+use pugmark_model::{Classifier, FORMAT, Look, Model, ModelCard, ModelError, Panel, Prediction};
 
 fn classifier(batch: usize) -> Classifier {
     let classes = vec!["a".to_string(), "b".to_string()];
@@ -133,7 +133,7 @@ fn a_panel_says_what_its_members_say_alone() {
         let mut panel = Panel::open(&files, &engine, batch).unwrap();
         assert_eq!(panel.cards().count(), 4);
         panel
-            .predict(&items, 2, &mut |opinions| {
+            .predict(&mut items.iter().cloned(), Look { threads: 2, ..Look::default() }, &mut |opinions| {
                 all.push(opinions);
                 ControlFlow::Continue(())
             })
@@ -157,6 +157,59 @@ fn a_panel_says_what_its_members_say_alone() {
                 assert_eq!(row, expected, "{} of {}", opinions.id, file.display());
             }
         }
+    }
+}
+
+/// Whether the panel's mirror is one: the mean of the answers to a photo and to its mirror image, which is saved as a file here.
+/// Means of the same two numbers are the same.
+#[test]
+fn a_mirrored_look_is_the_mean_of_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let item = items(folder.path()).swap_remove(0);
+    let mut photo = image::open(&item.path).unwrap();
+    image::imageops::flip_horizontal_in_place(&mut photo);
+    let path = folder.path().join("mirrored.png");
+    photo.save(&path).unwrap();
+    let both = [item.clone(), Item { id: "mirrored".into(), path, ..item }];
+    let files = [model_file(folder.path(), "one", ["a", "b"], 32, 1)];
+    let mut panel = Panel::open(&files, &Cpu::new(1).unwrap(), 2).unwrap();
+    let mut rows = |mirrored| {
+        let mut rows = Vec::new();
+        let look = Look { threads: 1, mirrored, digests: true };
+        panel
+            .predict(&mut both.iter().cloned(), look, &mut |opinions| {
+                assert_eq!(opinions.digest, Digest::of_file(&opinions.path).ok());
+                rows.push(opinions.outcome.unwrap().remove(0));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        rows
+    };
+    let (plain, mirrored) = (rows(false), rows(true));
+    assert_ne!(plain[0], plain[1], "the photo is not its own mirror image");
+    let mean: Vec<f32> = plain[0].iter().zip(&plain[1]).map(|(a, b)| (a + b) / 2.0).collect();
+    assert_eq!(mirrored, [mean.clone(), mean]);
+}
+
+#[test]
+fn more_photos_than_loaders_are_made_for_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let few = items(folder.path());
+    let many: Vec<Item> =
+        (0..600).map(|number| Item { id: number.to_string(), ..few[number % few.len()].clone() }).collect();
+    let files = [model_file(folder.path(), "one", ["a", "b"], 32, 1)];
+    let mut panel = Panel::open(&files, &Cpu::new(1).unwrap(), 2).unwrap();
+    let mut all = Vec::new();
+    panel
+        .predict(&mut many.into_iter(), Look { threads: 2, ..Look::default() }, &mut |opinions| {
+            all.push(opinions);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(all.len(), 600);
+    for (number, opinions) in all.iter().enumerate() {
+        assert_eq!(opinions.id, number.to_string());
+        assert_eq!(opinions.outcome, all[number % few.len()].outcome, "photo {number}");
     }
 }
 

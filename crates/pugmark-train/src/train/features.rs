@@ -181,7 +181,7 @@ impl Features {
                 }
                 Err(reason) => (Err(reason.clone()), false),
             };
-            predictions.push(Prediction { id, path, class, outcome, truncated });
+            predictions.push(Prediction { id, path, class, outcome, truncated, digest: None });
         }
         Ok(predictions)
     }

@@ -30,4 +30,8 @@ pub(crate) struct EnsembleFlags {
     /// Let the validation part of RUN's own data decide how much each model counts: the lowest log loss
     #[arg(long, requires = "with")]
     pub(crate) fit_weights: bool,
+
+    /// Look at each photo mirrored as well and take the mean: better by a little, at half the speed
+    #[arg(long)]
+    pub(crate) mirrored: bool,
 }

@@ -25,6 +25,15 @@ pub(crate) struct EvalArguments {
     #[arg(long, value_name = "X", default_value_t = 0.95, value_parser = share)]
     pub(crate) accept: f64,
 
+    /// Tell how much better the recipe looks on a random split than on one that keeps places apart: from RUN and a run
+    /// beside it that differs in the split alone
+    #[arg(long, conflicts_with_all = ["dataset", "part", "with", "mirrored"])]
+    pub(crate) leakage_gap: bool,
+
+    /// Train that other run if there is none
+    #[arg(long, requires = "leakage_gap")]
+    pub(crate) train: bool,
+
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,9 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use pugmark_data::DataError;
-use pugmark_data::formats::{
-    self, Format, FormatError, TableOptions, WriteOptions, detect, read_table, write_table,
-};
+use pugmark_data::formats::{self, Format, FormatError, TableOptions, detect, read_table, write_table};
 
 use super::data;
 use crate::arguments::ConvertArguments;
@@ -40,12 +38,7 @@ pub(crate) fn run(arguments: &ConvertArguments, printer: &Printer) -> anyhow::Re
     };
     let table = read_table(input, Some(from), &reading)?;
     table.notes.iter().for_each(|note| printer.warning(&data::sentence(note)));
-    let writing = WriteOptions {
-        offset_minutes: arguments.timezone,
-        metadata: arguments.metadata.clone(),
-        deployments: arguments.deployments.clone(),
-        submission_format: arguments.submission_format.clone(),
-    };
+    let writing = arguments.formats.options();
     let mut progress = printer.progress("photos", table.photos.len() as u64);
     let written = write_table(&table, *to, out, &writing, &mut |done| {
         progress.set_with_rate(done as u64, "photos");

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pugmark_data::{Item, StorageOptions};
 use pugmark_engine::{Engine, PrecisionChoice};
 use pugmark_eval::Combine;
-use pugmark_model::{ModelCard, Opinions, Panel, Prediction};
+use pugmark_model::{Look, ModelCard, Opinions, Panel, Prediction};
 use serde::Serialize;
 
 use super::{data, eval};
@@ -21,6 +21,7 @@ pub(super) struct Ensemble {
     panel: Panel,
     combine: Combine,
     weights: Vec<f64>,
+    mirrored: bool,
 }
 
 /// Who answers, and how: answers of two that are equal in this are equal.
@@ -31,6 +32,7 @@ struct Who<'a> {
     combine: &'a str,
     weights: &'a [f64],
     precision: PrecisionChoice,
+    mirrored: bool,
 }
 
 /// A model of an ensemble, for `--json`.
@@ -53,7 +55,7 @@ impl Ensemble {
         let weights = weights(&flags.weights, paths.len())?;
         let combine = flags.combine.parse().map_err(WrongCall::new)?;
         let panel = Panel::open(&paths, engine, batch)?;
-        Ok(Self { paths, panel, combine, weights })
+        Ok(Self { paths, panel, combine, weights, mirrored: flags.mirrored })
     }
 
     /// What the first model says about itself; its classes are those of the ensemble.
@@ -62,13 +64,30 @@ impl Ensemble {
         self.panel.cards().next().cloned().expect("a first model")
     }
 
+    /// Who answers, for people: architectures and the data they were trained on.
+    pub(super) fn name(&self) -> String {
+        let model = |card: &ModelCard| {
+            let data = &card.data_hash[..card.data_hash.len().min(8)];
+            format!("{} of epoch {} on data {data}", card.architecture, card.epoch)
+        };
+        let models: Vec<String> = self.panel.cards().map(model).collect();
+        format!("pugmark {}: {}", env!("CARGO_PKG_VERSION"), models.join(", "))
+    }
+
     /// Everything that answers depend on, as one line of JSON. A model is known by its card: its data, its recipe, and its metrics
     /// to the last digit.
     pub(super) fn who(&self, precision: PrecisionChoice) -> anyhow::Result<String> {
         let models = self.panel.cards().collect();
         let (combine, weights) = (self.combine.name(), self.weights.as_slice());
         let pugmark = env!("CARGO_PKG_VERSION");
-        Ok(serde_json::to_string(&Who { pugmark, models, combine, weights, precision })?)
+        Ok(serde_json::to_string(&Who {
+            pugmark,
+            models,
+            combine,
+            weights,
+            precision,
+            mirrored: self.mirrored,
+        })?)
     }
 
     /// Tells which models may have been trained on a part of the first one's data.
@@ -86,7 +105,7 @@ impl Ensemble {
     pub(super) fn fit(
         &mut self,
         storage: &StorageOptions,
-        threads: usize,
+        look: Look,
         stop: &AtomicBool,
         printer: &Printer,
     ) -> anyhow::Result<()> {
@@ -98,7 +117,7 @@ impl Ensemble {
         );
         let items = eval::items(&subject, &card)?;
         let (mut labels, mut rows) = (Vec::new(), Vec::new());
-        self.look(&items, threads, stop, printer, &mut |opinions| {
+        self.look(&mut items.into_iter(), look, stop, printer, &mut |opinions| {
             if let (Ok(row), Some(class)) = (opinions.outcome, opinions.class) {
                 labels.push(class);
                 rows.push(row);
@@ -122,24 +141,24 @@ impl Ensemble {
     /// Hands the ensemble's prediction of each photo to `row`, until that fails or it is stopped.
     pub(super) fn predict(
         &mut self,
-        items: &[Item],
-        threads: usize,
+        items: &mut dyn ExactSizeIterator<Item = Item>,
+        look: Look,
         stop: &AtomicBool,
         printer: &Printer,
         row: &mut dyn FnMut(Prediction) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let (combine, weights) = (self.combine, self.weights.clone());
-        self.look(items, threads, stop, printer, &mut |opinions| {
-            let Opinions { id, path, class, outcome, truncated } = opinions;
+        self.look(items, look, stop, printer, &mut |opinions| {
+            let Opinions { id, path, class, outcome, truncated, digest } = opinions;
             let outcome = outcome.map(|rows| combine.probabilities(&weights, &rows));
-            row(Prediction { id, path, class, outcome, truncated })
+            row(Prediction { id, path, class, outcome, truncated, digest })
         })
     }
 
     fn look(
         &mut self,
-        items: &[Item],
-        threads: usize,
+        items: &mut dyn ExactSizeIterator<Item = Item>,
+        look: Look,
         stop: &AtomicBool,
         printer: &Printer,
         on: &mut dyn FnMut(Opinions) -> anyhow::Result<()>,
@@ -147,7 +166,7 @@ impl Ensemble {
         let mut progress = printer.progress("photos", items.len() as u64);
         let mut done = 0;
         let mut failed = None;
-        self.panel.predict(items, threads, &mut |opinions| {
+        self.panel.predict(items, look, &mut |opinions| {
             if let Err(error) = on(opinions) {
                 failed = Some(error);
                 return ControlFlow::Break(());

@@ -1,5 +1,7 @@
 //! A classifier, measured on labelled photos.
 
+mod leakage;
+
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -11,7 +13,7 @@ use pugmark_eval::{
     Acceptance, Beside, Detail, Evaluation, Origins, SECONDS_A_PHOTO, SiteAlone, accept, detail, evaluate,
     share_interval, site_alone,
 };
-use pugmark_model::{ModelCard, RunFolder};
+use pugmark_model::{Look, ModelCard, RunFolder};
 use pugmark_train::TrainSettings;
 use serde::Serialize;
 
@@ -100,6 +102,10 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     let inference: InferenceSettings = sources.resolve(&arguments.inference)?.settings;
     let read: ReadSettings = sources.resolve(&arguments.read)?.settings;
     let storage: StorageOptions = sources.resolve(&arguments.storage)?.settings;
+    if arguments.leakage_gap {
+        data::exists(&arguments.run, "run")?;
+        return leakage::run(&arguments.run, arguments.train, arguments.json, &storage, printer);
+    }
     // The values of --part are those that a part is read from.
     let part = arguments.part.as_deref().and_then(|part| part.parse().ok());
     let engine = inference.engine()?;
@@ -111,16 +117,17 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     };
 
     let stop = interrupt::stop_flag()?;
-    let threads = inference.loader_threads();
+    let mirrored = arguments.ensemble.mirrored;
+    let look = Look { threads: inference.loader_threads(), mirrored, digests: false };
     if arguments.dataset.is_none() && !arguments.ensemble.fit_weights {
         ensemble.warn_of_other_splits("these photos, and then answers too well", printer);
     }
     if arguments.ensemble.fit_weights {
-        ensemble.fit(&storage, threads, &stop, printer)?;
+        ensemble.fit(&storage, look, &stop, printer)?;
     }
     let (mut labels, mut probabilities, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     let (mut truncated, mut broken) = (0, Vec::new());
-    ensemble.predict(&items(&subject, &card)?, threads, &stop, printer, &mut |prediction| {
+    ensemble.predict(&mut items(&subject, &card)?.into_iter(), look, &stop, printer, &mut |prediction| {
         match (prediction.outcome, prediction.class) {
             (Ok(row), Some(class)) => {
                 labels.push(class);
@@ -140,7 +147,8 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     for Broken { id, reason } in &broken {
         printer.warning(&format!("left out: {id}: {reason}"));
     }
-    let temperature = if arguments.ensemble.with.is_empty() { card.temperature } else { 1.0 };
+    // A mean of several answers has no temperature of its own.
+    let temperature = if arguments.ensemble.with.is_empty() && !mirrored { card.temperature } else { 1.0 };
     let evaluation = evaluate(&card.classes, &labels, &probabilities)?;
     let raw = uncalibrated(&probabilities, card.classes.len(), temperature);
     let (origins, site_alone) = subject.origins(&card, &ids, &labels);

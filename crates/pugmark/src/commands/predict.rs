@@ -1,23 +1,28 @@
 //! Photos in, classes out.
 
+mod burst;
+mod files;
 mod journal;
+mod outputs;
 mod rows;
+mod sort;
+mod sources;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
-use pugmark_data::{Item, StorageOptions, photos_below};
-use pugmark_model::write_atomic_with;
+use pugmark_data::StorageOptions;
+use pugmark_model::{Look, Prediction};
 
 use super::data;
 use super::ensemble::Ensemble;
 use crate::arguments::PredictArguments;
-use crate::error::{ExitStatus, WrongCall};
+use crate::error::ExitStatus;
 use crate::interrupt;
 use crate::memory;
 use crate::printer::Printer;
 use crate::settings::{InferenceSettings, Sources};
+use files::{Asked, Files};
 use journal::Journal;
 
 /// How many photos were done, and how.
@@ -29,10 +34,10 @@ struct Count {
 }
 
 impl Count {
-    fn add(&mut self, broken: bool, truncated: bool) {
+    fn add(&mut self, prediction: &Prediction) {
         self.done += 1;
-        self.broken += usize::from(broken);
-        self.truncated += usize::from(truncated);
+        self.broken += usize::from(prediction.outcome.is_err());
+        self.truncated += usize::from(prediction.truncated);
     }
 }
 
@@ -41,15 +46,8 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
     let inference: InferenceSettings = sources.resolve(&arguments.inference)?.settings;
     let storage: StorageOptions = sources.resolve(&arguments.storage)?.settings;
     data::exists(&arguments.run, "run or model")?;
-    if let Some(out) = &arguments.out
-        && out.exists()
-        && !arguments.overwrite
-    {
-        return Err(WrongCall::new(format!("{} exists", out.display()))
-            .with_hint("`--overwrite` replaces it, another `--out` keeps it")
-            .into());
-    }
-    let items = items(&arguments.sources)?;
+    let files = Files::new(arguments)?;
+    let sources::Found { items, root } = sources::find(&arguments.sources)?;
     let photos = items.len();
     let engine = inference.engine()?;
     // Weights are fitted on more photos than there may be here.
@@ -58,57 +56,35 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
         Ensemble::open(&arguments.run, &arguments.ensemble, &engine, inference.batch_size.min(most))?;
     let classes = ensemble.card().classes;
     let stop = interrupt::stop_flag()?;
-    let threads = inference.loader_threads();
+    let look =
+        Look { threads: inference.loader_threads(), mirrored: arguments.ensemble.mirrored, digests: false };
     if arguments.ensemble.fit_weights {
-        ensemble.fit(&storage, threads, &stop, printer)?;
+        ensemble.fit(&storage, look, &stop, printer)?;
     }
-    if let Some(out) = &arguments.out {
-        let who = ensemble.who(inference.precision())?;
-        let mut journal = Journal::open(out, &who, &items, arguments.overwrite)?;
-        let missing = journal.missing();
-        if missing.len() < photos {
-            printer.note(&format!("{} of {photos} photos are done already", photos - missing.len()));
-        }
-        let mut next = missing.iter().copied().peekable();
-        let is_missing = |(place, item)| next.next_if_eq(&place).is_some().then_some(item);
-        let rest: Vec<Item> = items.into_iter().enumerate().filter_map(is_missing).collect();
-        let mut places = missing.into_iter();
-        ensemble.predict(&rest, threads, &stop, printer, &mut |prediction| {
-            let row = rows::Form::Csv.row(&classes, &prediction)?;
-            let Some(place) = places.next() else { return Ok(()) };
-            journal.add(place, &row, &prediction)
-        })?;
-        let count = journal.count;
-        if count.done == photos {
-            let saved = write_atomic_with(out, |file| {
-                writeln!(file, "{}", rows::header(&classes)?)?;
-                journal.rows(file)
-            });
-            saved.with_context(|| format!("cannot write {}", out.display()))?;
-            journal.remove()?;
-        }
-        return Ok(end(count, photos, Some(out), false, &stop, printer));
+    if let Some(files) = files {
+        let (who, model) = (ensemble.who(inference.precision())?, ensemble.name());
+        let answer = &mut |rest: files::Rest<'_>, on: files::OnPrediction<'_>| {
+            ensemble.predict(rest, Look { digests: true, ..look }, &stop, printer, on)
+        };
+        let asked = Asked { items: &items, root: &root, classes: &classes, who: &who, model: &model };
+        return files.write(&asked, answer, &stop, printer);
     }
-    let mut work = |line: &mut dyn FnMut(&str) -> anyhow::Result<()>, form: rows::Form| {
-        let mut count = Count::default();
-        ensemble.predict(&items, threads, &stop, printer, &mut |prediction| {
-            line(&form.row(&classes, &prediction)?)?;
-            count.add(prediction.outcome.is_err(), prediction.truncated);
-            Ok(())
-        })?;
-        anyhow::Ok(count)
+    let mut count = Count::default();
+    let mut work = |form: rows::Form| {
+        ensemble.predict(&mut items.iter().cloned(), look, &stop, printer, &mut |prediction| {
+            count.add(&prediction);
+            printer.result(&form.row(&classes, &prediction)?)
+        })
     };
-
     let one = photos == 1 && arguments.sources[0].is_file();
-    let stdout = &mut |line: &str| printer.result(line);
-    let count = match (arguments.json, one) {
-        (true, _) => work(stdout, rows::Form::Json)?,
-        (false, true) => work(stdout, rows::Form::Top)?,
+    match (arguments.json, one) {
+        (true, _) => work(rows::Form::Json { top: arguments.top })?,
+        (false, true) => work(rows::Form::Top(arguments.top.unwrap_or(rows::TOP)))?,
         (false, false) => {
-            stdout(&rows::header(&classes)?)?;
-            work(stdout, rows::Form::Csv)?
+            printer.result(&rows::header(&classes)?)?;
+            work(rows::Form::Csv)?;
         }
-    };
+    }
     Ok(end(count, photos, None, one, &stop, printer))
 }
 
@@ -137,23 +113,4 @@ fn end(
             .note(&format!("{done} photos{out}: {broken} cannot be read, {truncated} are cut off{memory}"));
     }
     if broken == done { ExitStatus::Failed } else { ExitStatus::Done }
-}
-
-/// Every photo that `sources` name, in their order. Below one folder, the id is the path below it; in a prepared one it is
-/// what it was there; otherwise the path.
-fn items(sources: &[PathBuf]) -> anyhow::Result<Vec<Item>> {
-    let mut items = Vec::new();
-    for source in sources {
-        data::exists(source, "photo or folder")?;
-        if let Some(prepared) = pugmark_data::read_prepared(source)? {
-            items.extend(prepared.samples.iter().map(|sample| Item { class: None, ..Item::from(sample) }));
-            continue;
-        }
-        let root = if sources.len() == 1 && source.is_dir() { source.as_path() } else { Path::new("") };
-        items.extend(photos_below(source)?.into_iter().map(|path| {
-            let below = path.strip_prefix(root).unwrap_or(&path);
-            Item { id: below.to_string_lossy().replace('\\', "/"), path, stored: None, class: None }
-        }));
-    }
-    Ok(items)
 }

@@ -31,6 +31,7 @@ pub(crate) fn read(path: &Path, classes: &[String]) -> anyhow::Result<(Option<Pa
             class: classes.iter().position(|class| class == cell(2)),
             outcome,
             truncated: cell(truncated) == "true",
+            digest: None,
         });
     }
     Ok((part, rows))

@@ -19,7 +19,7 @@ use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::{Resolved, Sources};
 use folds::Folds;
-use observer::Progressing;
+pub(super) use observer::Progressing;
 
 /// The recipe for pretrained weights where no other is named.
 const FINE_TUNING: &str = "finetune";

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use image::{Rgb, RgbImage};
+use image::codecs::jpeg::JpegEncoder;
+use image::{ImageEncoder, Rgb, RgbImage};
 use tempfile::TempDir;
 
 /// A folder with photos and runs, in which the program is called.
@@ -47,6 +48,26 @@ impl Place {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a photo is in a folder")).expect("its folders");
         photo.save(path).expect("the photo");
+    }
+
+    /// [`Place::photo`] as a JPEG whose camera says when it was taken.
+    pub(crate) fn photo_taken(&self, name: &str, class: u8, number: u32, time: &str) {
+        let field = exif::Field {
+            tag: exif::Tag::DateTimeOriginal,
+            ifd_num: exif::In::PRIMARY,
+            value: exif::Value::Ascii(vec![time.as_bytes().to_vec()]),
+        };
+        let mut writer = exif::experimental::Writer::new();
+        writer.push_field(&field);
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        writer.write(&mut bytes, true).expect("EXIF");
+        self.photo("drawn.png", class, number);
+        let photo = image::open(self.path("drawn.png")).expect("the photo").into_rgb8();
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a photo is in a folder")).expect("its folders");
+        let mut encoder = JpegEncoder::new(fs::File::create(path).expect("the photo"));
+        encoder.set_exif_metadata(bytes.into_inner()).expect("EXIF");
+        encoder.encode_image(&photo).expect("the photo");
     }
 
     /// `photos/` with `each` photos of each of the classes `day`, `dusk` and `night`.

@@ -53,8 +53,12 @@ fn killed_twenty_times() {
     if !place.path("rows.csv").exists() {
         place.done(&ROWS);
     }
-    assert_eq!(fs::read(place.path("rows.csv")).unwrap(), fs::read(place.path("whole.csv")).unwrap());
-    assert!(!place.path("rows.csv.journal").exists());
+    let rows = || fs::read(place.path("rows.csv")).unwrap();
+    assert_eq!(rows(), fs::read(place.path("whole.csv")).unwrap());
+    // Once more, when all is done.
+    let told = place.done(&ROWS).stderr;
+    assert!(told.contains("1200 of 1200 photos are done already"), "{told}");
+    assert_eq!(rows(), fs::read(place.path("whole.csv")).unwrap());
 }
 
 /// What is there of a journal that was stopped in the middle.
@@ -104,8 +108,66 @@ fn answers_of_another_model_are_refused() {
     place.done(&["train", "--config", "run/config.toml", "--out", "other", "--seed", "3"]);
     let other = ["predict", "other", "new", "--out", "rows.csv"];
     place.snapshot("predict_journal_of_another", &other);
-    place.done(&[&other[..], &["--overwrite"]].concat());
-    assert!(!place.path("rows.csv.journal").exists());
+    let told = place.done(&[&other[..], &["--overwrite"]].concat()).stderr;
+    assert!(!told.contains("done already"), "{told}");
+}
+
+#[test]
+fn photos_are_known_under_other_names_and_dates() {
+    let place = place(3);
+    place.done(&ROWS);
+    fs::rename(place.path("new/1"), place.path("new/station")).unwrap();
+    let touched = place.path("new/2/0.png");
+    let date = fs::metadata(&touched).unwrap().modified().unwrap() - Duration::from_secs(1000);
+    fs::File::options().write(true).open(&touched).unwrap().set_modified(date).unwrap();
+    place.photo("new/2/1.png", 1, 50);
+    place.snapshot("predict_grown_folder", &ROWS);
+    let told = place.done(&[&ROWS[..], &["--overwrite"]].concat()).stderr;
+    assert!(told.contains("8 of 9 photos are done already"), "{told}");
+    place.done(&["predict", "run", "new", "--out", "whole.csv"]);
+    assert_eq!(fs::read(place.path("rows.csv")).unwrap(), fs::read(place.path("whole.csv")).unwrap());
+}
+
+#[test]
+fn what_failed_is_tried_again_when_asked() {
+    let place = place(1);
+    place.done(&ROWS);
+    let whole = fs::read_to_string(place.path("rows.csv")).unwrap();
+    // As if the disk had been away for a moment.
+    let journal = fs::read_to_string(place.path("rows.csv.journal")).unwrap();
+    let away = |line: &str| match line.split_once("\"probabilities\"") {
+        Some((before, _)) if line.contains("0/1.png") => {
+            format!("{before}\"truncated\":false,\"reason\":\"cannot be read\"}}\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    place.write("rows.csv.journal", journal.lines().map(away).collect::<String>());
+    fs::remove_file(place.path("rows.csv")).unwrap();
+    place.done(&ROWS);
+    let kept = fs::read_to_string(place.path("rows.csv")).unwrap();
+    assert!(kept.contains("0/1.png,,,,false,cannot be read"), "{kept}");
+    let told = place.done(&[&ROWS[..], &["--overwrite", "--retry-failed"]].concat()).stderr;
+    assert!(told.contains("1 of 3 photos are done already"), "{told}");
+    assert_eq!(fs::read_to_string(place.path("rows.csv")).unwrap(), whole);
+    // From now on it is known.
+    let told = place.done(&ROWS).stderr;
+    assert!(told.contains("3 of 3 photos are done already"), "{told}");
+}
+
+#[test]
+fn photos_that_vanish_are_rows() {
+    let place = place(1);
+    place.write("list.txt", "new/0/0.png\n\n  new/0/gone.png  \nnew/0\n");
+    let call = ["predict", "run", "list.txt", "--out", "rows.csv"];
+    place.done(&call);
+    let rows = fs::read_to_string(place.path("rows.csv")).unwrap();
+    let ids: Vec<&str> = rows.lines().skip(1).filter_map(|row| row.split(',').next()).collect();
+    assert_eq!(ids, ["new/0/0.png", "new/0/gone.png", "new/0/1.png", "new/0/broken.jpg"]);
+    assert!(rows.contains("new/0/gone.png,,,,false,"), "{rows}");
+    place.photo("new/0/gone.png", 1, 3);
+    place.done(&[&call[..], &["--overwrite"]].concat());
+    let rows = fs::read_to_string(place.path("rows.csv")).unwrap();
+    assert!(!rows.contains("new/0/gone.png,,"), "it is there now: {rows}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The journal of a prediction: what is done is on disk, so that the same call goes on where it was after any kill.
 //!
 //! One JSON object a line: first who answers, then a line for each photo. A kill leaves at most half a line, which is cut off.
+//! Of several lines for one photo the last counts. It stays when all is done: it knows the answers to a folder that has
+//! grown since, or that is wanted in another format.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -10,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::Context;
-use pugmark_data::Item;
+use pugmark_data::{Digest, Item};
 use pugmark_model::Prediction;
 use serde::{Deserialize, Serialize};
 
@@ -20,39 +22,45 @@ use crate::error::WrongCall;
 /// How long answers may wait for the disk: that much work is done again after a power cut. A kill loses less.
 const SYNC: Duration = Duration::from_secs(1);
 
-/// A photo's line. The row is what the output has of it.
+/// A photo's line.
 #[derive(Serialize, Deserialize)]
-struct Line<'a> {
-    id: &'a str,
+struct Line {
+    id: String,
     /// Bytes and time of change of the file: a photo that was replaced is looked at again.
     file: Stamp,
-    row: &'a str,
-    broken: bool,
+    /// By which it is known under another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<Digest>,
+    /// One a class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    probabilities: Vec<f32>,
     truncated: bool,
+    /// Why there are no probabilities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
-/// As [`Line`], read.
-#[derive(Deserialize)]
-struct Owned {
-    id: String,
-    file: Stamp,
-    row: String,
-    broken: bool,
-    truncated: bool,
-}
+/// Bytes and time of change (nanoseconds since 1970); none where the file can't be asked.
+type Stamp = Option<(u64, u64)>;
 
 /// An open journal.
 pub(super) struct Journal {
     path: PathBuf,
     file: BufWriter<File>,
     synced: Instant,
-    /// Where each photo's line is, by its place among the items.
-    places: Vec<Option<u64>>,
+    lines: Lines,
     /// Each photo's file as it was before it was looked at.
     stamps: Vec<Stamp>,
     end: u64,
-    /// Of what is in it.
-    pub(super) count: Count,
+}
+
+/// Where lines begin.
+#[derive(Default)]
+struct Lines {
+    /// Of each item, by its place among them.
+    of: Vec<Option<u64>>,
+    /// Of photos that are no item any more, by the size of their files.
+    others: HashMap<u64, Vec<u64>>,
 }
 
 impl Journal {
@@ -64,8 +72,14 @@ impl Journal {
     }
 
     /// Opens the journal of `out`, or begins it. `who` answers: a journal of anybody else is refused, unless it is to be
-    /// replaced.
-    pub(super) fn open(out: &Path, who: &str, items: &[Item], replace: bool) -> anyhow::Result<Self> {
+    /// replaced. Photos that could not be read are missing again if they are to be `retried`.
+    pub(super) fn open(
+        out: &Path,
+        who: &str,
+        items: &[Item],
+        replace: bool,
+        retried: bool,
+    ) -> anyhow::Result<Self> {
         let path = Self::path(out);
         let context = || format!("cannot write {}", path.display());
         let mut file = OpenOptions::new()
@@ -76,9 +90,8 @@ impl Journal {
             .open(&path)
             .with_context(context)?;
         let stamps: Vec<Stamp> = items.iter().map(stamp).collect();
-        let mut places = vec![None; items.len()];
-        let mut count = Count::default();
-        let found = known(&mut file, who, items, &stamps, &mut places, &mut count).with_context(context)?;
+        let mut lines = Lines { of: vec![None; items.len()], others: HashMap::new() };
+        let found = lines.find(&mut file, who, items, &stamps, retried).with_context(context)?;
         if let Found::Foreign = found {
             return Err(WrongCall::new(format!("{} is in the way and is no journal", path.display()))
                 .with_hint("move it, or name another `--out`")
@@ -99,19 +112,58 @@ impl Journal {
         let end = if let Found::Until(end) = found { end } else { who.len() as u64 + 1 };
         file.set_len(end).with_context(context)?;
         file.seek(SeekFrom::Start(end)).with_context(context)?;
-        Ok(Self { path, file: BufWriter::new(file), synced: Instant::now(), places, stamps, end, count })
+        Ok(Self { path, file: BufWriter::new(file), synced: Instant::now(), lines, stamps, end })
     }
 
     /// Items that are not in it, by their place.
     pub(super) fn missing(&self) -> Vec<usize> {
-        (0..self.places.len()).filter(|&place| self.places[place].is_none()).collect()
+        (0..self.lines.of.len()).filter(|&place| self.lines.of[place].is_none()).collect()
+    }
+
+    /// Finds missing items that are in it under another name, by the content of their files. `go_on` is told how many of
+    /// the missing ones were looked at, and may end it.
+    pub(super) fn recognise(
+        &mut self,
+        items: &[Item],
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> anyhow::Result<()> {
+        for (looked_at, place) in self.missing().into_iter().enumerate() {
+            if self.lines.others.is_empty() || !go_on(looked_at) {
+                break;
+            }
+            let Some((bytes, _)) = self.stamps[place] else { continue };
+            let Some(candidates) = self.lines.others.get(&bytes).cloned() else { continue };
+            // One that can't be read will say so when it is looked at.
+            let Ok(digest) = Digest::of_file(&items[place].path) else { continue };
+            for at in candidates {
+                let line = self.read(at)?;
+                if line.sha256 == Some(digest) {
+                    let (id, file) = (items[place].id.clone(), self.stamps[place]);
+                    self.append(place, &Line { id, file, ..line })?;
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds the answer to the item at `place`.
-    pub(super) fn add(&mut self, place: usize, row: &str, prediction: &Prediction) -> anyhow::Result<()> {
-        let (broken, truncated) = (prediction.outcome.is_err(), prediction.truncated);
-        let file = self.stamps[place];
-        let mut line = serde_json::to_string(&Line { id: &prediction.id, file, row, broken, truncated })?;
+    pub(super) fn add(&mut self, place: usize, prediction: Prediction) -> anyhow::Result<()> {
+        let Prediction { id, outcome, truncated, digest, .. } = prediction;
+        let (probabilities, reason) = match outcome {
+            // JSON has no such numbers.
+            Ok(row) if row.iter().any(|value| !value.is_finite()) => {
+                (Vec::new(), Some("the model's answer is not a number".to_owned()))
+            }
+            Ok(row) => (row, None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        let line = Line { id, file: self.stamps[place], sha256: digest, probabilities, truncated, reason };
+        self.append(place, &line)
+    }
+
+    fn append(&mut self, place: usize, line: &Line) -> anyhow::Result<()> {
+        let mut line = serde_json::to_string(line)?;
         line.push('\n');
         let mut write = || {
             self.file.write_all(line.as_bytes())?;
@@ -124,30 +176,55 @@ impl Journal {
             io::Result::Ok(())
         };
         write().with_context(|| format!("cannot write {}: what is in it is kept", self.path.display()))?;
-        self.places[place] = Some(self.end);
+        self.lines.of[place] = Some(self.end);
         self.end += line.len() as u64;
-        self.count.add(broken, truncated);
         Ok(())
     }
 
-    /// Writes the rows of all items that are in it, in their order.
-    pub(super) fn rows(&self, out: &mut dyn Write) -> anyhow::Result<()> {
-        let mut file = BufReader::new(File::open(&self.path)?);
+    fn read(&self, at: u64) -> anyhow::Result<Line> {
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(at))?;
+        let mut text = String::new();
+        BufReader::new(file).read_line(&mut text)?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Hands over the answers to all items that are in it, in their order.
+    pub(super) fn predictions(
+        &self,
+        items: &[Item],
+        on: &mut dyn FnMut(Prediction) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let context = || format!("cannot read {}", self.path.display());
+        let mut file = BufReader::new(File::open(&self.path).with_context(context)?);
         let mut at = 0;
         let mut text = String::new();
-        for &place in self.places.iter().flatten() {
-            file.seek_relative(place as i64 - at as i64)?;
+        for (item, &place) in items.iter().zip(&self.lines.of) {
+            let Some(place) = place else { continue };
+            file.seek_relative(place as i64 - at as i64).with_context(context)?;
             text.clear();
-            at = place + file.read_line(&mut text)? as u64;
-            let line: Owned = serde_json::from_str(&text)?;
-            writeln!(out, "{}", line.row)?;
+            at = place + file.read_line(&mut text).with_context(context)? as u64;
+            let line: Line = serde_json::from_str(&text).with_context(context)?;
+            on(Prediction {
+                id: line.id,
+                path: item.path.clone(),
+                class: None,
+                outcome: line.reason.map_or(Ok(line.probabilities), Err),
+                truncated: line.truncated,
+                digest: line.sha256,
+            })?;
         }
         Ok(())
     }
 
-    /// Removes it: everything in it is in the output.
-    pub(super) fn remove(self) -> anyhow::Result<()> {
-        fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))
+    /// Of what is in it.
+    pub(super) fn count(&self, items: &[Item]) -> anyhow::Result<Count> {
+        let mut count = Count::default();
+        self.predictions(items, &mut |prediction| {
+            count.add(&prediction);
+            Ok(())
+        })?;
+        Ok(count)
     }
 }
 
@@ -163,48 +240,49 @@ enum Found {
     Until(u64),
 }
 
-/// Reads what is in a journal of `who`.
-fn known(
-    file: &mut File,
-    who: &str,
-    items: &[Item],
-    stamps: &[Stamp],
-    places: &mut [Option<u64>],
-    count: &mut Count,
-) -> io::Result<Found> {
-    let numbers: HashMap<&str, usize> =
-        items.iter().enumerate().map(|(place, item)| (item.id.as_str(), place)).collect();
-    let mut reader = BufReader::new(file);
-    let mut first = Vec::new();
-    reader.by_ref().take(who.len() as u64 + 1).read_to_end(&mut first)?;
-    if first.strip_suffix(b"\n") != Some(who.as_bytes()) {
-        return Ok(match first {
-            _ if who.as_bytes().starts_with(&first) => Found::Nothing,
-            _ if first.starts_with(b"{\"pugmark\":") => Found::Other,
-            _ => Found::Foreign,
-        });
-    }
-    let mut end = first.len() as u64;
-    loop {
-        let mut bytes = Vec::new();
-        reader.read_until(b'\n', &mut bytes)?;
-        let Ok(line) = serde_json::from_slice::<Owned>(&bytes) else { return Ok(Found::Until(end)) };
-        if bytes.last() != Some(&b'\n') {
-            return Ok(Found::Until(end));
+impl Lines {
+    /// Finds the lines of a journal of `who`.
+    fn find(
+        &mut self,
+        file: &mut File,
+        who: &str,
+        items: &[Item],
+        stamps: &[Stamp],
+        retried: bool,
+    ) -> io::Result<Found> {
+        let numbers: HashMap<&str, usize> =
+            items.iter().enumerate().map(|(place, item)| (item.id.as_str(), place)).collect();
+        let mut reader = BufReader::new(file);
+        let mut first = Vec::new();
+        reader.by_ref().take(who.len() as u64 + 1).read_to_end(&mut first)?;
+        if first.strip_suffix(b"\n") != Some(who.as_bytes()) {
+            return Ok(match first {
+                _ if who.as_bytes().starts_with(&first) => Found::Nothing,
+                _ if first.starts_with(b"{\"pugmark\":") => Found::Other,
+                _ => Found::Foreign,
+            });
         }
-        if let Some(&place) = numbers.get(line.id.as_str())
-            && places[place].is_none()
-            && line.file == stamps[place]
-        {
-            places[place] = Some(end);
-            count.add(line.broken, line.truncated);
+        let mut end = first.len() as u64;
+        loop {
+            let mut bytes = Vec::new();
+            reader.read_until(b'\n', &mut bytes)?;
+            let Ok(line) = serde_json::from_slice::<Line>(&bytes) else { return Ok(Found::Until(end)) };
+            if bytes.last() != Some(&b'\n') {
+                return Ok(Found::Until(end));
+            }
+            let place = numbers.get(line.id.as_str()).filter(|&&place| line.file == stamps[place]);
+            match (place, line.file) {
+                _ if retried && line.reason.is_some() => {}
+                (Some(&place), _) => self.of[place] = Some(end),
+                (None, Some((size, _))) if line.sha256.is_some() => {
+                    self.others.entry(size).or_default().push(end);
+                }
+                (None, _) => {}
+            }
+            end += bytes.len() as u64;
         }
-        end += bytes.len() as u64;
     }
 }
-
-/// Bytes and time of change (nanoseconds since 1970); none where the file can't be asked.
-type Stamp = Option<(u64, u64)>;
 
 fn stamp(item: &Item) -> Stamp {
     let facts = fs::metadata(&item.path).ok()?;

@@ -3,15 +3,19 @@
 use pugmark_model::Prediction;
 use serde::{Serialize, Serializer};
 
-/// Classes in the table of one photo.
-const TOP: usize = 5;
+/// Classes in the table of one photo, unless another number is asked for.
+pub(super) const TOP: usize = 5;
 
 /// How a prediction is written.
 #[derive(Clone, Copy)]
 pub(super) enum Form {
     Csv,
-    Json,
-    Top,
+    /// The most probable classes; all of them where there is no number.
+    Json {
+        top: Option<usize>,
+    },
+    /// As many classes.
+    Top(usize),
 }
 
 #[derive(Serialize)]
@@ -25,11 +29,11 @@ struct Object<'a> {
     reason: Option<&'a str>,
 }
 
-struct ByClass<'a>(&'a [String], &'a [f32]);
+struct ByClass<'a>(Vec<(&'a str, f32)>);
 
 impl Serialize for ByClass<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().zip(self.1))
+        serializer.collect_map(self.0.iter().copied())
     }
 }
 
@@ -44,8 +48,8 @@ impl Form {
     pub(super) fn row(self, classes: &[String], prediction: &Prediction) -> anyhow::Result<String> {
         match self {
             Self::Csv => csv(classes, prediction),
-            Self::Json => Ok(serde_json::to_string(&object(classes, prediction))?),
-            Self::Top => Ok(top(classes, prediction)),
+            Self::Json { top } => Ok(serde_json::to_string(&object(classes, prediction, top))?),
+            Self::Top(number) => Ok(table(classes, prediction, number)),
         }
     }
 }
@@ -67,23 +71,30 @@ fn csv_row<'a>(cells: impl Iterator<Item = &'a str>) -> anyhow::Result<String> {
     Ok(row.trim_end_matches('\n').to_owned())
 }
 
-fn object<'a>(classes: &'a [String], prediction: &'a Prediction) -> Object<'a> {
+fn object<'a>(classes: &'a [String], prediction: &'a Prediction, top: Option<usize>) -> Object<'a> {
     let row = prediction.outcome.as_deref().ok();
+    let by_class = |row: &[f32]| {
+        let chosen = match top {
+            None => (0..row.len()).collect(),
+            Some(number) => ranked(row).into_iter().take(number).collect::<Vec<_>>(),
+        };
+        ByClass(chosen.into_iter().map(|class| (classes[class].as_str(), row[class])).collect())
+    };
     Object {
         id: &prediction.id,
         class: row.and_then(|row| ranked(row).first().map(|&best| classes[best].as_str())),
-        probabilities: row.map(|row| ByClass(classes, row)),
+        probabilities: row.map(by_class),
         truncated: prediction.truncated,
         reason: prediction.outcome.as_ref().err().map(String::as_str),
     }
 }
 
-fn top(classes: &[String], prediction: &Prediction) -> String {
+fn table(classes: &[String], prediction: &Prediction, number: usize) -> String {
     let row = match &prediction.outcome {
         Ok(row) => row,
         Err(reason) => return format!("{}\n  cannot be read: {reason}", prediction.id),
     };
-    let best: Vec<usize> = ranked(row).into_iter().take(TOP).collect();
+    let best: Vec<usize> = ranked(row).into_iter().take(number).collect();
     let width = best.iter().map(|&class| classes[class].chars().count()).max().unwrap_or(0);
     let mut text = prediction.id.clone();
     if prediction.truncated {
@@ -96,7 +107,7 @@ fn top(classes: &[String], prediction: &Prediction) -> String {
 }
 
 /// Classes by falling probability; among equals in their order.
-fn ranked(row: &[f32]) -> Vec<usize> {
+pub(super) fn ranked(row: &[f32]) -> Vec<usize> {
     let mut classes: Vec<usize> = (0..row.len()).collect();
     classes.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
     classes

@@ -10,7 +10,7 @@ use crate::printer::{Printer, Progress, duration};
 const BROKEN: usize = 10;
 
 /// Shows a training: metrics on stdout, the rest on stderr.
-pub(super) struct Progressing<'a> {
+pub(in crate::commands) struct Progressing<'a> {
     printer: &'a Printer,
     stop: &'a AtomicBool,
     /// What the bar shows, and the bar.
@@ -30,7 +30,7 @@ enum Stage {
 }
 
 impl<'a> Progressing<'a> {
-    pub(super) fn new(printer: &'a Printer, stop: &'a AtomicBool) -> Self {
+    pub(in crate::commands) fn new(printer: &'a Printer, stop: &'a AtomicBool) -> Self {
         Self { printer, stop, bar: None, epochs: 0, broken: 0, stopping: false }
     }
 

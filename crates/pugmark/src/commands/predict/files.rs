@@ -1,0 +1,155 @@
+//! A prediction into files, that goes on where it was.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pugmark_data::Item;
+use pugmark_model::Prediction;
+
+use super::burst::Bursts;
+use super::end;
+use super::journal::Journal;
+use super::outputs::{Labelling, Outputs};
+use super::sort::Sorting;
+use crate::arguments::PredictArguments;
+use crate::error::{ExitStatus, WrongCall};
+use crate::printer::Printer;
+
+/// What is done with a prediction.
+pub(super) type OnPrediction<'a> = &'a mut dyn FnMut(Prediction) -> anyhow::Result<()>;
+
+/// Asks the models about some items.
+pub(super) type Answer<'a> = &'a mut dyn FnMut(Rest<'_>, OnPrediction<'_>) -> anyhow::Result<()>;
+
+/// Items that are still to be answered.
+pub(super) type Rest<'a> = &'a mut dyn ExactSizeIterator<Item = Item>;
+
+/// What is asked, and whom.
+pub(super) struct Asked<'a> {
+    pub(super) items: &'a [Item],
+    /// The folder that ids are paths below.
+    pub(super) root: &'a Path,
+    pub(super) classes: &'a [String],
+    /// Everything that answers depend on.
+    pub(super) who: &'a str,
+    /// Who answers, for people.
+    pub(super) model: &'a str,
+}
+
+/// The files that a call asks for.
+pub(super) struct Files<'a> {
+    outputs: Outputs<'a>,
+    bursts: Option<Bursts>,
+    sorting: Option<Sorting<'a>>,
+    overwrite: bool,
+    retry: bool,
+}
+
+impl<'a> Files<'a> {
+    /// Of a call; none where it asks for none. Refuses to replace a file that no journal knows.
+    pub(super) fn new(arguments: &'a PredictArguments) -> anyhow::Result<Option<Self>> {
+        let Some(out) = &arguments.out else { return Ok(None) };
+        let outputs = Outputs::new(out, &arguments.format, &arguments.formats)?;
+        let (overwrite, retry) = (arguments.overwrite, arguments.retry_failed);
+        if !overwrite && !Journal::path(out).exists() {
+            outputs.refuse_existing("replaces it")?;
+        }
+        let bursts = Bursts::new(arguments);
+        let sorting = Sorting::new(arguments)?;
+        Ok(Some(Self { outputs, bursts, sorting, overwrite, retry }))
+    }
+
+    /// Answers what the journal does not know yet, and writes the files once all is known.
+    pub(super) fn write(
+        &self,
+        Asked { items, root, classes, who, model }: &Asked<'_>,
+        answer: Answer<'_>,
+        stop: &AtomicBool,
+        printer: &Printer,
+    ) -> anyhow::Result<ExitStatus> {
+        if let Some(sorting) = &self.sorting {
+            sorting.accepts(items)?;
+        }
+        let out = self.outputs.out();
+        let photos = items.len();
+        let mut journal = Journal::open(out, who, items, self.overwrite, self.retry)?;
+        self.recognise(&mut journal, items, stop, printer)?;
+        let missing = journal.missing();
+        if !self.overwrite && self.outputs.exist() {
+            let same =
+                missing.is_empty() && self.bursts.is_none() && self.outputs.hold(classes, items, &journal)?;
+            if !same {
+                let new =
+                    format!("answers what is new ({} of {photos} photos) and writes it again", missing.len());
+                self.outputs.refuse_existing(if missing.is_empty() { "writes it again" } else { &new })?;
+            }
+        }
+        if missing.len() < photos {
+            printer.note(&format!("{} of {photos} photos are done already", photos - missing.len()));
+        }
+        self.look(&missing, items, &mut journal, answer)?;
+        let count = journal.count(items)?;
+        let mut status = ExitStatus::Done;
+        if count.done == photos {
+            let label = Labelling { classes, model, root, printer };
+            self.outputs.write(&label, &mut |on| match &self.bursts {
+                None => journal.predictions(items, on),
+                Some(bursts) => bursts.predictions(items, &journal, stop, printer, on),
+            })?;
+            if let Some(sorting) = &self.sorting {
+                let each = &mut |on: OnPrediction<'_>| journal.predictions(items, on);
+                status = sorting.sort(classes, photos, each, stop, printer)?;
+            }
+        }
+        match end(count, photos, Some(out), false, stop, printer) {
+            ExitStatus::Done => Ok(status),
+            other => Ok(other),
+        }
+    }
+
+    fn look(
+        &self,
+        missing: &[usize],
+        items: &[Item],
+        journal: &mut Journal,
+        answer: Answer<'_>,
+    ) -> anyhow::Result<()> {
+        let mut places = missing.iter();
+        answer(
+            &mut missing.iter().map(|&place| items[place].clone()),
+            &mut |prediction| match places.next() {
+                Some(&place) => journal.add(place, prediction),
+                None => Ok(()),
+            },
+        )
+    }
+
+    /// Photos that were moved or renamed since they were answered.
+    fn recognise(
+        &self,
+        journal: &mut Journal,
+        items: &[Item],
+        stop: &AtomicBool,
+        printer: &Printer,
+    ) -> anyhow::Result<()> {
+        let missing = journal.missing().len();
+        let mut progress = printer.progress("new names", missing as u64);
+        journal.recognise(items, &mut |looked_at| {
+            progress.set_with_rate(looked_at as u64, "files");
+            !stop.load(Ordering::Relaxed)
+        })?;
+        drop(progress);
+        let known = missing - journal.missing().len();
+        if known > 0 {
+            printer.note(&format!("known under another name or date: {known} of {missing} photos"));
+        }
+        Ok(())
+    }
+}
+
+/// That a file is in the way.
+pub(super) fn exists(path: &Path, overwrite: &str) -> anyhow::Error {
+    WrongCall::new(format!("{} exists", path.display()))
+        .with_hint(format!("`--overwrite` {overwrite}, another `--out` keeps it"))
+        .into()
+}

@@ -1,0 +1,187 @@
+//! Photos into a folder a class.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use pugmark_data::{Digest, Item};
+use pugmark_model::{Prediction, write_atomic_with};
+
+use super::outputs::Each;
+use super::rows::ranked;
+use crate::arguments::{PredictArguments, SortHow};
+use crate::error::{ExitStatus, WrongCall};
+use crate::printer::Printer;
+
+/// Where photos go whose class is not sure enough, and those that cannot be read.
+const UNSURE: &str = "unsure";
+const BROKEN: &str = "cannot-read";
+
+/// Names in a warning.
+const TOLD: usize = 5;
+
+/// Where photos go and how.
+pub(super) struct Sorting<'a> {
+    folder: &'a Path,
+    how: SortHow,
+    sure: f32,
+}
+
+/// What became of a photo.
+enum Came {
+    Sorted,
+    /// The same bytes were there already.
+    Known,
+    /// Another file is there, and stays.
+    InTheWay,
+    /// The photo is not there any more.
+    Gone,
+}
+
+impl<'a> Sorting<'a> {
+    /// Of a call; none where it asks for none.
+    pub(super) fn new(arguments: &'a PredictArguments) -> Result<Option<Self>, WrongCall> {
+        let Some(folder) = &arguments.sort.sort_into else { return Ok(None) };
+        if folder.exists() && !folder.is_dir() {
+            return Err(WrongCall::new(format!("{} is no folder", folder.display()))
+                .with_hint("name a folder for `--sort-into`"));
+        }
+        if arguments.sort.sort_how == SortHow::Move
+            && arguments.sources.iter().any(|source| folder.starts_with(source))
+        {
+            return Err(WrongCall::new(format!("{} is among the photos", folder.display()))
+                .with_hint("move photos to a folder outside: a later call would find them there again"));
+        }
+        Ok(Some(Self { folder, how: arguments.sort.sort_how, sure: arguments.sort.sort_sure }))
+    }
+
+    /// Refuses photos that are no files of their own.
+    pub(super) fn accepts(&self, items: &[Item]) -> Result<(), WrongCall> {
+        match items.iter().find(|item| item.stored.is_some()) {
+            None => Ok(()),
+            Some(item) => Err(WrongCall::new(format!("{} lies in a shard and cannot be sorted", item.id))
+                .with_hint("name the folder that the photos were prepared from")),
+        }
+    }
+
+    /// Sorts the photos that `each` hands over.
+    pub(super) fn sort(
+        &self,
+        classes: &[String],
+        photos: usize,
+        each: Each<'_>,
+        stop: &AtomicBool,
+        printer: &Printer,
+    ) -> anyhow::Result<ExitStatus> {
+        let mut progress = printer.progress("photos sorted", photos as u64);
+        let (mut done, mut sorted, mut known, mut gone, mut in_the_way) = (0, 0, 0, 0, Vec::new());
+        each(&mut |prediction| {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let target = self.folder.join(self.place(classes, &prediction));
+            let came = self.put(&prediction.path, &target).with_context(|| {
+                format!("cannot sort {} into {}", prediction.path.display(), target.display())
+            })?;
+            match came {
+                Came::Sorted => sorted += 1,
+                Came::Known => known += 1,
+                Came::Gone => gone += 1,
+                Came::InTheWay => in_the_way.push(target.display().to_string()),
+            }
+            done += 1;
+            progress.set_with_rate(done, "photos");
+            Ok(())
+        })?;
+        drop(progress);
+        let how = match self.how {
+            SortHow::Copy => "copied",
+            SortHow::HardLink | SortHow::Symlink => "linked",
+            SortHow::Move => "moved",
+        };
+        let counted = |count: usize, what: &str| match count {
+            0 => String::new(),
+            count => format!(", {count} {what}"),
+        };
+        let (known, gone) = (counted(known, "were there"), counted(gone, "are gone"));
+        printer.note(&format!("{sorted} photos {how} into {}{known}{gone}", self.folder.display()));
+        if !in_the_way.is_empty() {
+            let names = in_the_way[..in_the_way.len().min(TOLD)].join(", ");
+            let more = in_the_way.len().saturating_sub(TOLD);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            printer.warning(&format!("left as they are, being other photos of these names: {names}{more}"));
+            return Ok(ExitStatus::Failed);
+        }
+        Ok(if stop.load(Ordering::Relaxed) { ExitStatus::Interrupted } else { ExitStatus::Done })
+    }
+
+    /// A class, and the photo's path below it.
+    fn place(&self, classes: &[String], prediction: &Prediction) -> PathBuf {
+        let class = match &prediction.outcome {
+            Err(_) => BROKEN,
+            Ok(row) => match ranked(row).first() {
+                Some(&best) if row[best] >= self.sure => &classes[best],
+                _ => UNSURE,
+            },
+        };
+        let class = class.replace(['/', '\\'], "_");
+        // Ids of several folders may begin at the root or step upwards.
+        let names =
+            Path::new(&prediction.id).components().filter(|part| matches!(part, Component::Normal(_)));
+        Path::new(&class).join(names.collect::<PathBuf>())
+    }
+
+    fn put(&self, from: &Path, to: &Path) -> io::Result<Came> {
+        if !from.exists() {
+            return Ok(Came::Gone);
+        }
+        if to.symlink_metadata().is_ok() {
+            return Ok(if same_bytes(from, to)? { Came::Known } else { Came::InTheWay });
+        }
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        match self.how {
+            SortHow::Copy => copy(from, to)?,
+            SortHow::HardLink => fs::hard_link(from, to)?,
+            SortHow::Symlink => symlink(&from.canonicalize()?, to)?,
+            SortHow::Move => match fs::rename(from, to) {
+                Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+                    copy(from, to)?;
+                    fs::remove_file(from)?;
+                }
+                moved => moved?,
+            },
+        }
+        Ok(Came::Sorted)
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut from = File::open(from)?;
+    write_atomic_with(to, |to| io::copy(&mut from, to).map(drop))
+}
+
+#[cfg(unix)]
+fn symlink(from: &Path, to: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(from, to)
+}
+
+#[cfg(windows)]
+fn symlink(from: &Path, to: &Path) -> io::Result<()> {
+    std::os::windows::fs::symlink_file(from, to)
+}
+
+fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
+    let same = || -> io::Result<bool> {
+        let same_length = fs::metadata(one)?.len() == fs::metadata(other)?.len();
+        Ok(same_length && Digest::of_file(one)? == Digest::of_file(other)?)
+    };
+    match same() {
+        // A link that leads nowhere.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        same => same,
+    }
+}

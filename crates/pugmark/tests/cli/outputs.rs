@@ -1,0 +1,195 @@
+//! What `pugmark predict --out` writes besides its CSV, and photos sorted by class.
+
+use std::fs;
+use std::path::Path;
+
+use crate::harness::Place;
+
+/// A trained run, and photos of two sites; one is broken.
+fn place() -> Place {
+    let place = Place::new();
+    place.photos(6);
+    let train =
+        ["train", "photos", "--out", "run", "--model", "simple_cnn", "--image-size", "32", "--epochs", "3"];
+    place.done(&train);
+    for (class, name) in (0..).zip(["A/1.png", "A/2.png", "B/1.png"]) {
+        place.photo(&format!("new/{name}"), class, 70);
+    }
+    place.write("new/B/broken.jpg", "no photo");
+    place
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        match path.is_dir() {
+            true => found.extend(files(&path).into_iter().map(|below| format!("{name}/{below}"))),
+            false => found.push(name),
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_format_is_valid_and_says_the_same() {
+    let place = place();
+    let formats = "csv,jsonl,megadetector,speciesnet";
+    place.done(&["predict", "run", "new", "--out", "all", "--format", formats]);
+    assert_eq!(
+        files(&place.path("all")),
+        ["megadetector.json", "predictions.csv", "predictions.jsonl", "speciesnet.json"]
+    );
+    for (format, file) in [
+        ("predictions", "predictions.csv"),
+        ("megadetector", "megadetector.json"),
+        ("speciesnet", "speciesnet.json"),
+    ] {
+        place.done(&["check", &format!("all/{file}"), "--format", format]);
+    }
+    let rows = fs::read_to_string(place.path("all/predictions.csv")).unwrap();
+    let objects = fs::read_to_string(place.path("all/predictions.jsonl")).unwrap();
+    assert_eq!((rows.lines().count(), objects.lines().count()), (5, 4));
+    for (row, object) in rows.lines().skip(1).zip(objects.lines()) {
+        let object: serde_json::Value = serde_json::from_str(object).unwrap();
+        let cells: Vec<&str> = row.split(',').collect();
+        assert_eq!(object["id"], cells[0]);
+        for (cell, class) in cells[1..].iter().zip(["day", "dusk", "night"]) {
+            let probability = object["probabilities"][class].as_f64();
+            assert_eq!(probability.map(|p| p as f32), cell.parse::<f32>().ok(), "{class} of {row}");
+        }
+    }
+    // What convert makes of the CSV, but for the name of the model.
+    let convert = ["convert", "all/predictions.csv", "--to", "megadetector", "--out", "converted.json"];
+    place.done(&convert);
+    let images = |file: &str| {
+        let text = fs::read_to_string(place.path(file)).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["images"].take()
+    };
+    assert_eq!(images("all/megadetector.json"), images("converted.json"));
+}
+
+#[test]
+fn a_submission_of_other_photos_keeps_the_journal() {
+    let place = place();
+    let call = ["predict", "run", "new", "--out", "sub.csv", "--format", "submission"];
+    place.write("format.csv", "id,night,day,dusk\nA/1,0,0,0\nC/9,0,0,0\n");
+    let call = [&call[..], &["--submission-format", "format.csv"]].concat();
+    place.snapshot("predict_submission_of_others", &call);
+    assert!(!place.path("sub.csv").exists());
+    place.write("format.csv", "id,night,day,dusk\nB/1,0,0,0\nA/1,0,0,0\n");
+    let told = place.done(&call).stderr;
+    assert!(told.contains("4 of 4 photos are done already"), "{told}");
+    let rows = fs::read_to_string(place.path("sub.csv")).unwrap();
+    assert!(rows.starts_with("id,night,day,dusk\nB/1,"), "{rows}");
+    place.done(&["check", "sub.csv", "--format", "submission"]);
+    assert_eq!(files(&place.path("")).iter().filter(|file| file.starts_with(".sub")).count(), 0);
+}
+
+#[test]
+fn a_file_where_a_folder_is_needed() {
+    let place = place();
+    place.write("rows.csv", "mine");
+    place.snapshot(
+        "predict_formats_into_a_file",
+        &["predict", "run", "new", "--out", "rows.csv", "--format", "csv,jsonl", "--overwrite"],
+    );
+    assert_eq!(fs::read_to_string(place.path("rows.csv")).unwrap(), "mine");
+}
+
+#[test]
+fn photos_into_folders() {
+    let place = place();
+    let sort = |out: &str, more: &[&str]| {
+        place.run(&[&["predict", "run", "new", "--out", out, "--sort-into"], more].concat())
+    };
+    assert_eq!(sort("rows.csv", &["sorted"]).code, Some(0));
+    let rows = fs::read_to_string(place.path("rows.csv")).unwrap();
+    let sorted_as = |row: &str| {
+        let cells: Vec<&str> = row.split(',').collect();
+        let probabilities: Vec<f32> = cells[1..4].iter().filter_map(|cell| cell.parse().ok()).collect();
+        let most = probabilities.iter().copied().fold(0.0, f32::max);
+        let class = probabilities
+            .iter()
+            .position(|&p| p == most)
+            .map_or("cannot-read", |at| ["day", "dusk", "night"][at]);
+        format!("{class}/{}", cells[0])
+    };
+    let mut copies: Vec<String> = rows.lines().skip(1).map(sorted_as).collect();
+    copies.sort();
+    assert_eq!(copies[0], "cannot-read/B/broken.jpg");
+    assert_eq!(files(&place.path("sorted")), copies);
+    for copy in &copies {
+        let original = format!("new/{}", copy.split_once('/').unwrap().1);
+        assert_eq!(
+            fs::read(place.path(&format!("sorted/{copy}"))).unwrap(),
+            fs::read(place.path(&original)).unwrap()
+        );
+    }
+    // What is there stays; another photo of that name is told.
+    let taken = format!("sorted/{}", copies[1]);
+    place.write(&taken, "mine");
+    let ended = sort("rows.csv", &["sorted"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("0 photos copied into sorted, 3 were there"), "{}", ended.stderr);
+    let told = format!("being other photos of these names: {taken}");
+    assert!(ended.stderr.contains(&told), "{}", ended.stderr);
+    assert_eq!(fs::read_to_string(place.path(&taken)).unwrap(), "mine");
+
+    assert_eq!(sort("rows.csv", &["links", "--sort-how", "hard-link", "--sort-sure", "1.1"]).code, Some(0));
+    assert_eq!(
+        files(&place.path("links")),
+        ["cannot-read/B/broken.jpg", "unsure/A/1.png", "unsure/A/2.png", "unsure/B/1.png"]
+    );
+    let ended = sort("rows.csv", &["new/sorted", "--sort-how", "move"]);
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("new/sorted is among the photos"), "{}", ended.stderr);
+    assert_eq!(sort("rows.csv", &["moved", "--sort-how", "move"]).code, Some(0));
+    assert_eq!(files(&place.path("moved")), copies);
+    assert!(files(&place.path("new")).is_empty());
+    assert_eq!(
+        place.run(&["predict", "run", "photos", "--out", "x.csv", "--sort-into", "rows.csv"]).code,
+        Some(2)
+    );
+}
+
+#[test]
+fn the_most_probable_classes_only() {
+    let place = place();
+    let text = place.done(&["predict", "run", "new/A/1.png", "--top", "2"]).stdout;
+    assert_eq!(text.lines().count(), 3, "{text}");
+    let text = place.done(&["predict", "run", "new/A/1.png", "--top", "1", "--json"]).stdout;
+    let object: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let classes: Vec<&String> = object["probabilities"].as_object().unwrap().keys().collect();
+    assert_eq!(classes, [object["class"].as_str().unwrap()]);
+}
+
+/// Frames of one camera 20 seconds apart are one burst; a frame an hour later is not.
+#[test]
+fn frames_of_a_burst_have_one_answer() {
+    let place = place();
+    let times = ["2026:05:01 10:00:00", "2026:05:01 10:00:20", "2026:05:01 11:00:00"];
+    for (number, time) in (0..).zip(times) {
+        place.photo_taken(&format!("burst/{number}.jpg"), number as u8, number, time);
+    }
+    let rows = |more: &[&str]| -> Vec<Vec<f64>> {
+        let call = [&["predict", "run", "burst", "--out", "rows.csv", "--overwrite"], more].concat();
+        place.done(&call);
+        let text = fs::read_to_string(place.path("rows.csv")).unwrap();
+        text.lines()
+            .skip(1)
+            .map(|row| row.split(',').skip(1).take(3).map(|cell| cell.parse().unwrap()).collect())
+            .collect()
+    };
+    let plain = rows(&[]);
+    let together = rows(&["--by-burst", "mean"]);
+    assert_eq!(together[0], together[1]);
+    assert_eq!(together[2], plain[2]);
+    for class in 0..3 {
+        // Of two f32.
+        assert!((together[0][class] - (plain[0][class] + plain[1][class]) / 2.0).abs() < 1e-7);
+    }
+    assert_eq!(rows(&["--by-burst", "mean", "--burst-gap", "10"]), plain);
+}
