@@ -29,12 +29,8 @@ pub fn heat_table(table: &HeatTable) -> Html {
         let _ = write!(text, "<tr><th>{}</th>", Html::text(name));
         for (heat, shown) in cells {
             let heat = if heat.is_finite() { heat.clamp(0.0, 1.0) } else { 0.0 };
-            let _ = write!(
-                text,
-                "<td class=\"number{}\" style=\"--heat:{heat:.3}\">{}</td>",
-                if heat > 0.55 { " hot" } else { "" },
-                Html::text(shown)
-            );
+            let _ =
+                write!(text, "<td class=\"number\" style=\"--heat:{heat:.3}\">{}</td>", Html::text(shown));
         }
         text.push_str("</tr>\n");
     }

@@ -14,6 +14,7 @@ mod journal;
 mod leakage;
 mod odd_files;
 mod outputs;
+mod pages;
 mod prepare;
 mod recipes;
 mod results;
