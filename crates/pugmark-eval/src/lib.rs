@@ -5,6 +5,7 @@
 
 mod accept;
 mod calibration;
+mod conformal;
 mod detail;
 mod ensemble;
 mod error;
@@ -15,6 +16,7 @@ mod table;
 
 pub use accept::{Acceptance, SECONDS_A_PHOTO, accept};
 pub use calibration::{Bin, Calibration, fit_temperature};
+pub use conformal::{conformal_set, conformal_threshold};
 pub use detail::{Detail, Group, Origins, Sequences, detail};
 pub use ensemble::Combine;
 pub use error::EvalError;

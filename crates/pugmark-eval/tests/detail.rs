@@ -1,6 +1,9 @@
 //! Intervals, calibration, groups and floors.
 
-use pugmark_eval::{Acceptance, Origins, accept, detail, evaluate, fit_temperature, site_alone};
+use pugmark_eval::{
+    Acceptance, Origins, accept, conformal_set, conformal_threshold, detail, evaluate, fit_temperature,
+    site_alone,
+};
 
 /// xorshift64*, uniform in [0, 1).
 struct Random(u64);
@@ -48,6 +51,46 @@ fn coverage(sites: usize, photos: usize, spread: f64) -> f64 {
         covered += u32::from(low <= truth && truth <= high);
     }
     f64::from(covered) / f64::from(trials)
+}
+
+/// 100 photos to calibrate on and 100 new ones, of a model that is far too sure of itself.
+#[test]
+fn sets_hold_the_truth_as_often_as_they_say() {
+    let mut random = Random(9);
+    let mut draw = |photos: usize| {
+        let (mut labels, mut rows) = (Vec::new(), Vec::new());
+        for _ in 0..photos {
+            let logits: Vec<f64> = (0..4).map(|_| random.normal()).collect();
+            let weights: Vec<f64> = logits.iter().map(|logit| logit.exp()).collect();
+            let mut rest = random.next() * weights.iter().sum::<f64>();
+            let label = weights.iter().position(|weight| {
+                rest -= weight;
+                rest < 0.0
+            });
+            labels.push(label.unwrap_or(3));
+            let sure: Vec<f64> = logits.iter().map(|logit| (4.0 * logit).exp()).collect();
+            let sum: f64 = sure.iter().sum();
+            rows.extend(sure.iter().map(|value| (value / sum) as f32));
+        }
+        (labels, rows)
+    };
+    for wanted in [0.5, 0.8, 0.95] {
+        let (mut held, mut photos) = (0, 0);
+        for _ in 0..400 {
+            let (labels, rows) = draw(100);
+            let threshold = conformal_threshold(&labels, &rows, wanted);
+            let (labels, rows) = draw(100);
+            let holds = |(label, row): (&usize, &[f32])| conformal_set(row, threshold).contains(label);
+            held += labels.iter().zip(rows.chunks_exact(4)).filter(|pair| holds((pair.0, pair.1))).count();
+            photos += labels.len();
+        }
+        let share = held as f64 / photos as f64;
+        println!("{wanted}: {share:.4}");
+        // The theorem's bounds: up to 1/101 more; of 400 draws the mean varies by less than 0.004 (one standard deviation). A set
+        // has one class at least, which holds more than was asked for at 0.5.
+        let most = if wanted < 0.6 { 0.7 } else { wanted + 1.0 / 101.0 + 0.012 };
+        assert!((wanted - 0.012..=most).contains(&share), "{wanted}: {share}");
+    }
 }
 
 #[test]

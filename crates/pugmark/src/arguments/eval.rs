@@ -25,6 +25,11 @@ pub(crate) struct EvalArguments {
     #[arg(long, value_name = "X", default_value_t = 0.95, value_parser = share)]
     pub(crate) accept: f64,
 
+    /// Tell how often the set of classes that holds the true one this often on the run's held-out photos does so here, and how
+    /// large it is
+    #[arg(long, value_name = "X", value_parser = share, conflicts_with_all = ["with", "mirrored"])]
+    pub(crate) sets: Option<f64>,
+
     /// Tell how much better the recipe looks on a random split than on one that keeps places apart: from RUN and a run
     /// beside it that differs in the split alone
     #[arg(long, conflicts_with_all = ["dataset", "part", "with", "mirrored"])]
@@ -54,7 +59,7 @@ pub(crate) struct EvalArguments {
     pub(crate) inference: InferenceFlags,
 }
 
-fn share(text: &str) -> Result<f64, String> {
+pub(super) fn share(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("it must be between 0 and 1".to_owned()) }
 }

@@ -4,6 +4,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum, value_parser};
 use pugmark_eval::Combine;
 
+use super::eval::share;
 use super::{ConfigFlags, EnsembleFlags, FormatFlags, InferenceFlags, StorageFlags};
 
 /// Classify photos
@@ -20,8 +21,8 @@ pub(crate) struct PredictArguments {
     /// A run folder or a model file
     pub(crate) run: PathBuf,
 
-    /// Photos, folders of photos, folders that `pugmark prepare` has written, and lists: text files (.txt) with a photo or a
-    /// folder a line
+    /// Photos, folders of photos, patterns such as 'card/**/*.JPG', folders that `pugmark prepare` has written (also s3://),
+    /// and lists: text files (.txt) with a photo or a folder a line
     #[arg(required = true, value_name = "SOURCE")]
     pub(crate) sources: Vec<PathBuf>,
 
@@ -48,6 +49,11 @@ pub(crate) struct PredictArguments {
     /// Classes of one photo, and of a photo's JSON [default: 5, and all]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..).map(usize::from))]
     pub(crate) top: Option<usize>,
+
+    /// Name all classes that one must reckon with: the set holds the true class of this share of the photos, if they are like
+    /// those that the run was measured on (in the table of one photo and in JSON)
+    #[arg(long, value_name = "X", value_parser = share, conflicts_with_all = ["with", "mirrored"])]
+    pub(crate) sets: Option<f64>,
 
     /// Give the frames of a burst one answer: the mean, the geometric mean or the maximum of theirs; which frames are one is
     /// known from capture times and cameras

@@ -46,7 +46,7 @@ pub(super) fn warn(dataset: &Dataset, printer: &Printer) {
 }
 
 /// The folder in the cache that holds what is prepared at `url`.
-fn fetched(url: &Path, storage: &StorageOptions, printer: &Printer) -> anyhow::Result<PathBuf> {
+pub(super) fn fetched(url: &Path, storage: &StorageOptions, printer: &Printer) -> anyhow::Result<PathBuf> {
     // Beside the weights.
     let cache = hub::cache_dir()?.with_file_name("prepared");
     let stop = interrupt::stop_flag()?;

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use chrono::Timelike;
 use pugmark_data::{Dataset, Item, Part, ReadOptions, Sample, Split, StorageOptions};
 use pugmark_eval::{
-    Acceptance, Beside, Detail, Evaluation, Origins, SECONDS_A_PHOTO, SiteAlone, accept, detail, evaluate,
-    share_interval, site_alone,
+    Acceptance, Beside, Detail, Evaluation, Origins, SECONDS_A_PHOTO, SiteAlone, accept, conformal_set,
+    detail, evaluate, share_interval, site_alone,
 };
 use pugmark_model::{Look, ModelCard, RunFolder};
 use pugmark_train::TrainSettings;
@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::data;
 use super::ensemble::{Ensemble, Share};
+use super::predictions;
 use crate::arguments::EvalArguments;
 use crate::error::{ExitStatus, WrongCall};
 use crate::interrupt;
@@ -58,6 +59,9 @@ struct Report<'a> {
     uncalibrated_log_loss: f64,
     /// Which answers need no second look; none where no answer is sure enough.
     accept: Option<Acceptance>,
+    /// Sets of classes, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sets: Option<Sets>,
     /// What the site alone says; none where no site is known, or other data are measured.
     site_alone: Option<SiteAlone>,
     /// Photos that end early; they count.
@@ -91,6 +95,32 @@ impl Subject {
     }
 }
 
+/// Sets that should hold the true class of a given share of the photos.
+#[derive(Serialize)]
+struct Sets {
+    wanted: f64,
+    /// How probable a class must be to be in.
+    threshold: f32,
+    /// The share of the photos here whose set holds the true class.
+    held: f64,
+    /// Classes in a set, on average.
+    size: f64,
+}
+
+impl Sets {
+    fn new(wanted: f64, threshold: f32, labels: &[usize], rows: &[f32]) -> Self {
+        let classes = rows.len() / labels.len().max(1);
+        let (mut held, mut size) = (0, 0);
+        for (label, row) in labels.iter().zip(rows.chunks_exact(classes.max(1))) {
+            let set = conformal_set(row, threshold);
+            held += usize::from(set.contains(label));
+            size += set.len();
+        }
+        let mean = |sum: usize| sum as f64 / labels.len().max(1) as f64;
+        Self { wanted, threshold, held: mean(held), size: mean(size) }
+    }
+}
+
 #[derive(Serialize)]
 struct Broken {
     id: String,
@@ -116,6 +146,9 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
         None => own_data(&arguments.run, part, &card, &storage, printer)?,
     };
 
+    let threshold =
+        |wanted| anyhow::Ok((wanted, predictions::set_threshold(&arguments.run, &card.classes, wanted)?));
+    let sets = arguments.sets.map(threshold).transpose()?;
     let stop = interrupt::stop_flag()?;
     let mirrored = arguments.ensemble.mirrored;
     let look = Look { threads: inference.loader_threads(), mirrored, digests: false };
@@ -163,6 +196,7 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
         evaluation,
         detail: detail(&card.classes, &labels, &probabilities, &origins)?,
         accept: accept(&labels, &probabilities, arguments.accept),
+        sets: sets.map(|(wanted, threshold)| Sets::new(wanted, threshold, &labels, &probabilities)),
         temperature,
         uncalibrated_log_loss: evaluate(&card.classes, &labels, &raw)?.log_loss,
         site_alone,
@@ -312,6 +346,15 @@ fn table(report: &Report<'_>, wanted: f64, own: bool, fitted_here: bool) -> Stri
         );
     }
     text += &accepted(report, wanted);
+    if let Some(Sets { wanted, threshold, held, size }) = &report.sets {
+        let _ = writeln!(
+            text,
+            "Sets of the classes that are {threshold:.4} or more probable should hold the true one on {} % of photos\n\
+             like those held out: here they do on {:.1} %, with {size:.2} classes each.",
+            wanted * 100.0,
+            held * 100.0
+        );
+    }
     let beside = Beside { detail: Some(&report.detail), site_alone: report.site_alone.as_ref() };
     text + "\n" + &report.evaluation.table(beside)
 }

@@ -16,6 +16,7 @@ use pugmark_model::{Look, Prediction};
 
 use super::data;
 use super::ensemble::Ensemble;
+use super::predictions;
 use crate::arguments::PredictArguments;
 use crate::error::ExitStatus;
 use crate::interrupt;
@@ -47,7 +48,7 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
     let storage: StorageOptions = sources.resolve(&arguments.storage)?.settings;
     data::exists(&arguments.run, "run or model")?;
     let files = Files::new(arguments)?;
-    let sources::Found { items, root } = sources::find(&arguments.sources)?;
+    let sources::Found { items, root } = sources::find(&arguments.sources, &storage, printer)?;
     let photos = items.len();
     let engine = inference.engine()?;
     // Weights are fitted on more photos than there may be here.
@@ -55,6 +56,8 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
     let mut ensemble =
         Ensemble::open(&arguments.run, &arguments.ensemble, &engine, inference.batch_size.min(most))?;
     let classes = ensemble.card().classes;
+    let threshold = |coverage| predictions::set_threshold(&arguments.run, &classes, coverage);
+    let set = arguments.sets.map(threshold).transpose()?;
     let stop = interrupt::stop_flag()?;
     let look =
         Look { threads: inference.loader_threads(), mirrored: arguments.ensemble.mirrored, digests: false };
@@ -66,7 +69,7 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
         let answer = &mut |rest: files::Rest<'_>, on: files::OnPrediction<'_>| {
             ensemble.predict(rest, Look { digests: true, ..look }, &stop, printer, on)
         };
-        let asked = Asked { items: &items, root: &root, classes: &classes, who: &who, model: &model };
+        let asked = Asked { items: &items, root: &root, classes: &classes, who: &who, model: &model, set };
         return files.write(&asked, answer, &stop, printer);
     }
     let mut count = Count::default();
@@ -78,8 +81,8 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
     };
     let one = photos == 1 && arguments.sources[0].is_file();
     match (arguments.json, one) {
-        (true, _) => work(rows::Form::Json { top: arguments.top })?,
-        (false, true) => work(rows::Form::Top(arguments.top.unwrap_or(rows::TOP)))?,
+        (true, _) => work(rows::Form::Json { top: arguments.top, set })?,
+        (false, true) => work(rows::Form::Top { number: arguments.top.unwrap_or(rows::TOP), set })?,
         (false, false) => {
             printer.result(&rows::header(&classes)?)?;
             work(rows::Form::Csv)?;

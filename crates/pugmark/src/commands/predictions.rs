@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use pugmark_data::Part;
-use pugmark_eval::{EvalError, Evaluation, evaluate};
-use pugmark_model::Prediction;
+use pugmark_eval::{EvalError, Evaluation, conformal_threshold, evaluate};
+use pugmark_model::{Prediction, RunFolder};
+
+use crate::error::WrongCall;
 
 /// Its rows, and the part of the data that they are of. `classes` are the model's.
 pub(crate) fn read(path: &Path, classes: &[String]) -> anyhow::Result<(Option<Part>, Vec<Prediction>)> {
@@ -37,11 +39,30 @@ pub(crate) fn read(path: &Path, classes: &[String]) -> anyhow::Result<(Option<Pa
     Ok((part, rows))
 }
 
+/// How probable a class must be to be in a set that holds the true one with this probability, as the photos say that the
+/// run's best model was not trained on.
+pub(crate) fn set_threshold(run: &Path, classes: &[String], coverage: f64) -> anyhow::Result<f32> {
+    if !run.is_dir() {
+        return Err(WrongCall::new(format!("{} is a model file", run.display()))
+            .with_hint("sets need the predictions that a run folder has: name that")
+            .into());
+    }
+    let (_, rows) = read(&RunFolder::open(run)?.predictions(), classes)?;
+    let (labels, probabilities) = labelled(&rows);
+    Ok(conformal_threshold(&labels, &probabilities, coverage))
+}
+
 /// How good they are; photos that cannot be decoded do not count.
 pub(crate) fn evaluation<'a>(
     classes: &[String],
     rows: impl IntoIterator<Item = &'a Prediction>,
 ) -> Result<Evaluation, EvalError> {
+    let (labels, probabilities) = labelled(rows);
+    evaluate(classes, &labels, &probabilities)
+}
+
+/// Classes and probabilities of the photos that have both.
+fn labelled<'a>(rows: impl IntoIterator<Item = &'a Prediction>) -> (Vec<usize>, Vec<f32>) {
     let (mut labels, mut probabilities) = (Vec::new(), Vec::new());
     for row in rows {
         if let (Ok(values), Some(class)) = (&row.outcome, row.class) {
@@ -49,5 +70,5 @@ pub(crate) fn evaluation<'a>(
             probabilities.extend_from_slice(values);
         }
     }
-    evaluate(classes, &labels, &probabilities)
+    (labels, probabilities)
 }

@@ -195,3 +195,13 @@ fn a_full_disk() {
     let told = place.done(&ROWS).stderr;
     assert!(told.contains("of 600 photos are done already"), "{told}");
 }
+
+#[test]
+fn patterns_are_looked_up() {
+    let place = place(3);
+    let rows = |pattern: &str| place.done(&["predict", "run", pattern]).stdout;
+    assert_eq!(rows("new/**/[01].png").lines().count(), 7);
+    assert_eq!(rows("new/?/0.*").lines().count(), 4);
+    place.snapshot("predict_pattern_of_nothing", &["predict", "run", "new/*.jpeg"]);
+    place.snapshot("predict_no_pattern", &["predict", "run", "new/***/x.png"]);
+}

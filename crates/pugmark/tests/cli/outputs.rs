@@ -166,6 +166,63 @@ fn the_most_probable_classes_only() {
     assert_eq!(classes, [object["class"].as_str().unwrap()]);
 }
 
+#[test]
+fn sets_of_classes() {
+    let place = place();
+    let object = |more: &[&str]| -> serde_json::Value {
+        let call = [&["predict", "run", "new/A/2.png", "--json"], more].concat();
+        serde_json::from_str(&place.done(&call).stdout).unwrap()
+    };
+    assert!(object(&[]).get("set").is_none());
+    // The validation part is too small to promise that much: every class is in.
+    let all = object(&["--sets", "0.99"]);
+    assert_eq!(all["set"].as_array().unwrap().len(), 3);
+    assert_eq!(all["set"][0], all["class"]);
+    let few = object(&["--sets", "0.1"]);
+    assert_eq!(few["set"].as_array().unwrap().len(), 1);
+    let text = place.done(&["predict", "run", "new/A/2.png", "--sets", "0.1"]).stdout;
+    assert!(text.contains("reckon with "), "{text}");
+    place.done(&["predict", "run", "new", "--out", "rows.jsonl", "--format", "jsonl", "--sets", "0.99"]);
+    let lines = fs::read_to_string(place.path("rows.jsonl")).unwrap();
+    assert_eq!(lines.matches("\"set\":[").count(), 3, "{lines}");
+    let eval: serde_json::Value =
+        serde_json::from_str(&place.done(&["eval", "run", "photos", "--sets", "0.99", "--json"]).stdout)
+            .unwrap();
+    assert_eq!((&eval["sets"]["held"], &eval["sets"]["size"]), (&1.0.into(), &3.0.into()));
+    let text = place.done(&["eval", "run", "--sets", "0.8"]).stdout;
+    assert!(text.contains("should hold the true one on 80 % of photos"), "{text}");
+    place.snapshot("sets_of_a_model_file", &["eval", "run/best.safetensors", "photos", "--sets", "0.9"]);
+}
+
+#[test]
+fn a_camtrap_package_has_the_times_of_the_cameras() {
+    let place = place();
+    place.photo_taken("card/S1/a.jpg", 0, 1, "2026:05:01 10:00:00");
+    place.photo_taken("card/S1/b.jpg", 2, 2, "2026:05:01 10:20:00");
+    place.write(
+        "project.toml",
+        "title = \"T\"\nsampling_design = \"opportunistic\"\ncapture_method = [\"activityDetection\"]\n\
+         individual_animals = false\n[[contributors]]\ntitle = \"A\"\n",
+    );
+    place.write("places.csv", "deploymentID,latitude,longitude\nS1,5.8,-7.3\n");
+    let call = [
+        "predict",
+        "run",
+        "card",
+        "--out",
+        "package",
+        "--format",
+        "camtrap-dp",
+        "--metadata",
+        "project.toml",
+    ];
+    let call = [&call[..], &["--deployments", "places.csv", "--timezone", "+00:00"]].concat();
+    place.snapshot_of_figures("predict_camtrap_dp", &call);
+    let media = fs::read_to_string(place.path("package/media.csv")).unwrap();
+    assert!(media.contains("2026-05-01T10:20:00"), "{media}");
+    place.done(&["check", "package", "--format", "camtrap-dp"]);
+}
+
 /// Frames of one camera 20 seconds apart are one burst; a frame an hour later is not.
 #[test]
 fn frames_of_a_burst_have_one_answer() {

@@ -34,6 +34,8 @@ pub(super) struct Asked<'a> {
     pub(super) who: &'a str,
     /// Who answers, for people.
     pub(super) model: &'a str,
+    /// How probable a class of the set is.
+    pub(super) set: Option<f32>,
 }
 
 /// The files that a call asks for.
@@ -62,7 +64,7 @@ impl<'a> Files<'a> {
     /// Answers what the journal does not know yet, and writes the files once all is known.
     pub(super) fn write(
         &self,
-        Asked { items, root, classes, who, model }: &Asked<'_>,
+        &Asked { items, root, classes, who, model, set }: &Asked<'_>,
         answer: Answer<'_>,
         stop: &AtomicBool,
         printer: &Printer,
@@ -91,7 +93,7 @@ impl<'a> Files<'a> {
         let count = journal.count(items)?;
         let mut status = ExitStatus::Done;
         if count.done == photos {
-            let label = Labelling { classes, model, root, printer };
+            let label = Labelling { classes, model, root, set, printer };
             self.outputs.write(&label, &mut |on| match &self.bursts {
                 None => journal.predictions(items, on),
                 Some(bursts) => bursts.predictions(items, &journal, stop, printer, on),

@@ -28,6 +28,8 @@ pub(super) struct Labelling<'a> {
     pub(super) model: &'a str,
     /// The folder that ids are paths below.
     pub(super) root: &'a Path,
+    /// How probable a class of the set is.
+    pub(super) set: Option<f32>,
     pub(super) printer: &'a Printer,
 }
 
@@ -92,7 +94,7 @@ impl<'a> Outputs<'a> {
             let context = || format!("cannot write {}", file.display());
             match label_format(*format) {
                 None => write_atomic_with(file, |to| match format {
-                    OutputFormat::Jsonl => lines(to, label.classes, each),
+                    OutputFormat::Jsonl => lines(to, label, each),
                     _ => csv(to, label.classes, each),
                 })
                 .with_context(context)?,
@@ -107,7 +109,7 @@ impl<'a> Outputs<'a> {
         &self,
         format: Format,
         file: &Path,
-        &Labelling { classes, model, root, printer }: &Labelling<'_>,
+        &Labelling { classes, model, root, printer, .. }: &Labelling<'_>,
         each: Each<'_>,
     ) -> anyhow::Result<()> {
         let mut name = OsString::from(".");
@@ -161,9 +163,9 @@ fn csv(to: &mut dyn Write, classes: &[String], each: Each<'_>) -> anyhow::Result
     each(&mut |prediction: Prediction| Ok(writeln!(to, "{}", Form::Csv.row(classes, &prediction)?)?))
 }
 
-fn lines(to: &mut dyn Write, classes: &[String], each: Each<'_>) -> anyhow::Result<()> {
-    let form = Form::Json { top: None };
-    each(&mut |prediction: Prediction| Ok(writeln!(to, "{}", form.row(classes, &prediction)?)?))
+fn lines(to: &mut dyn Write, label: &Labelling<'_>, each: Each<'_>) -> anyhow::Result<()> {
+    let form = Form::Json { top: None, set: label.set };
+    each(&mut |prediction: Prediction| Ok(writeln!(to, "{}", form.row(label.classes, &prediction)?)?))
 }
 
 /// Compares what is written with what is in a file.

@@ -1,5 +1,6 @@
 //! A prediction as text: a row of a CSV, a JSON object, or a small table.
 
+use pugmark_eval::conformal_set;
 use pugmark_model::Prediction;
 use serde::{Serialize, Serializer};
 
@@ -10,12 +11,16 @@ pub(super) const TOP: usize = 5;
 #[derive(Clone, Copy)]
 pub(super) enum Form {
     Csv,
-    /// The most probable classes; all of them where there is no number.
+    /// The most probable classes; all of them where there is no number. And those of the set, where there is a threshold.
     Json {
         top: Option<usize>,
+        set: Option<f32>,
     },
-    /// As many classes.
-    Top(usize),
+    /// As many classes, and the set.
+    Top {
+        number: usize,
+        set: Option<f32>,
+    },
 }
 
 #[derive(Serialize)]
@@ -25,6 +30,9 @@ struct Object<'a> {
     class: Option<&'a str>,
     /// By class; null where the photo cannot be read.
     probabilities: Option<ByClass<'a>>,
+    /// The classes one must reckon with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set: Option<Vec<&'a str>>,
     truncated: bool,
     reason: Option<&'a str>,
 }
@@ -48,8 +56,8 @@ impl Form {
     pub(super) fn row(self, classes: &[String], prediction: &Prediction) -> anyhow::Result<String> {
         match self {
             Self::Csv => csv(classes, prediction),
-            Self::Json { top } => Ok(serde_json::to_string(&object(classes, prediction, top))?),
-            Self::Top(number) => Ok(table(classes, prediction, number)),
+            Self::Json { top, set } => Ok(serde_json::to_string(&object(classes, prediction, top, set))?),
+            Self::Top { number, set } => Ok(table(classes, prediction, number, set)),
         }
     }
 }
@@ -71,7 +79,12 @@ fn csv_row<'a>(cells: impl Iterator<Item = &'a str>) -> anyhow::Result<String> {
     Ok(row.trim_end_matches('\n').to_owned())
 }
 
-fn object<'a>(classes: &'a [String], prediction: &'a Prediction, top: Option<usize>) -> Object<'a> {
+fn object<'a>(
+    classes: &'a [String],
+    prediction: &'a Prediction,
+    top: Option<usize>,
+    set: Option<f32>,
+) -> Object<'a> {
     let row = prediction.outcome.as_deref().ok();
     let by_class = |row: &[f32]| {
         let chosen = match top {
@@ -84,12 +97,13 @@ fn object<'a>(classes: &'a [String], prediction: &'a Prediction, top: Option<usi
         id: &prediction.id,
         class: row.and_then(|row| ranked(row).first().map(|&best| classes[best].as_str())),
         probabilities: row.map(by_class),
+        set: row.zip(set).map(|(row, threshold)| names(classes, row, threshold)),
         truncated: prediction.truncated,
         reason: prediction.outcome.as_ref().err().map(String::as_str),
     }
 }
 
-fn table(classes: &[String], prediction: &Prediction, number: usize) -> String {
+fn table(classes: &[String], prediction: &Prediction, number: usize, set: Option<f32>) -> String {
     let row = match &prediction.outcome {
         Ok(row) => row,
         Err(reason) => return format!("{}\n  cannot be read: {reason}", prediction.id),
@@ -103,7 +117,15 @@ fn table(classes: &[String], prediction: &Prediction, number: usize) -> String {
     for class in best {
         text.push_str(&format!("\n  {:<width$}  {:.4}", classes[class], row[class]));
     }
+    if let Some(threshold) = set {
+        text.push_str(&format!("\n  reckon with {}", names(classes, row, threshold).join(", ")));
+    }
     text
+}
+
+/// The classes of the set.
+fn names<'a>(classes: &'a [String], row: &[f32], threshold: f32) -> Vec<&'a str> {
+    conformal_set(row, threshold).into_iter().map(|class| classes[class].as_str()).collect()
 }
 
 /// Classes by falling probability; among equals in their order.

@@ -1,12 +1,16 @@
 //! The photos that a call names.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use pugmark_data::{Item, photos_below};
+use pugmark_data::storage::is_url;
+use pugmark_data::{Item, StorageOptions, photos_below};
 
 use crate::commands::data;
+use crate::error::WrongCall;
+use crate::printer::Printer;
 
 /// Photos, and the folder that their ids are paths below.
 pub(super) struct Found {
@@ -16,7 +20,20 @@ pub(super) struct Found {
 
 /// Every photo that `sources` name, in their order. Below one folder, the id is the path below it; in a prepared one it is
 /// what it was there; otherwise the path.
-pub(super) fn find(sources: &[PathBuf]) -> anyhow::Result<Found> {
+pub(super) fn find(
+    sources: &[PathBuf],
+    storage: &StorageOptions,
+    printer: &Printer,
+) -> anyhow::Result<Found> {
+    let mut named = Vec::new();
+    for source in sources {
+        match source {
+            url if is_url(url) => named.push(data::fetched(url, storage, printer)?),
+            pattern if !pattern.exists() && is_pattern(pattern) => named.extend(matching(pattern)?),
+            path => named.push(path.clone()),
+        }
+    }
+    let sources = named.as_slice();
     let root = match sources {
         [only] if only.is_dir() => only.as_path(),
         _ => Path::new(""),
@@ -35,11 +52,29 @@ pub(super) fn find(sources: &[PathBuf]) -> anyhow::Result<Found> {
         }));
     }
     // The same photo from two sources has one answer.
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let first: Vec<bool> = items.iter().map(|item| seen.insert(&item.id)).collect();
     let mut first = first.into_iter();
     items.retain(|_| first.next().unwrap_or(true));
     Ok(Found { items, root: root.to_owned() })
+}
+
+fn is_pattern(source: &Path) -> bool {
+    source.to_string_lossy().contains(['*', '?', '['])
+}
+
+/// What matches a pattern that no shell has expanded.
+fn matching(pattern: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let text = pattern.to_string_lossy();
+    let paths =
+        glob::glob(&text).map_err(|error| WrongCall::new(format!("`{text}` is no pattern: {error}")))?;
+    let found: Vec<PathBuf> = paths.collect::<Result<_, _>>()?;
+    if found.is_empty() {
+        return Err(WrongCall::new(format!("nothing matches {text}"))
+            .with_hint("`*` is any part of a name, `**` any folders; it is looked up from the folder the command runs in")
+            .into());
+    }
+    Ok(found)
 }
 
 fn is_list(source: &Path) -> bool {
