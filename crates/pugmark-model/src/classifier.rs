@@ -2,7 +2,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
-use pugmark_data::{Augment, Item, Limits, Loader, LoaderSettings};
+use pugmark_data::{Augment, Item, Limits, Loader, LoaderSettings, Recipe};
 use pugmark_engine::{Engine, Inference};
 
 use crate::{Model, ModelCard, ModelError, RunFolder};
@@ -90,17 +90,7 @@ impl Classifier {
         threads: usize,
         on: &mut dyn FnMut(Prediction) -> ControlFlow<()>,
     ) -> Result<(), ModelError> {
-        let settings = LoaderSettings {
-            batch_size: self.batch,
-            threads: loader_threads(threads),
-            seed: 0,
-            shuffle: false,
-            balanced: false,
-            recipe: self.card.recipe.clone(),
-            augment: Augment::default(),
-            limits: Limits::default(),
-            cache_bytes: 0,
-        };
+        let settings = loader_settings(&self.card.recipe, self.batch, threads);
         let classes = self.card.classes.len();
         let loader = Loader::new(items.clone(), settings);
         for batch in loader.epoch(0, 0) {
@@ -120,6 +110,22 @@ impl Classifier {
             }
         }
         Ok(())
+    }
+}
+
+/// How photos are loaded to be looked at: in their order, as the recipe has them, by `threads` threads (see
+/// [`loader_threads`]).
+pub fn loader_settings(recipe: &Recipe, batch: usize, threads: usize) -> LoaderSettings {
+    LoaderSettings {
+        batch_size: batch,
+        threads: loader_threads(threads),
+        seed: 0,
+        shuffle: false,
+        balanced: false,
+        recipe: recipe.clone(),
+        augment: Augment::default(),
+        limits: Limits::default(),
+        cache_bytes: 0,
     }
 }
 

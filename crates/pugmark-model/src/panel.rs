@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use pugmark_data::{Augment, Item, Limits, Loader, LoaderSettings, Recipe};
+use pugmark_data::{Item, Loader, Recipe};
 use pugmark_engine::Engine;
 
-use crate::{Classifier, ModelCard, ModelError, loader_threads};
+use crate::{Classifier, ModelCard, ModelError, loader_settings};
 
 /// Several classifiers of the same classes that look at the same photos.
 pub struct Panel {
@@ -90,20 +90,7 @@ impl Panel {
         }
         let loaders: Vec<Loader> = recipes
             .iter()
-            .map(|recipe| {
-                let settings = LoaderSettings {
-                    batch_size: self.batch,
-                    threads: loader_threads(threads),
-                    seed: 0,
-                    shuffle: false,
-                    balanced: false,
-                    recipe: recipe.clone(),
-                    augment: Augment::default(),
-                    limits: Limits::default(),
-                    cache_bytes: 0,
-                };
-                Loader::new(items.to_vec(), settings)
-            })
+            .map(|recipe| Loader::new(items.to_vec(), loader_settings(recipe, self.batch, threads)))
             .collect();
         let mut epochs: Vec<_> = loaders.iter().map(|loader| loader.epoch(0, 0)).collect();
         for first in (0..items.len()).step_by(self.batch.max(1)) {
