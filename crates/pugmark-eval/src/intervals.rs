@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::evaluation::{most_probable, ratio, squares, surprise};
+use crate::random::Random;
 
 /// 95 % intervals of the figures in [`Evaluation`](crate::Evaluation).
 ///

@@ -174,7 +174,8 @@ impl Graph {
     /// As [`Graph::shapes`].
     pub fn last_feature_map(&self, height: usize, width: usize) -> Result<Option<NodeId>, GraphError> {
         let shapes = self.shapes(height, width)?;
-        let wide = |id: NodeId| matches!(shapes[id.0], Shape::Image { height, width, .. } if height * width > 1);
+        let wide =
+            |id: NodeId| matches!(shapes[id.0], Shape::Image { height, width, .. } if height * width > 1);
         let mut at = self.nodes.iter().rposition(|node| node.op == Op::GlobalAvgPool).map(NodeId);
         while let Some(id) = at.filter(|&id| !wide(id)) {
             at = self.nodes[id.0].inputs.first().copied();

@@ -106,7 +106,9 @@ pub enum ModelError {
         adds: Vec<String>,
     },
     /// Nothing in the model has more than one pixel, so it looks nowhere in particular.
-    #[error("the model sees pictures of {height} x {width} pixels as a single one, and has no feature map to look at")]
+    #[error(
+        "the model sees pictures of {height} x {width} pixels as a single one, and has no feature map to look at"
+    )]
     NoFeatureMap {
         /// Rows of its pictures.
         height: usize,

@@ -49,10 +49,14 @@ impl GradCam {
         let of_class: Vec<f32> = (0..self.classes).map(|k| f32::from(u8::from(k == class))).collect();
         self.plan.backward_from(&batch, &of_class)?;
         let (features, gradient) = self.plan.tap(self.layer).expect("it was asked for");
-        let [_, _, height, width] = features.shape[..] else { unreachable!("a feature map has four dimensions") };
+        let [_, _, height, width] = features.shape[..] else {
+            unreachable!("a feature map has four dimensions")
+        };
         let pixels = height * width;
         let mut map = vec![0.0_f64; pixels];
-        for (channel, slopes) in features.values.chunks_exact(pixels).zip(gradient.values.chunks_exact(pixels)) {
+        for (channel, slopes) in
+            features.values.chunks_exact(pixels).zip(gradient.values.chunks_exact(pixels))
+        {
             let weight = slopes.iter().map(|&g| f64::from(g)).sum::<f64>() / pixels as f64;
             for (sum, &value) in map.iter_mut().zip(channel) {
                 *sum += weight * f64::from(value);

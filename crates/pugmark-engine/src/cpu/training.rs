@@ -135,7 +135,11 @@ impl<E: Activation> CpuTraining<E> {
     }
 
     /// Forward and backward of one batch from a gradient of its logits; nothing moves.
-    fn run_back(&mut self, batch: &TrainBatch<'_>, logits_gradient: &[f32]) -> Result<StepOutput, EngineError> {
+    fn run_back(
+        &mut self,
+        batch: &TrainBatch<'_>,
+        logits_gradient: &[f32],
+    ) -> Result<StepOutput, EngineError> {
         self.machine.clock.clear();
         self.machine.forward(batch.labels.len(), given(batch), Some(batch.seed));
         let logits = self.machine.logits().to_vec();

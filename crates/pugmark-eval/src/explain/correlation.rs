@@ -4,9 +4,8 @@ pub fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
     assert_eq!(a.len(), b.len(), "lists of one length");
     let (a, b) = (ranks(a), ranks(b));
     let middle = (a.len() as f64 - 1.0) / 2.0;
-    let product = |a: &[f64], b: &[f64]| -> f64 {
-        a.iter().zip(b).map(|(x, y)| (x - middle) * (y - middle)).sum()
-    };
+    let product =
+        |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(x, y)| (x - middle) * (y - middle)).sum() };
     let scale = (product(&a, &a) * product(&b, &b)).sqrt();
     (scale > 0.0).then(|| product(&a, &b) / scale)
 }

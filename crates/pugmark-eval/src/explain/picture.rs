@@ -37,7 +37,7 @@ impl Picture {
     }
 
     /// Blurred so that objects are gone and colours are left: a Gaussian, in three passes of a running mean (P. Kovesi,
-    /// Fast almost-Gaussian filtering, 2010). At 224 pixels its deviation is 10, as Fong and Vedaldi have it (arXiv 1704.03296).
+    /// Fast almost-Gaussian filtering, 2010). At 224 pixels its deviation is about 10, as Fong and Vedaldi have it (arXiv 1704.03296).
     pub fn blurred(&self) -> Self {
         let deviation = self.width.max(self.height) as f64 * BLUR;
         // Three means over 2 r + 1 pixels have the variance r (r + 1).
@@ -109,10 +109,11 @@ mod tests {
             mass += sum;
             variance += sum * (column as f64 - middle as f64).powi(2);
         }
-        // A square of 21 pixels has the variance (21^2 - 1) / 12. Levels are whole, so the faint ends are lost: 5 %.
+        // A square of 21 pixels has the variance (21^2 - 1) / 12, and three means over 21 pixels add as much each. Levels are
+        // whole, so the faint ends are lost: 2 %.
         let spread = variance / mass - 440.0 / 12.0;
         assert!((mass / (255.0 * 441.0) - 1.0).abs() < 0.02, "{mass}");
-        assert!((spread / 100.0 - 1.0).abs() < 0.05, "{spread}");
+        assert!((spread / 110.0 - 1.0).abs() < 0.02, "{spread}");
         assert!(blurred.rgb.iter().skip(1).step_by(3).all(|&green| green == 0), "colours stay apart");
     }
 

@@ -229,7 +229,11 @@ mod tests {
             let pixels: Vec<usize> =
                 (0..width * height).filter(|&pixel| regions.of_pixel[pixel] == region).collect();
             let on_the_left = pixels.iter().filter(|&&pixel| left(pixel)).count();
-            assert!(on_the_left == 0 || on_the_left == pixels.len(), "{region}: {on_the_left} of {}", pixels.len());
+            assert!(
+                on_the_left == 0 || on_the_left == pixels.len(),
+                "{region}: {on_the_left} of {}",
+                pixels.len()
+            );
         }
     }
 }
