@@ -13,7 +13,7 @@ mod regions;
 mod shap;
 mod superpixels;
 
-pub use black_box::BlackBox;
+pub use black_box::{BlackBox, Score};
 pub use correlation::spearman;
 pub use faithfulness::{Area, Faithfulness, faithfulness};
 pub use grid::Grid;

@@ -1,12 +1,15 @@
+/// Takes so many pictures of one size (height x width x RGB each), and gives one score a picture.
+pub type Score<'a, E> = dyn FnMut(usize, &[u8]) -> Result<Vec<f32>, E> + 'a;
+
 /// A model of which nothing is known but what it says: the score of one class, for each of some pictures.
 pub struct BlackBox<'a, E> {
     at_once: usize,
-    score: &'a mut dyn FnMut(usize, &[u8]) -> Result<Vec<f32>, E>,
+    score: &'a mut Score<'a, E>,
 }
 
 impl<'a, E> BlackBox<'a, E> {
-    /// `score` takes so many pictures of one size (height x width x RGB each), at most `at_once`, and gives one score a picture.
-    pub fn new(at_once: usize, score: &'a mut dyn FnMut(usize, &[u8]) -> Result<Vec<f32>, E>) -> Self {
+    /// Asks `score` about at most `at_once` pictures at a time.
+    pub fn new(at_once: usize, score: &'a mut Score<'a, E>) -> Self {
         Self { at_once: at_once.max(1), score }
     }
 

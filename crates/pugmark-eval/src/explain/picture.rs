@@ -54,6 +54,15 @@ impl Picture {
         Self { rgb: values.into_iter().map(|value| value.round() as u8).collect(), ..*self }
     }
 
+    /// Each pixel as a square of `factor` pixels a side.
+    pub fn magnified(&self, factor: usize) -> Self {
+        let (width, height) = (self.width * factor, self.height * factor);
+        let place = |pixel: usize| ((pixel / width / factor) * self.width + pixel % width / factor) * 3;
+        let rgb =
+            (0..width * height).flat_map(|pixel| self.rgb[place(pixel)..][..3].iter().copied()).collect();
+        Self { rgb, width, height }
+    }
+
     /// The pixels of this picture where `own` says so, and of `other` elsewhere.
     pub fn mixed(&self, other: &Self, own: impl Fn(usize) -> bool) -> Vec<u8> {
         let mut rgb = other.rgb.clone();
@@ -115,6 +124,13 @@ mod tests {
         assert!((mass / (255.0 * 441.0) - 1.0).abs() < 0.02, "{mass}");
         assert!((spread / 110.0 - 1.0).abs() < 0.02, "{spread}");
         assert!(blurred.rgb.iter().skip(1).step_by(3).all(|&green| green == 0), "colours stay apart");
+    }
+
+    #[test]
+    fn pixels_become_squares() {
+        let picture = Picture::new(vec![1, 2, 3, 4, 5, 6], 2, 1);
+        let row = [[1, 2, 3], [1, 2, 3], [4, 5, 6], [4, 5, 6]].concat();
+        assert_eq!(picture.magnified(2), Picture::new(row.repeat(2), 4, 2));
     }
 
     #[test]

@@ -39,7 +39,7 @@ struct Weighted {
 pub fn kernel_shap<E>(
     players: usize,
     settings: KernelShap,
-    game: &mut dyn FnMut(&[Vec<bool>]) -> Result<Vec<f64>, E>,
+    game: impl FnOnce(&[Vec<bool>]) -> Result<Vec<f64>, E>,
 ) -> Result<ShapValues, E> {
     let (coalitions, exact) = coalitions(players, settings);
     let mut asked: Vec<Vec<bool>> = vec![vec![false; players], vec![true; players]];
@@ -177,7 +177,7 @@ mod tests {
 
     fn values(players: usize, samples: usize, game: impl Fn(&[bool]) -> f64) -> ShapValues {
         let mut asked = 0;
-        let found = kernel_shap(players, KernelShap { samples, seed: 7 }, &mut |coalitions| {
+        let found = kernel_shap(players, KernelShap { samples, seed: 7 }, |coalitions| {
             asked += coalitions.len();
             Ok::<_, ()>(coalitions.iter().map(|members| game(members)).collect())
         });

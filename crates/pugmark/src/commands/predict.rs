@@ -3,15 +3,15 @@
 mod journal;
 mod rows;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-use pugmark_data::{Item, StorageOptions, photos_below};
+use pugmark_data::{Item, StorageOptions};
 use pugmark_model::write_atomic_with;
 
-use super::data;
 use super::ensemble::Ensemble;
+use super::{data, photos};
 use crate::arguments::PredictArguments;
 use crate::error::{ExitStatus, WrongCall};
 use crate::interrupt;
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
             .with_hint("`--overwrite` replaces it, another `--out` keeps it")
             .into());
     }
-    let items = items(&arguments.sources)?;
+    let items = photos::items(&arguments.sources)?;
     let photos = items.len();
     let engine = inference.engine()?;
     // Weights are fitted on more photos than there may be here.
@@ -137,23 +137,4 @@ fn end(
             .note(&format!("{done} photos{out}: {broken} cannot be read, {truncated} are cut off{memory}"));
     }
     if broken == done { ExitStatus::Failed } else { ExitStatus::Done }
-}
-
-/// Every photo that `sources` name, in their order. Below one folder, the id is the path below it; in a prepared one it is
-/// what it was there; otherwise the path.
-fn items(sources: &[PathBuf]) -> anyhow::Result<Vec<Item>> {
-    let mut items = Vec::new();
-    for source in sources {
-        data::exists(source, "photo or folder")?;
-        if let Some(prepared) = pugmark_data::read_prepared(source)? {
-            items.extend(prepared.samples.iter().map(|sample| Item { class: None, ..Item::from(sample) }));
-            continue;
-        }
-        let root = if sources.len() == 1 && source.is_dir() { source.as_path() } else { Path::new("") };
-        items.extend(photos_below(source)?.into_iter().map(|path| {
-            let below = path.strip_prefix(root).unwrap_or(&path);
-            Item { id: below.to_string_lossy().replace('\\', "/"), path, stored: None, class: None }
-        }));
-    }
-    Ok(items)
 }
