@@ -16,8 +16,6 @@ impl Default for Slic {
     }
 }
 
-/// Of the mean size: a piece that is smaller joins a neighbour.
-const SMALLEST: f32 = 0.25;
 const ROUNDS: usize = 10;
 
 /// A pixel, or the mean of several: colour and place.
@@ -33,7 +31,7 @@ struct Point {
 pub fn superpixels(picture: &Picture, settings: Slic) -> Regions {
     let (width, height) = (picture.width, picture.height);
     let side = (picture.pixels() as f32 / settings.segments.max(1) as f32).sqrt().max(1.0);
-    let down = ((height as f32 / side).round() as usize).clamp(1, height);
+    let down = ((height as f32 / side).round() as usize).clamp(1, height.min(settings.segments.max(1)));
     let across = ((settings.segments as f32 / down as f32).round() as usize).clamp(1, width);
     let points: Vec<Point> = picture
         .rgb
@@ -69,8 +67,7 @@ pub fn superpixels(picture: &Picture, settings: Slic) -> Regions {
             break;
         }
     }
-    let smallest = SMALLEST * picture.pixels() as f32 / count as f32;
-    connected(&of_pixel, width, height, smallest as usize)
+    connected(&of_pixel, count, width, height)
 }
 
 fn distance(a: &Point, b: &Point, place: f32) -> f32 {
@@ -96,38 +93,59 @@ fn means(points: &[Point], labels: &[usize], count: usize) -> Vec<Point> {
     sums.into_iter().map(mean).collect()
 }
 
-/// Numbers the connected pieces of each label (a pixel has four neighbours); one of fewer than `smallest` pixels joins the
-/// piece before its first pixel, above or to the left.
-fn connected(labels: &[usize], width: usize, height: usize, smallest: usize) -> Regions {
-    const NONE: usize = usize::MAX;
-    let mut of_pixel = vec![NONE; labels.len()];
-    let mut count = 0;
+/// One region a label: its largest connected piece (a pixel has four neighbours). The other pieces, many on a noisy picture,
+/// are dealt out to the regions beside them, ring by ring.
+fn connected(labels: &[usize], count: usize, width: usize, height: usize) -> Regions {
+    let mut largest: Vec<Vec<usize>> = vec![Vec::new(); count];
+    for piece in pieces(labels, width, height) {
+        let kept = &mut largest[labels[piece[0]]];
+        if piece.len() > kept.len() {
+            *kept = piece;
+        }
+    }
+    largest.retain(|piece| !piece.is_empty());
+    let mut of_pixel = vec![None; labels.len()];
+    let mut border = Vec::new();
+    for (region, piece) in largest.iter().enumerate() {
+        piece.iter().for_each(|&pixel| of_pixel[pixel] = Some(region));
+        border.extend_from_slice(piece);
+    }
+    while !border.is_empty() {
+        let mut next = Vec::new();
+        for pixel in border {
+            for neighbour in neighbours(pixel, width, height) {
+                if of_pixel[neighbour].is_none() {
+                    of_pixel[neighbour] = of_pixel[pixel];
+                    next.push(neighbour);
+                }
+            }
+        }
+        border = next;
+    }
+    Regions { of_pixel: of_pixel.into_iter().flatten().collect(), count: largest.len() }
+}
+
+/// The pixels of each connected piece of a label, in the order of their first pixels.
+fn pieces(labels: &[usize], width: usize, height: usize) -> Vec<Vec<usize>> {
+    let mut seen = vec![false; labels.len()];
+    let mut pieces = Vec::new();
     for first in 0..labels.len() {
-        if of_pixel[first] != NONE {
+        if std::mem::replace(&mut seen[first], true) {
             continue;
         }
         let mut piece = vec![first];
-        of_pixel[first] = count;
         let mut next = 0;
         while let Some(&pixel) = piece.get(next) {
             next += 1;
             for neighbour in neighbours(pixel, width, height) {
-                if of_pixel[neighbour] == NONE && labels[neighbour] == labels[first] {
-                    of_pixel[neighbour] = count;
+                if labels[neighbour] == labels[first] && !std::mem::replace(&mut seen[neighbour], true) {
                     piece.push(neighbour);
                 }
             }
         }
-        let before = neighbours(first, width, height).find(|&pixel| pixel < first);
-        match before.filter(|_| piece.len() < smallest) {
-            Some(before) => {
-                let joined = of_pixel[before];
-                piece.iter().for_each(|&pixel| of_pixel[pixel] = joined);
-            }
-            None => count += 1,
-        }
+        pieces.push(piece);
     }
-    Regions { of_pixel, count }
+    pieces
 }
 
 /// Above, left, right, below.
@@ -190,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn every_region_is_there_connected_and_not_tiny() {
+    fn every_region_is_there_and_connected() {
         let smooth = Picture::new((0..90 * 60 * 3).map(|i| (i / 71 % 256) as u8).collect(), 90, 60);
         for picture in [noise(96, 64), noise(32, 32), smooth, noise(5, 3), noise(1, 40)] {
             for settings in [Slic::default(), Slic { segments: 7, compactness: 40.0 }] {
@@ -198,8 +216,10 @@ mod tests {
                 let sizes = sizes(&regions);
                 assert!(regions.of_pixel.iter().all(|&region| region < regions.count));
                 assert!(sizes.iter().all(|&size| size > 0), "{sizes:?}");
-                let pieces = connected(&regions.of_pixel, picture.width, picture.height, 0);
-                assert_eq!(pieces.count, regions.count, "each is in one piece");
+                let pieces = pieces(&regions.of_pixel, picture.width, picture.height);
+                assert_eq!(pieces.len(), regions.count, "each is in one piece");
+                let asked = settings.segments.min(picture.pixels());
+                assert!(regions.count > asked / 2 && regions.count < asked * 2, "{}", regions.count);
                 assert_eq!(superpixels(&picture, settings), regions, "the same again");
             }
         }
