@@ -73,6 +73,16 @@ pub enum EngineError {
         /// Shares in [0, 1] given.
         shares: usize,
     },
+    /// A gradient of the logits that does not fit the batch.
+    #[error("{images} images of {classes} logits need {} values of their gradient, not {found}", images * classes)]
+    LogitsGradient {
+        /// Images of the batch.
+        images: usize,
+        /// Number of logits.
+        classes: usize,
+        /// Values given.
+        found: usize,
+    },
     /// The loss of a step is not a number; no parameter was changed.
     #[error("the loss is {loss}")]
     NonFiniteLoss {
@@ -240,8 +250,8 @@ pub struct TrainingSpec {
     /// the decay is at most `(1 + t) / (10 + t)`, as TensorFlow's `ExponentialMovingAverage` has it, so that the first
     /// weights are soon forgotten.
     pub average: f32,
-    /// Nodes whose output and gradient can be read after a step. The gradient of the input node (with respect to the
-    /// normalised pictures) is computed only where it is among them.
+    /// Nodes whose output and gradient can be read after a step, whatever is trained: that of the input node is with respect
+    /// to the normalised pictures.
     pub taps: Vec<NodeId>,
 }
 
@@ -379,6 +389,18 @@ pub trait Training: Send {
         batches: &[TrainBatch<'_>],
         learning_rate: f32,
         weight_decay: f32,
+    ) -> Result<StepOutput, EngineError>;
+
+    /// Forward, and backward from a given gradient of the logits (`images x classes`) instead of the loss's, as PyTorch's
+    /// `logits.backward(gradient)`; labels count only by their number. Nothing moves: taps and gradients can be read. The loss
+    /// told is the sum of the products of logits and gradient.
+    ///
+    /// # Errors
+    /// [`EngineError::LogitsGradient`], [`EngineError::NonFiniteGradient`], and those of wrong calls of a step.
+    fn backward_from(
+        &mut self,
+        batch: &TrainBatch<'_>,
+        logits_gradient: &[f32],
     ) -> Result<StepOutput, EngineError>;
 
     /// Parameters and running statistics, in PyTorch's layout; those of the head alone where the graph begins at features.

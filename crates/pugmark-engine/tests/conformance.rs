@@ -93,6 +93,79 @@ fn the_gradient_of_a_tapped_input_matches_finite_differences() {
     }
 }
 
+/// Backward from one logit, against the slopes of that logit on both sides, which differ where a ReLU or a maximum turns within
+/// the step: the gradient is one of them. The logits are good to about 1e-6 and the step is 1e-3. Nothing moves.
+#[test]
+fn a_given_gradient_of_the_logits_goes_back() {
+    let graph = every_operator(3);
+    let tensors = graph.initialise(1);
+    let input = input_spec(2, 10, 12);
+    let (pixels, labels) = batch(2, 10, 12, 3);
+    let batch = TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed: 5 };
+    for (engine, class) in engines().iter().flat_map(|engine| [0, 2].map(|class| (engine, class))) {
+        let of_class: Vec<f32> = (0..6).map(|i| f32::from(u8::from(i % 3 == class))).collect();
+        let back = |tensors: &Tensors| {
+            let mut plan = engine.training(&graph, tensors, &input, &spec()).unwrap();
+            let before = (plan.tensors(), plan.state(), plan.steps());
+            let output = plan.backward_from(&batch, &of_class).unwrap();
+            assert!((plan.tensors(), plan.state(), plan.steps()) == before);
+            (output, plan.gradients())
+        };
+        let (output, gradients) = back(&tensors);
+        let logit: f32 = output.logits.chunks(3).map(|row| row[class]).sum();
+        assert!((output.loss - f64::from(logit)).abs() < 1e-5);
+        for (name, gradient) in &gradients {
+            let scale = gradient.values.iter().fold(1e-3_f32, |most, g| most.max(g.abs()));
+            let count = gradient.values.len();
+            for index in (0..count).step_by(1 + count / 4) {
+                let mut moved = tensors.clone();
+                let mut at = |delta: f32| {
+                    let value = tensors[name].values[index] + delta;
+                    moved.get_mut(name).unwrap().values[index] = value;
+                    (back(&moved).0.loss, value)
+                };
+                let ((up, high), (down, low)) = (at(1e-3), at(-1e-3));
+                let here = (output.loss, tensors[name].values[index]);
+                let slope = |rise: f64, step: f32| (rise / f64::from(step)) as f32;
+                let (left, right) = (slope(here.0 - down, here.1 - low), slope(up - here.0, high - here.1));
+                let (found, tolerance) = (gradient.values[index], 0.01 * scale + 2e-3);
+                assert!(
+                    found >= left.min(right) - tolerance && found <= left.max(right) + tolerance,
+                    "{}: {name}[{index}]: {found} against {left} and {right}",
+                    engine.name()
+                );
+            }
+        }
+    }
+}
+
+/// Behind a frozen backbone a tapped node gets the gradient that it gets on the way to the pictures.
+#[test]
+fn tapped_nodes_get_a_gradient_whatever_is_trained() {
+    let graph = every_operator(3);
+    let tensors = graph.initialise(1);
+    let (pixels, labels) = batch(2, 10, 12, 3);
+    let batch = TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed: 5 };
+    for engine in engines() {
+        let tapped = |taps: &[NodeId]| {
+            let spec = TrainingSpec { freeze: Freeze::Backbone, taps: taps.to_vec(), ..spec() };
+            let mut plan = engine.training(&graph, &tensors, &input_spec(2, 10, 12), &spec).unwrap();
+            plan.backward_from(&batch, &[0.0, 1.0, 0.0, 0.0, 0.0, -2.0]).unwrap();
+            let last = *taps.last().unwrap();
+            plan.tap(last).unwrap()
+        };
+        for name in ["relu2", "pool", "layer_norm", "stochastic_depth", "add4", "gelu2", "add6", "avgpool"] {
+            let node = NodeId(graph.nodes().iter().position(|node| node.name == name).unwrap());
+            let ((value, gradient), (expected_value, expected)) =
+                (tapped(&[node]), tapped(&[NodeId(0), node]));
+            assert!(expected.values.iter().any(|&g| g != 0.0), "{name}");
+            // Folded norms round otherwise.
+            assert!(largest_difference(&value.values, &expected_value.values) < 1e-4, "{name}");
+            assert!(largest_difference(&gradient.values, &expected.values) < 1e-4, "{name}");
+        }
+    }
+}
+
 /// Tapping the input computes one gradient more and changes no other.
 #[test]
 fn tapping_the_input_changes_no_step() {
@@ -441,6 +514,9 @@ fn wrong_calls_are_named() {
             "a batch of 2 images of 10 x 12 was announced and 719 bytes given (at most 2 images)"
         );
         assert!(message(&[], &[]).contains("a batch of 0 images"));
+        let batch = TrainBatch { pixels: &pixels, features: &[], labels: &labels, mixed: None, seed: 0 };
+        let error = plan.backward_from(&batch, &[0.0; 5]).unwrap_err().to_string();
+        assert_eq!(error, "2 images of 3 logits need 6 values of their gradient, not 5");
 
         let mut fewer = tensors.clone();
         fewer.remove("bn.running_var");

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::evaluation::{most_probable, ratio, squares, surprise};
+use crate::random::Random;
 
 /// 95 % intervals of the figures in [`Evaluation`](crate::Evaluation).
 ///
@@ -101,7 +102,7 @@ pub(crate) fn intervals(
     unit: &'static str,
     groups: &[Option<String>],
 ) -> Option<Intervals> {
-    let mut random = Random(0);
+    let mut random = Random::new(0);
     let mut numbers = HashMap::<Key<'_>, usize>::new();
     let mut units: Vec<Sums> = Vec::new();
     let group_of = |photo: usize| groups.get(photo).and_then(Option::as_deref);
@@ -208,19 +209,6 @@ fn normal_below(x: f64) -> f64 {
     let weights = [0.319_381_530, -0.356_563_782, 1.781_477_937, -1.821_255_978, 1.330_274_429];
     let sum = weights.iter().rev().fold(0.0, |sum, weight| (sum + weight) * k);
     sum * (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt()
-}
-
-/// SplitMix64: the same photos give the same intervals.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, count: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((u128::from(z ^ (z >> 31)) * count as u128) >> 64) as usize
-    }
 }
 
 #[cfg(test)]

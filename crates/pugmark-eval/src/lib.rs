@@ -1,4 +1,4 @@
-//! Metrics of a classifier, from predictions and labels alone.
+//! Metrics of a classifier, from predictions and labels alone; explanations of its answers, from asking it.
 //!
 //! The numbers are scikit-learn's (`fixtures/metrics.py` makes the ones the tests compare with); beside them stand the
 //! floors, which are what somebody who never looks at a photo reaches.
@@ -10,8 +10,10 @@ mod detail;
 mod ensemble;
 mod error;
 mod evaluation;
+pub mod explain;
 mod floors;
 mod intervals;
+mod random;
 mod table;
 
 pub use accept::{Acceptance, SECONDS_A_PHOTO, accept};

@@ -166,6 +166,24 @@ impl Graph {
         sound.then_some(NodeId(features))
     }
 
+    /// The last feature map: what the last global pooling reads for pictures of `height` x `width`, or the nearest node
+    /// before it that has more than one pixel. None where no node has. Of ResNets it is the last block's ReLU, of ConvNeXt
+    /// the last block's sum, of Swin the last norm, of EfficientNet the last activation, of the simple CNN the last pooling.
+    ///
+    /// # Errors
+    /// As [`Graph::shapes`].
+    pub fn last_feature_map(&self, height: usize, width: usize) -> Result<Option<NodeId>, GraphError> {
+        let shapes = self.shapes(height, width)?;
+        let wide =
+            |id: NodeId| matches!(shapes[id.0], Shape::Image { height, width, .. } if height * width > 1);
+        let mut at = self.nodes.iter().rposition(|node| node.op == Op::GlobalAvgPool).map(NodeId);
+        while let Some(id) = at.filter(|&id| !wide(id)) {
+            at = self.nodes[id.0].inputs.first().copied();
+        }
+        // The pictures themselves are no features.
+        Ok(at.filter(|id| !matches!(self.nodes[id.0].op, Op::Input { .. })))
+    }
+
     /// The graph up to `features`, whose output takes the place of the logits.
     pub fn up_to(&self, features: NodeId) -> Self {
         Self { nodes: self.nodes[..=features.0].to_vec(), ..self.clone() }

@@ -2,10 +2,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
-use pugmark_data::{Augment, Digest, Item, Limits, Loader, LoaderSettings};
+use pugmark_data::{Augment, Digest, Item, Limits, Loader, LoaderSettings, Recipe};
 use pugmark_engine::{Engine, Inference};
 
-use crate::{Model, ModelCard, ModelError, RunFolder};
+use crate::{Model, ModelCard, ModelError};
 
 /// The one door through which photos become probabilities.
 pub struct Classifier {
@@ -35,16 +35,9 @@ impl Classifier {
     /// Opens a model file, or the best model of a run folder, for at most `batch` photos at a time.
     ///
     /// # Errors
-    /// What [`Model::read`] gives, [`ModelError::NotARun`], [`ModelError::NoBest`] or [`ModelError::Engine`].
+    /// What [`Model::open`] gives, or [`ModelError::Engine`].
     pub fn open(path: &Path, engine: &dyn Engine, batch: usize) -> Result<Self, ModelError> {
-        if !path.is_dir() {
-            return Self::from_model(Model::read(path)?, engine, batch);
-        }
-        let best = RunFolder::open(path)?.best();
-        if !best.exists() {
-            return Err(ModelError::NoBest { path: path.into() });
-        }
-        Self::from_model(Model::read(&best)?, engine, batch)
+        Self::from_model(Model::open(path)?, engine, batch)
     }
 
     /// A classifier for at most `batch` photos at a time.
@@ -92,17 +85,7 @@ impl Classifier {
         threads: usize,
         on: &mut dyn FnMut(Prediction) -> ControlFlow<()>,
     ) -> Result<(), ModelError> {
-        let settings = LoaderSettings {
-            batch_size: self.batch,
-            threads: loader_threads(threads),
-            seed: 0,
-            shuffle: false,
-            balanced: false,
-            recipe: self.card.recipe.clone(),
-            augment: Augment::default(),
-            limits: Limits::default(),
-            cache_bytes: 0,
-        };
+        let settings = loader_settings(&self.card.recipe, self.batch, threads);
         let classes = self.card.classes.len();
         let loader = Loader::new(items.clone(), settings);
         for batch in loader.epoch(0, 0) {
@@ -122,6 +105,22 @@ impl Classifier {
             }
         }
         Ok(())
+    }
+}
+
+/// How photos are loaded to be looked at: in their order, as the recipe has them, by `threads` threads (see
+/// [`loader_threads`]).
+pub fn loader_settings(recipe: &Recipe, batch: usize, threads: usize) -> LoaderSettings {
+    LoaderSettings {
+        batch_size: batch,
+        threads: loader_threads(threads),
+        seed: 0,
+        shuffle: false,
+        balanced: false,
+        recipe: recipe.clone(),
+        augment: Augment::default(),
+        limits: Limits::default(),
+        cache_bytes: 0,
     }
 }
 

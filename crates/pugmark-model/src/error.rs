@@ -105,6 +105,16 @@ pub enum ModelError {
         /// Classes that the first lacks.
         adds: Vec<String>,
     },
+    /// Nothing in the model has more than one pixel, so it looks nowhere in particular.
+    #[error(
+        "the model sees pictures of {height} x {width} pixels as a single one, and has no feature map to look at"
+    )]
+    NoFeatureMap {
+        /// Rows of its pictures.
+        height: usize,
+        /// Columns of its pictures.
+        width: usize,
+    },
     /// The file's tensors can't be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -144,6 +154,7 @@ impl ModelError {
             Self::OtherClasses { .. } => {
                 "models answer together only where each knows the same classes, in any order".into()
             }
+            Self::NoFeatureMap { .. } => "occlusion and SHAP need none: `--method occlusion`".into(),
             Self::Save { .. } => "the earlier file is whole; free some space or make the folder writable".into(),
             Self::Io { .. } | Self::Engine(_) => return None,
         };

@@ -3,14 +3,16 @@
 mod atomic;
 mod classifier;
 mod error;
+mod grad_cam;
 pub mod hub;
 mod model_file;
 mod panel;
 mod run;
 
 pub use atomic::{write_atomic, write_atomic_with};
-pub use classifier::{Classifier, Prediction, loader_threads, softmax};
+pub use classifier::{Classifier, Prediction, loader_settings, loader_threads, softmax};
 pub use error::ModelError;
+pub use grad_cam::GradCam;
 pub use model_file::{FORMAT, Model, ModelCard};
 pub use panel::{Look, Opinions, Panel};
 pub use run::RunFolder;

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use pugmark_data::{Augment, Digest, Item, Limits, Loader, LoaderSettings, Recipe};
+use pugmark_data::{Digest, Item, Loader, Recipe};
 use pugmark_engine::Engine;
 
-use crate::{Classifier, ModelCard, ModelError, loader_threads};
+use crate::{Classifier, ModelCard, ModelError, loader_settings};
 
 /// Batches for which loaders are made at a time: a million items would be copied for each of them.
 const BATCHES: usize = 256;
@@ -25,7 +25,7 @@ struct Member {
 /// How photos are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Look {
-    /// Threads that decode, see [`loader_threads`].
+    /// Threads that decode, see [`loader_threads`](crate::loader_threads).
     pub threads: usize,
     /// Each photo as it is and mirrored left to right: probabilities are the mean of both.
     pub mirrored: bool,
@@ -121,17 +121,7 @@ impl Panel {
         let loaders: Vec<Loader> = recipes
             .iter()
             .map(|recipe| {
-                let settings = LoaderSettings {
-                    batch_size: self.batch,
-                    threads: loader_threads(look.threads),
-                    seed: 0,
-                    shuffle: false,
-                    balanced: false,
-                    recipe: recipe.clone(),
-                    augment: Augment::default(),
-                    limits: Limits::default(),
-                    cache_bytes: 0,
-                };
+                let settings = loader_settings(recipe, self.batch, look.threads);
                 let load = if look.digests { Loader::with_digests } else { Loader::new };
                 load(items.clone(), settings)
             })

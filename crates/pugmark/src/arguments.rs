@@ -7,6 +7,7 @@ mod data;
 mod doctor;
 mod ensemble;
 mod eval;
+mod explain;
 mod formats;
 mod predict;
 mod prepare;
@@ -31,6 +32,7 @@ pub(crate) use data::ReadFlags;
 pub(crate) use doctor::DoctorArguments;
 pub(crate) use ensemble::EnsembleFlags;
 pub(crate) use eval::EvalArguments;
+pub(crate) use explain::{ExplainArguments, ExplainMethod};
 pub(crate) use formats::FormatFlags;
 pub(crate) use predict::{OutputFormat, PredictArguments, SortHow};
 pub(crate) use prepare::PrepareArguments;
@@ -78,6 +80,8 @@ pub(crate) enum Command {
     Report(ReportArguments),
     /// Classify photos
     Predict(PredictArguments),
+    /// Show where a classifier looks, and whether that is what it goes by
+    Explain(ExplainArguments),
     /// Rewrite labels or predictions in another tool's format
     Convert(ConvertArguments),
     /// List, fetch and verify published weights to start a training from

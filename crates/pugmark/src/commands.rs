@@ -7,6 +7,8 @@ mod data;
 mod doctor;
 mod ensemble;
 mod eval;
+mod explain;
+mod photos;
 mod predict;
 pub(crate) mod predictions;
 mod prepare;
@@ -38,6 +40,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
         Command::Report(arguments) => report::run(&arguments, printer),
         Command::Eval(arguments) => eval::run(&arguments, printer),
         Command::Predict(arguments) => predict::run(&arguments, printer),
+        Command::Explain(arguments) => explain::run(&arguments, printer),
         Command::Convert(arguments) => convert::run(&arguments, printer),
         Command::Weights(arguments) => weights::run(&arguments, printer),
         Command::Doctor(arguments) => doctor::run(&arguments, printer),

@@ -22,7 +22,7 @@ use crate::error::WrongCall;
 
 pub(crate) use document::document;
 use layer::Layer;
-pub(crate) use layer::shipped_recipe;
+pub(crate) use layer::{nearest_name, shipped_recipe};
 
 /// How a data set is read.
 #[derive(Serialize, Deserialize, Default, Debug)]

@@ -15,7 +15,7 @@ pub(super) struct Value {
     /// Geometry, with the border its consumers read.
     pub plane: Plane,
     /// Geometry of its gradient, with the border its producer's data gradient reads; none where nothing needs it: nothing
-    /// before it is trained, and the pictures get no gradient.
+    /// before it is trained or tapped.
     pub gradient: Option<Plane>,
 }
 
@@ -115,23 +115,23 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Lowers `graph` for pictures of `height` x `width`. `trained` says which parameters get gradients, `from_input` whether
-    /// the pictures get one as well; `taps` are not fused away.
+    /// Lowers `graph` for pictures of `height` x `width`. `trained` says which parameters get gradients; `taps` are not fused
+    /// away, and get gradients as well where `tap_gradients` says so.
     pub fn new(
         graph: &Graph,
         (height, width): (usize, usize),
         trained: &dyn Fn(ParamId) -> bool,
-        from_input: bool,
+        tap_gradients: bool,
         taps: &[NodeId],
     ) -> Result<Self, GraphError> {
         let shapes = graph.shapes(height, width)?;
         let mut after_trained: Vec<bool> = Vec::with_capacity(shapes.len());
         let mut needs_gradient: Vec<bool> = Vec::with_capacity(shapes.len());
-        for node in graph.nodes() {
+        for (index, node) in graph.nodes().iter().enumerate() {
             let own = params(&node.op).into_iter().any(trained);
             after_trained.push(own || node.inputs.iter().any(|i| after_trained[i.0]));
-            let input = from_input && matches!(node.op, Op::Input { .. });
-            needs_gradient.push(own || input || node.inputs.iter().any(|i| needs_gradient[i.0]));
+            let tapped = tap_gradients && taps.contains(&NodeId(index));
+            needs_gradient.push(own || tapped || node.inputs.iter().any(|i| needs_gradient[i.0]));
         }
         let live = live(graph);
         let mut lowering = Lowering {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use pugmark_graph::{Graph, NodeId, Op, ParamId, Tensor, Tensors};
+use pugmark_graph::{Graph, NodeId, ParamId, Tensor, Tensors};
 use pugmark_kernels as kernels;
 use pugmark_kernels::CrossEntropy;
 use rayon::ThreadPool;
@@ -38,8 +38,7 @@ impl<E: Activation> CpuTraining<E> {
     ) -> Result<Self, EngineError> {
         let updater = Updater::new(graph, spec);
         let trained = |id: ParamId| spec.freeze.trains(graph.param(id));
-        let from_input = taps_input(graph, spec);
-        let program = Program::new(graph, (input.height, input.width), &trained, from_input, &spec.taps)?;
+        let program = Program::new(graph, (input.height, input.width), &trained, true, &spec.taps)?;
         let classes = program.values[program.output.0].plane.channels;
         let mut parameters = Parameters::new(graph, tensors, &trained, updater.state_names().len())?;
         updater.begin_averages(&program, &mut parameters);
@@ -66,8 +65,7 @@ impl<E: Activation> CpuTraining<E> {
         cpu: &Cpu,
     ) -> Result<usize, EngineError> {
         let trained = |id: ParamId| spec.freeze.trains(graph.param(id));
-        let from_input = taps_input(graph, spec);
-        let program = Program::new(graph, (input.height, input.width), &trained, from_input, &spec.taps)?;
+        let program = Program::new(graph, (input.height, input.width), &trained, true, &spec.taps)?;
         let stages = Stages::together(&program, input.batch);
         let machine = Machine::<E>::memory_bytes(&program, &stages, &spec.taps, cpu.winograd);
         let moments = Updater::new(graph, spec).state_names().len();
@@ -112,11 +110,7 @@ impl<E: Activation> CpuTraining<E> {
         let mut output = StepOutput { loss: 0.0, logits: Vec::new(), gradient_norm: 0.0 };
         for (index, batch) in batches.iter().enumerate() {
             let (images, labels) = (batch.labels.len(), batch.labels);
-            let given = match batch.features {
-                [] => Given::Pixels(batch.pixels),
-                features => Given::Features(features),
-            };
-            self.machine.forward(images, given, Some(batch.seed));
+            self.machine.forward(images, given(batch), Some(batch.seed));
             let logits = self.machine.logits();
             let gradient = &mut self.logits_gradient[..images * self.classes];
             let loss = CrossEntropy { mixed: batch.mixed, ..loss };
@@ -140,6 +134,26 @@ impl<E: Activation> CpuTraining<E> {
         Ok(output)
     }
 
+    /// Forward and backward of one batch from a gradient of its logits; nothing moves.
+    fn run_back(
+        &mut self,
+        batch: &TrainBatch<'_>,
+        logits_gradient: &[f32],
+    ) -> Result<StepOutput, EngineError> {
+        self.machine.clock.clear();
+        self.machine.forward(batch.labels.len(), given(batch), Some(batch.seed));
+        let logits = self.machine.logits().to_vec();
+        let own = &mut self.logits_gradient[..logits_gradient.len()];
+        own.copy_from_slice(logits_gradient);
+        self.machine.backward(own, batch.seed);
+        let gradient_norm = gradient_norm(&self.machine.parameters);
+        if !gradient_norm.is_finite() {
+            return Err(EngineError::NonFiniteGradient { norm: gradient_norm });
+        }
+        let products = logits.iter().zip(logits_gradient).map(|(z, g)| f64::from(*z) * f64::from(*g));
+        Ok(StepOutput { loss: products.sum(), logits, gradient_norm })
+    }
+
     fn check(&self, batch: &TrainBatch<'_>) -> Result<(), EngineError> {
         let (images, classes) = (batch.labels.len(), self.classes);
         let Machine { input, program, .. } = &self.machine;
@@ -158,9 +172,11 @@ impl<E: Activation> CpuTraining<E> {
     }
 }
 
-/// Whether the gradient goes back to the pictures.
-fn taps_input(graph: &Graph, spec: &TrainingSpec) -> bool {
-    spec.taps.iter().any(|tap| matches!(graph.nodes()[tap.0].op, Op::Input { .. }))
+fn given<'a>(batch: &TrainBatch<'a>) -> Given<'a> {
+    match batch.features {
+        [] => Given::Pixels(batch.pixels),
+        features => Given::Features(features),
+    }
 }
 
 impl<E: Activation> Training for CpuTraining<E> {
@@ -177,6 +193,20 @@ impl<E: Activation> Training for CpuTraining<E> {
         batches.iter().try_for_each(|batch| self.check(batch))?;
         let pool = self.pool.clone();
         pool.install(|| self.run(batches, learning_rate, weight_decay))
+    }
+
+    fn backward_from(
+        &mut self,
+        batch: &TrainBatch<'_>,
+        logits_gradient: &[f32],
+    ) -> Result<StepOutput, EngineError> {
+        self.check(batch)?;
+        let (images, classes) = (batch.labels.len(), self.classes);
+        if logits_gradient.len() != images * classes {
+            return Err(EngineError::LogitsGradient { images, classes, found: logits_gradient.len() });
+        }
+        let pool = self.pool.clone();
+        pool.install(|| self.run_back(batch, logits_gradient))
     }
 
     fn tensors(&self) -> Tensors {

@@ -1,6 +1,8 @@
 #![allow(dead_code, reason = "each test file uses its own share")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod formula;
+
 use pugmark_engine::{Cpu, Engine, InputSpec, Precision, TrainingSpec};
 use pugmark_graph::{Builder, Graph, NodeId, Op};
 

@@ -6,7 +6,6 @@ mod journal;
 mod outputs;
 mod rows;
 mod sort;
-mod sources;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,9 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pugmark_data::StorageOptions;
 use pugmark_model::{Look, Prediction};
 
-use super::data;
 use super::ensemble::Ensemble;
 use super::predictions;
+use super::{data, photos};
 use crate::arguments::PredictArguments;
 use crate::error::ExitStatus;
 use crate::interrupt;
@@ -48,7 +47,7 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
     let storage: StorageOptions = sources.resolve(&arguments.storage)?.settings;
     data::exists(&arguments.run, "run or model")?;
     let files = Files::new(arguments)?;
-    let sources::Found { items, root } = sources::find(&arguments.sources, &storage, printer)?;
+    let photos::Found { items, root } = photos::find(&arguments.sources, &storage, printer)?;
     let photos = items.len();
     let engine = inference.engine()?;
     // Weights are fitted on more photos than there may be here.

@@ -105,14 +105,17 @@ pub(crate) fn shipped_recipe(name: &str) -> Result<&'static ShippedRecipe, Wrong
 fn unknown(word: &str) -> WrongCall {
     let names: Vec<&str> = shipped_recipes().iter().map(|recipe| recipe.name).collect();
     let error = WrongCall::new(format!("there is no recipe `{word}`; there are {}", names.join(", ")));
-    let command = Command::new("recipes").no_binary_name(true);
-    let refused = command
-        .arg(Arg::new("name").value_parser(PossibleValuesParser::new(names)))
-        .try_get_matches_from([word]);
-    match refused.err().as_ref().and_then(|error| suggested(error, ContextKind::SuggestedValue)) {
+    match nearest_name(word, names.into_iter().map(str::to_owned)) {
         Some(nearest) => error.with_hint(format!("is `{nearest}` meant?")),
         None => error.with_hint("`--recipe FILE.toml` takes a file"),
     }
+}
+
+/// The name that `word` resembles most, as clap finds it.
+pub(crate) fn nearest_name(word: &str, names: impl Iterator<Item = String>) -> Option<String> {
+    let name = Arg::new("name").value_parser(PossibleValuesParser::new(names));
+    let refused = Command::new("names").no_binary_name(true).arg(name).try_get_matches_from([word]);
+    suggested(&refused.err()?, ContextKind::SuggestedValue)
 }
 
 /// The setting that `key` resembles most, as clap finds it.

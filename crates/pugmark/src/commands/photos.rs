@@ -1,4 +1,4 @@
-//! The photos that a call names.
+//! Photos that are named one by one, by folder, pattern or list, without labels.
 
 use std::collections::HashSet;
 use std::fs;
@@ -8,7 +8,7 @@ use anyhow::Context;
 use pugmark_data::storage::is_url;
 use pugmark_data::{Item, StorageOptions, photos_below};
 
-use crate::commands::data;
+use super::data;
 use crate::error::WrongCall;
 use crate::printer::Printer;
 
