@@ -5,7 +5,7 @@ use std::thread::available_parallelism;
 use pugmark_data::{Augment, Item, Limits, Loader, LoaderSettings};
 use pugmark_engine::{Engine, Inference};
 
-use crate::{Model, ModelCard, ModelError, RunFolder};
+use crate::{Model, ModelCard, ModelError};
 
 /// The one door through which photos become probabilities.
 pub struct Classifier {
@@ -33,16 +33,9 @@ impl Classifier {
     /// Opens a model file, or the best model of a run folder, for at most `batch` photos at a time.
     ///
     /// # Errors
-    /// What [`Model::read`] gives, [`ModelError::NotARun`], [`ModelError::NoBest`] or [`ModelError::Engine`].
+    /// What [`Model::open`] gives, or [`ModelError::Engine`].
     pub fn open(path: &Path, engine: &dyn Engine, batch: usize) -> Result<Self, ModelError> {
-        if !path.is_dir() {
-            return Self::from_model(Model::read(path)?, engine, batch);
-        }
-        let best = RunFolder::open(path)?.best();
-        if !best.exists() {
-            return Err(ModelError::NoBest { path: path.into() });
-        }
-        Self::from_model(Model::read(&best)?, engine, batch)
+        Self::from_model(Model::open(path)?, engine, batch)
     }
 
     /// A classifier for at most `batch` photos at a time.

@@ -6,13 +6,13 @@ use pugmark_engine::InputSpec;
 use pugmark_graph::{Architecture, HeadPolicy, Tensors, fit, read_metadata, read_weights, write_safetensors};
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelError, write_atomic_with};
+use crate::{ModelError, RunFolder, write_atomic_with};
 
 /// The model format that this version writes, and the latest it reads.
 pub const FORMAT: u32 = 1;
 
 /// Key of the card in the safetensors metadata.
-const CARD: &str = "pugmark";
+pub(crate) const CARD: &str = "pugmark";
 
 /// What a model file says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,6 +67,21 @@ struct Header {
 }
 
 impl Model {
+    /// Reads a model file, or the best model of a run folder.
+    ///
+    /// # Errors
+    /// What [`Model::read`] gives, [`ModelError::NotARun`] or [`ModelError::NoBest`].
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        if !path.is_dir() {
+            return Self::read(path);
+        }
+        let best = RunFolder::open(path)?.best();
+        if !best.exists() {
+            return Err(ModelError::NoBest { path: path.into() });
+        }
+        Self::read(&best)
+    }
+
     /// Reads a model file and checks that its tensors are those of its architecture.
     ///
     /// # Errors

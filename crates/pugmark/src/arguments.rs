@@ -7,6 +7,7 @@ mod data;
 mod doctor;
 mod ensemble;
 mod eval;
+mod export;
 mod predict;
 mod prepare;
 mod recipes;
@@ -30,6 +31,7 @@ pub(crate) use data::ReadFlags;
 pub(crate) use doctor::DoctorArguments;
 pub(crate) use ensemble::EnsembleFlags;
 pub(crate) use eval::EvalArguments;
+pub(crate) use export::{ExportArguments, Format};
 pub(crate) use predict::PredictArguments;
 pub(crate) use prepare::PrepareArguments;
 pub(crate) use recipes::RecipesArguments;
@@ -76,6 +78,8 @@ pub(crate) enum Command {
     Report(ReportArguments),
     /// Classify photos
     Predict(PredictArguments),
+    /// Write a model for other tools, checked against its own answers
+    Export(ExportArguments),
     /// Rewrite labels or predictions in another tool's format
     Convert(ConvertArguments),
     /// List, fetch and verify published weights to start a training from

@@ -7,6 +7,7 @@ mod data;
 mod doctor;
 mod ensemble;
 mod eval;
+mod export;
 mod predict;
 pub(crate) mod predictions;
 mod prepare;
@@ -38,6 +39,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
         Command::Report(arguments) => report::run(&arguments, printer),
         Command::Eval(arguments) => eval::run(&arguments, printer),
         Command::Predict(arguments) => predict::run(&arguments, printer),
+        Command::Export(arguments) => export::run(&arguments, printer),
         Command::Convert(arguments) => convert::run(&arguments, printer),
         Command::Weights(arguments) => weights::run(&arguments, printer),
         Command::Doctor(arguments) => doctor::run(&arguments, printer),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::harness::{Place, compare};
 
-const VERBS: [&[&str]; 17] = [
+const VERBS: [&[&str]; 18] = [
     &[],
     &["demo"],
     &["check"],
@@ -15,6 +15,7 @@ const VERBS: [&[&str]; 17] = [
     &["eval"],
     &["report"],
     &["predict"],
+    &["export"],
     &["convert"],
     &["weights"],
     &["weights", "list"],

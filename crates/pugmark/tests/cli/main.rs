@@ -7,6 +7,7 @@ mod check;
 mod convert;
 mod ensemble;
 mod errors;
+mod export;
 mod folds;
 mod harness;
 mod help;

@@ -1,0 +1,1 @@
+//! `pugmark export`.
