@@ -15,5 +15,8 @@ pub use write::{Export, Framing, Preprocessing, export};
 /// The operator set: the first whose `Resize` has a filter for shrinking and whose `LayerNormalization` is an operator.
 pub const OPSET: i64 = 18;
 
+/// With preprocessing, the tensor with the pictures that it makes of the photos.
+pub const PICTURES: &str = "pictures";
+
 /// The version of the file format that came with [`OPSET`].
 const IR_VERSION: i64 = 8;

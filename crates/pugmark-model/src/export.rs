@@ -32,15 +32,15 @@ impl ExportFormat {
     /// How much an export's logits may differ from ours, as a share of the largest; 0 where the tensors must be the same bits.
     ///
     /// What runs the file adds the same numbers in another order, which moves logits by 1e-7 to 2e-5 (decision 0010); a wrong
-    /// operator moves them by whole percents. Preprocessing in the file may round a byte in a thousand to its neighbour.
+    /// operator moves them by whole percents.
     pub fn tolerance(self) -> f64 {
-        match self {
-            Self::Onnx { with_preprocessing: false } => 1e-3,
-            Self::Onnx { with_preprocessing: true } => 1e-2,
-            Self::Safetensors | Self::Pth => 0.0,
-        }
+        if let Self::Onnx { .. } = self { 1e-3 } else { 0.0 }
     }
 }
+
+/// The share of a picture's bytes that preprocessing in a file may round to their neighbour: sums near a half, which Pillow
+/// computes in fixed point, can go to either side. A pixel too far to one side changes most bytes, by more than one level.
+pub const DIFFERENT_BYTES: f64 = 0.05;
 
 /// Why a model can't be exported. [`ExportError::hint`] says what to do.
 #[derive(Debug, Error)]
@@ -55,6 +55,17 @@ pub enum ExportError {
         difference: f64,
         /// What is allowed.
         tolerance: f64,
+    },
+    /// The file makes other pictures of photos than the recipe.
+    #[error(
+        "of the bytes of the pictures that the file makes, {:.1} % are not the recipe's, and one is {levels} levels off; at most {:.0} % may be, by one level",
+        100.0 * share, 100.0 * DIFFERENT_BYTES
+    )]
+    OtherPictures {
+        /// Share of the bytes that are different.
+        share: f64,
+        /// Largest difference, of 255.
+        levels: u8,
     },
     /// A tensor of the file is not the model's.
     #[error("tensor `{0}` of the export is not the model's")]
@@ -86,7 +97,7 @@ impl ExportError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Differs { .. } | Self::OtherTensor(_) => Some(
+            Self::Differs { .. } | Self::OtherPictures { .. } | Self::OtherTensor(_) => Some(
                 "no file was written; this is a fault of pugmark's: please report it with the model's architecture and \
                  the processor that `pugmark doctor` shows"
                     .into(),
@@ -102,8 +113,18 @@ impl ExportError {
 pub struct Exported {
     /// The file.
     pub bytes: Vec<u8>,
-    /// Largest difference of a logit as a share of the largest logit.
-    pub difference: f64,
+    /// How far it is from the model.
+    pub difference: Difference,
+}
+
+/// How far an export is from its model.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Difference {
+    /// Largest difference of a logit, as a share of the largest logit, or of a probability; 0 for files of tensors, which are the
+    /// same bits.
+    pub logits: f64,
+    /// With preprocessing, the share of the pictures' bytes that are one level from the recipe's.
+    pub bytes: Option<f64>,
 }
 
 /// Makes the file for a model and checks it with [`check_export`].
@@ -135,11 +156,12 @@ pub fn export(
 }
 
 /// Reads an export back and compares it with the model: every tensor bit for bit, and for ONNX the logits of drawn pictures, as
-/// [`onnx::run`] computes them and as `engine` does. Returns the largest difference as a share of the largest logit. `on`
-/// hears how much of how much is done and may end the work with `false`.
+/// [`onnx::run`] computes them and as `engine` does. With preprocessing, the pictures that the file makes of drawn photos are
+/// compared with the recipe's, and then the logits of the very same pictures. `on` hears how much of how much is done and may
+/// end the work with `false`.
 ///
 /// # Errors
-/// [`ExportError::Differs`] or [`ExportError::OtherTensor`] where it is not the same; [`ExportError::Interrupted`]; or why it
+/// [`ExportError::Differs`], [`ExportError::OtherPictures`] or [`ExportError::OtherTensor`] where it is not the same; [`ExportError::Interrupted`]; or why it
 /// can't be read or run.
 pub fn check_export(
     model: &Model,
@@ -147,17 +169,19 @@ pub fn check_export(
     bytes: &[u8],
     engine: &dyn Engine,
     on: &mut dyn FnMut(usize, usize) -> bool,
-) -> Result<f64, ExportError> {
+) -> Result<Difference, ExportError> {
     match format {
         ExportFormat::Onnx { with_preprocessing } => {
-            let difference = check::logits(model, bytes, with_preprocessing, engine, on)?;
-            let tolerance = format.tolerance();
+            let found = check::logits(model, bytes, with_preprocessing, engine, on)?;
+            let (difference, tolerance) = (found.logits, format.tolerance());
             if difference.is_nan() || difference > tolerance {
                 return Err(ExportError::Differs { difference, tolerance });
             }
-            Ok(difference)
+            Ok(found)
         }
-        ExportFormat::Safetensors | ExportFormat::Pth => check::tensors(model, bytes).map(|()| 0.0),
+        ExportFormat::Safetensors | ExportFormat::Pth => {
+            check::tensors(model, bytes).map(|()| Difference::default())
+        }
     }
 }
 

@@ -41,3 +41,30 @@ pub(crate) fn relative_position_index(window: usize) -> Vec<i64> {
     };
     (0..tokens).flat_map(|query| (0..tokens).map(move |key| row(query, key))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Architecture;
+
+    /// torchvision 0.26: `ShiftedWindowAttention(4, [2, 2], [0, 0], 1).relative_position_index`.
+    #[test]
+    fn index_is_torchvisions() {
+        assert_eq!(relative_position_index(2), [4, 3, 1, 0, 5, 4, 2, 1, 7, 6, 4, 3, 8, 7, 5, 4]);
+    }
+
+    /// As many as `state_dict()` of torchvision 0.26 has integer tensors.
+    #[test]
+    fn buffers_are_torchvisions() {
+        for (architecture, count, first, shape) in [
+            (Architecture::ResNet18, 20, "bn1.num_batches_tracked", vec![]),
+            (Architecture::SwinT, 12, "features.1.0.attn.relative_position_index", vec![2401]),
+            (Architecture::EfficientNetB0, 49, "features.0.1.num_batches_tracked", vec![]),
+        ] {
+            let buffers = architecture.graph(2).buffers();
+            assert_eq!(buffers.len(), count, "{architecture}");
+            assert_eq!((buffers[0].name.as_str(), &buffers[0].shape), (first, &shape));
+        }
+        assert!(Architecture::ConvNextTiny.graph(2).buffers().is_empty());
+    }
+}

@@ -208,3 +208,34 @@ fn other_archives_are_refused() {
     let message = read_weights_from(&archive(&square, &[&four()[..12]])).unwrap_err().to_string();
     assert!(message.contains("tensor `a` reaches beyond its storage"), "{message}");
 }
+
+/// As `torch.save` lays it out: values at multiples of 64 bytes, integers beside the tensors, which are the same bits.
+#[test]
+fn a_written_archive_is_torchs() {
+    let graph = crate::Architecture::SimpleCnn.graph(3);
+    let mut tensors = graph.initialise(3);
+    let first = tensors.get_mut("fc.bias").unwrap();
+    first.values = vec![f32::NAN, -0.0, f32::MIN_POSITIVE / 8.0];
+    let mut file = Cursor::new(Vec::new());
+    write_pth(&mut file, &graph, &tensors).unwrap();
+    let bytes = file.into_inner();
+    let bits = |tensors: &Tensors| -> Vec<_> {
+        let bits = |tensor: &crate::Tensor| tensor.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone(), bits(tensor))).collect()
+    };
+    assert_eq!(bits(&read_weights_from(&bytes).unwrap()), bits(&tensors));
+
+    let mut zip = zip::ZipArchive::new(Cursor::new(&bytes)).unwrap();
+    for index in 0..zip.len() {
+        let entry = zip.by_index(index).unwrap();
+        assert_eq!(entry.compression(), CompressionMethod::Stored);
+        assert_eq!(entry.data_start().unwrap() % 64, 0, "entry {index}");
+    }
+    let (_, storages) = unpack(&bytes);
+    assert_eq!(storages.len(), graph.params().len() + 4, "four batch norms count their batches");
+    assert!(storages[graph.params().len()..].iter().all(|counter| counter == &[0; 8]));
+
+    tensors.remove("fc.bias");
+    let error = write_pth(Cursor::new(Vec::new()), &graph, &tensors).unwrap_err();
+    assert!(error.to_string().contains("fc.bias"), "{error}");
+}

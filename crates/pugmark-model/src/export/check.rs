@@ -5,7 +5,7 @@ use pugmark_engine::Engine;
 use pugmark_graph::onnx::{self, Array, Element};
 use pugmark_graph::{Tensors, read_weights_from};
 
-use super::ExportError;
+use super::{DIFFERENT_BYTES, Difference, ExportError};
 use crate::{Classifier, Model, softmax};
 
 /// Whether a file of tensors holds the model's, bit for bit.
@@ -26,51 +26,88 @@ pub(super) fn tensors(model: &Model, bytes: &[u8]) -> Result<(), ExportError> {
     }
 }
 
-/// The largest difference of a logit, as a share of the largest logit, or of a probability.
+/// How far an ONNX file's answers are from the engine's.
 pub(super) fn logits(
     model: &Model,
     bytes: &[u8],
     with_preprocessing: bool,
     engine: &dyn Engine,
     on: &mut dyn FnMut(usize, usize) -> bool,
-) -> Result<f64, ExportError> {
-    let file = onnx::Model::decode(bytes)?;
+) -> Result<Difference, ExportError> {
+    let mut file = onnx::Model::decode(bytes)?;
     same_constants(&model.tensors, &file)?;
-    let Recipe { width, height, .. } = model.card.recipe;
+    let recipe = &model.card.recipe;
+    let (width, height) = (recipe.width, recipe.height);
     // Two at a time, because a mistake in the batch dimension shows in the second; wide and high photos are framed
     // differently.
     let batches = match with_preprocessing {
         false => vec![(2, width, height)],
         true => vec![(2, width * 3 / 2 + 3, height * 5 / 4 + 1), (1, width * 4 / 5 + 1, height * 5 / 3 + 2)],
     };
+    if with_preprocessing && let Some(output) = file.outputs.first().cloned() {
+        file.outputs.push(onnx::ValueInfo { name: onnx::PICTURES.into(), ..output });
+    }
     let all = batches.len();
     let mut classifier = Classifier::from_model(model.clone(), engine, 2)?;
     let (mut logit, mut probability, mut largest) = (0.0, 0.0, 0.0);
+    let (mut different, mut compared) = (0, 0);
     for (index, (images, width, height)) in batches.into_iter().enumerate() {
         let photos: Vec<Photo> = (0..images).map(|image| drawn(width, height, 10 * index + image)).collect();
-        let pixels: Vec<u8> = photos.iter().flat_map(|photo| model.card.recipe.apply(photo)).collect();
-        let expected = classifier.logits(images, &pixels)?;
+        let mut pixels: Vec<u8> = photos.iter().flat_map(|photo| recipe.apply(photo)).collect();
         let input = if with_preprocessing {
             let values = photos.iter().flat_map(|photo| &photo.rgb).map(|&byte| byte.into()).collect();
             Array { shape: vec![images, height, width, 3], element: Element::U8, values }
         } else {
-            normalised(&model.card.recipe, images, &pixels)
+            normalised(recipe, images, &pixels)
         };
         let answer = onnx::run(&file, input, &mut |done, nodes| on(index * nodes + done, all * nodes));
         let answer = answer.map_err(|error| match error {
             onnx::OnnxError::Interrupted => ExportError::Interrupted,
             error => error.into(),
         })?;
+        let found = |name: &str| answer.get(name).ok_or_else(|| ExportError::OtherTensor(name.to_owned()));
+        if with_preprocessing {
+            let made = picture_bytes(recipe, found(onnx::PICTURES)?);
+            different += different_bytes(&made, &pixels)?;
+            compared += pixels.len();
+            pixels = made;
+        }
+        let expected = classifier.logits(images, &pixels)?;
         let mut shares = expected.clone();
         softmax(&mut shares, model.card.classes.len(), model.card.temperature);
-        let found = |name: &str| answer.get(name).ok_or_else(|| ExportError::OtherTensor(name.to_owned()));
         logit = larger(logit, difference(found("logits")?, &expected));
         probability = larger(probability, difference(found("probabilities")?, &shares));
         largest = expected.iter().fold(largest, |most, logit| larger(most, logit.abs().into()));
     }
     // Logits that are all 0 leave nothing to divide by.
     let share = if logit == 0.0 { 0.0 } else { logit / largest };
-    Ok(larger(share, probability))
+    let bytes = with_preprocessing.then(|| different as f64 / compared as f64);
+    Ok(Difference { logits: larger(share, probability), bytes })
+}
+
+/// The bytes of pictures as the network takes them: [`normalised`] undone.
+fn picture_bytes(recipe: &Recipe, pictures: &Array) -> Vec<u8> {
+    let Recipe { width, height, mean, std, .. } = recipe;
+    let plane = width * height;
+    let mut bytes = vec![0; pictures.values.len()];
+    for (at, value) in pictures.values.iter().enumerate() {
+        let (image, channel, pixel) = (at / plane / 3, at / plane % 3, at % plane);
+        let byte = 255.0 * (value * f64::from(std[channel]) + f64::from(mean[channel]));
+        bytes[(image * plane + pixel) * 3 + channel] = byte.round() as u8;
+    }
+    bytes
+}
+
+/// How many bytes are not the recipe's.
+fn different_bytes(made: &[u8], expected: &[u8]) -> Result<usize, ExportError> {
+    let pairs = || made.iter().zip(expected);
+    let different = pairs().filter(|(a, b)| a != b).count() + made.len().abs_diff(expected.len());
+    let levels = pairs().map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
+    let share = different as f64 / expected.len() as f64;
+    if levels > 1 || share > DIFFERENT_BYTES {
+        return Err(ExportError::OtherPictures { share, levels });
+    }
+    Ok(different)
 }
 
 /// The larger of two; what is not a number wins, so that it is not overlooked.

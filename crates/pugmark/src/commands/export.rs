@@ -26,6 +26,8 @@ struct Written<'a> {
     /// Of a logit, as a share of the largest.
     largest_difference: f64,
     tolerance: f64,
+    /// Share of the bytes of prepared pictures that are one level from the recipe's; none without preprocessing.
+    different_bytes: Option<f64>,
 }
 
 pub(crate) fn run(arguments: &ExportArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
@@ -70,13 +72,17 @@ pub(crate) fn run(arguments: &ExportArguments, printer: &Printer) -> anyhow::Res
     write_atomic(out, &exported.bytes).with_context(|| format!("cannot write {}", out.display()))?;
 
     let (bytes, difference, tolerance) = (exported.bytes.len(), exported.difference, to.tolerance());
-    let check = match to {
-        ExportFormat::Onnx { .. } => {
-            format!(
-                "its logits differ from the model's by {difference:.1e} of the largest (at most {tolerance:.0e} is allowed)"
-            )
+    let check = match (to, difference.bytes) {
+        (ExportFormat::Onnx { .. }, bytes) => {
+            let logits = difference.logits;
+            let logits = format!(
+                "its logits differ from the model's by {logits:.1e} of the largest (at most {tolerance:.0e})"
+            );
+            let bytes = bytes
+                .map(|share| format!(", its pictures in {:.2} % of the bytes by one level", 100.0 * share));
+            logits + &bytes.unwrap_or_default()
         }
-        ExportFormat::Safetensors | ExportFormat::Pth => {
+        (ExportFormat::Safetensors | ExportFormat::Pth, _) => {
             "its tensors are the model's, bit for bit".to_owned()
         }
     };
@@ -89,8 +95,9 @@ pub(crate) fn run(arguments: &ExportArguments, printer: &Printer) -> anyhow::Res
             architecture: model.card.architecture.name(),
             classes: &model.card.classes,
             with_preprocessing,
-            largest_difference: difference,
+            largest_difference: difference.logits,
             tolerance,
+            different_bytes: difference.bytes,
         })?;
     }
     Ok(ExitStatus::Done)

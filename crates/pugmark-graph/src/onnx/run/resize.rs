@@ -11,11 +11,15 @@ impl Call<'_> {
             && text("coordinate_transformation_mode", "half_pixel")
             && self.int("antialias", 0) == 1
             && self.int("exclude_outside", 0) == 1
-            && self.ints("axes")? == [1, 2]
             && x.element == Element::U8;
-        let &[height, width] = &self.integers(3)?[..] else { return Err(self.fails("not two sizes")) };
+        let sizes = self.integers(3)?;
+        let (height, width) = match (self.ints("axes")?, &sizes[..]) {
+            ([1, 2], &[height, width]) => (height, width),
+            ([1], &[height]) => (height, x.shape[2] as i64),
+            _ => (0, 0),
+        };
         if !known || height < 1 || width < 1 {
-            return Err(self.fails("a kind of resizing that exports do not have"));
+            return Err(self.fails(format!("a kind of resizing that exports do not have, to {sizes:?}")));
         }
         Ok(along(&along(x, 2, width as usize), 1, height as usize))
     }

@@ -2,6 +2,7 @@
 //!
 //! Everything up to the last step is done on bytes, which `Resize` rounds after each direction as Pillow does.
 
+use super::super::PICTURES;
 use super::super::model::{Attribute, Dimension, Element, ValueInfo};
 use super::parts::Parts;
 use super::{Export, Writer, info};
@@ -60,7 +61,8 @@ impl Parts {
         let framed = match preprocessing.framing {
             Framing::Squash => {
                 let sizes = self.ints("preprocessing/size", &to.map(|length| length as i64));
-                self.resize(photos, &sizes)
+                let size = self.photo_size(photos);
+                self.resize(photos, &size, &sizes)
             }
             Framing::CentreCrop { short_side } => self.centre_crop(photos, to, short_side),
             Framing::Letterbox => self.letterbox(photos, to),
@@ -73,7 +75,9 @@ impl Parts {
         let x = self.step("scale", "Div", &[&x, &full]);
         let x = self.step("centre", "Sub", &[&x, &mean]);
         let x = self.step("normalise", "Div", &[&x, &std]);
-        self.transpose("input", &x, &[0, 3, 1, 2])
+        let pictures = self.transpose("preprocessing/pictures", &x, &[0, 3, 1, 2]);
+        self.rename(&pictures, PICTURES);
+        PICTURES.into()
     }
 
     fn step(&mut self, name: &str, op: &str, inputs: &[&str]) -> String {
@@ -90,22 +94,42 @@ impl Parts {
         self.op(&format!("{P}/photo_size"), "Shape", &[photos], part)
     }
 
-    /// Antialiased bilinear as Pillow's: pixels beyond the edge have no weight.
-    fn resize(&mut self, photos: &str, sizes: &str) -> String {
+    /// Antialiased bilinear as Pillow's: pixels beyond the edge have no weight. `Resize` begins with the rows; Pillow 13 with
+    /// the columns where a photo is tall and narrow, so there the height comes first, in a step of its own.
+    fn resize(&mut self, photos: &str, size: &str, sizes: &str) -> String {
+        let room = self.step("room", "Sub", &[size, sizes]);
+        let [rows, columns] = [0, 1].map(|side| self.side(&room, "room", side));
+        let zero = self.ints("preprocessing/0", &[0]);
+        let twice = self.step("twice", "Add", &[&columns, &columns]);
+        let twice = self.step("if_less", "Max", &[&twice, &zero]);
+        let tall = self.step("tall", "Less", &[&twice, &rows]);
+        let (height, to_height) = (self.side(size, "from", 0), self.side(sizes, "to", 0));
+        let first = self.step("first_height", "Where", &[&tall, &to_height, &height]);
+        let x = self.resize_axes("first", photos, &first, &[1]);
+        self.resize_axes("resize", &x, sizes, &[1, 2])
+    }
+
+    /// Height (0) or width (1) of a size.
+    fn side(&mut self, size: &str, what: &str, side: i64) -> String {
+        let place = self.ints(&format!("{P}/{side}"), &[side]);
+        self.op(&format!("{P}/{what}.{side}"), "Gather", &[size, &place], vec![("axis", Attribute::Int(0))])
+    }
+
+    fn resize_axes(&mut self, name: &str, x: &str, sizes: &str, axes: &[i64]) -> String {
         let attributes = vec![
             ("mode", Attribute::Text("linear".into())),
             ("coordinate_transformation_mode", Attribute::Text("half_pixel".into())),
             ("antialias", Attribute::Int(1)),
             ("exclude_outside", Attribute::Int(1)),
-            ("axes", Attribute::Ints(vec![1, 2])),
+            ("axes", Attribute::Ints(axes.into())),
         ];
-        self.op(&format!("{P}/resize"), "Resize", &[photos, "", "", sizes], attributes)
+        self.op(&format!("{P}/{name}"), "Resize", &[x, "", "", sizes], attributes)
     }
 
     /// Half of a room of some pixels, rounded to even.
     fn half(&mut self, room: &str) -> String {
         let half = self.doubles("preprocessing/0.5", &[0.5]);
-        let room = self.cast("room", room, Element::F64);
+        let room = self.cast("room_to_halve", room, Element::F64);
         let room = self.step("halve", "Mul", &[&room, &half]);
         let room = self.step("round_half", "Round", &[&room]);
         self.cast("half", &room, Element::I64)
@@ -132,7 +156,7 @@ impl Parts {
         let shorter = self.op("preprocessing/shorter", "ReduceMin", &[&size], keep);
         let scaled = self.step("scale_sides", "Mul", &[&size, &short]);
         let sizes = self.step("scaled_size", "Div", &[&scaled, &shorter]);
-        let x = self.resize(photos, &sizes);
+        let x = self.resize(photos, &size, &sizes);
 
         let room = self.step("too_much", "Sub", &[&sizes, &to_size]);
         let room = self.step("cut", "Max", &[&room, &zero]);
@@ -154,7 +178,7 @@ impl Parts {
         let to_size = self.ints("preprocessing/size", &to.map(|length| length as i64));
         let others = self.doubles("preprocessing/other_sides", &[width, height]);
         let to_shape = self.doubles("preprocessing/shape", &[height / width, width / height]);
-        let one = self.doubles("preprocessing/1", &[1.0]);
+        let one = self.doubles("preprocessing/1.0", &[1.0]);
         let swap = self.ints("preprocessing/swap", &[1, 0]);
 
         let size = self.photo_size(photos);
@@ -169,7 +193,7 @@ impl Parts {
         let scaled = self.step("at_least_one", "Max", &[&scaled, &one]);
         let scaled = self.cast("whole", &scaled, Element::I64);
         let sizes = self.step("fitted_size", "Where", &[&roomy, &scaled, &to_size]);
-        let x = self.resize(photos, &sizes);
+        let x = self.resize(photos, &size, &sizes);
 
         let room = self.step("too_little", "Sub", &[&to_size, &sizes]);
         let before = self.half(&room);
