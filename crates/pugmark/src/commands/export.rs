@@ -43,6 +43,11 @@ pub(crate) fn run(arguments: &ExportArguments, printer: &Printer) -> anyhow::Res
             .into());
     }
     data::exists(run, "run or model")?;
+    if out.is_dir() {
+        return Err(WrongCall::new(format!("{} is a folder", out.display()))
+            .with_hint(format!("name a file in it: `--out {}`", out.join(format!("model.{name}")).display()))
+            .into());
+    }
     if out.exists() && !overwrite {
         return Err(WrongCall::new(format!("{} exists", out.display()))
             .with_hint("`--overwrite` replaces it, another `--out` keeps it")
