@@ -121,24 +121,19 @@ pub fn write_safetensors_with(
     buffers: &[Buffer],
     metadata: &BTreeMap<String, String>,
 ) -> io::Result<()> {
+    // Integers first, so that they lie at multiples of their size.
+    let integers = buffers.iter().map(|Buffer { name, shape, values }| (name, "I64", shape, values.len(), 8));
+    let floats = tensors.iter().map(|(name, Tensor { shape, values })| (name, "F32", shape, values.len(), 4));
     let mut entries = BTreeMap::new();
     let mut end = 0;
-    let mut add = |name, dtype, shape, values: usize, size: usize| {
-        if name == "__metadata__" || <[usize]>::iter(shape).product::<usize>() != values {
+    for (name, dtype, shape, values, size) in integers.chain(floats) {
+        if name == "__metadata__" || shape.iter().product::<usize>() != values {
             let why = format!("tensor `{name}` {shape:?} with {values} values");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let start = end;
         end += values * size;
-        entries.insert(name, Entry { dtype, shape, data_offsets: [start, end] });
-        Ok(())
-    };
-    // First, so that they lie at multiples of their size.
-    for Buffer { name, shape, values } in buffers {
-        add(name.as_str(), "I64", shape.as_slice(), values.len(), size_of::<i64>())?;
-    }
-    for (name, Tensor { shape, values }) in tensors {
-        add(name.as_str(), "F32", shape.as_slice(), values.len(), size_of::<f32>())?;
+        entries.insert(name.as_str(), Entry { dtype, shape, data_offsets: [start, end] });
     }
     let mut json = serde_json::to_vec(&Header { metadata, tensors: entries })?;
     // The format asks for spaces up to a multiple of 8, so that values can be mapped into memory.

@@ -90,8 +90,6 @@ impl Call<'_> {
         if inner != *inner_b || !(batch.is_empty() || *batch == a.shape[..a.shape.len() - 2]) {
             return Err(fails());
         }
-        // With one matrix for all, all rows are one batch.
-        let rows = if batch.is_empty() { a.values.len() / inner.max(1) } else { rows };
         let mut values = vec![0.0; a.values.len() / inner.max(1) * columns];
         let product = |out: &mut [f64], a: &[f64], b: &[f64]| {
             for (k, b) in b.chunks_exact(columns).enumerate() {
