@@ -38,9 +38,13 @@ impl ExportFormat {
     }
 }
 
-/// The share of a picture's bytes that preprocessing in a file may round to their neighbour: sums near a half, which Pillow
-/// computes in fixed point, can go to either side. A pixel too far to one side changes most bytes, by more than one level.
-pub const DIFFERENT_BYTES: f64 = 0.05;
+/// The share of a picture's bytes that preprocessing in a file may round otherwise: sums near a half, which Pillow computes in
+/// fixed point, can go to either side. That is less than one in a hundred, but one in ten where the sizes have a simple ratio
+/// such as 2 to 3. A pixel too far to one side changes most bytes, by many levels.
+const DIFFERENT_BYTES: f64 = 0.2;
+
+/// By how many levels they may differ: one in each direction of the resizing.
+const DIFFERENT_LEVELS: u8 = 2;
 
 /// Why a model can't be exported. [`ExportError::hint`] says what to do.
 #[derive(Debug, Error)]
@@ -58,7 +62,7 @@ pub enum ExportError {
     },
     /// The file makes other pictures of photos than the recipe.
     #[error(
-        "of the bytes of the pictures that the file makes, {:.1} % are not the recipe's, and one is {levels} levels off; at most {:.0} % may be, by one level",
+        "of the bytes of the pictures that the file makes, {:.1} % are not the recipe's, and one is {levels} levels off; at most {:.0} % may be, by {DIFFERENT_LEVELS}",
         100.0 * share, 100.0 * DIFFERENT_BYTES
     )]
     OtherPictures {
@@ -123,7 +127,7 @@ pub struct Difference {
     /// Largest difference of a logit, as a share of the largest logit, or of a probability; 0 for files of tensors, which are the
     /// same bits.
     pub logits: f64,
-    /// With preprocessing, the share of the pictures' bytes that are one level from the recipe's.
+    /// With preprocessing, the share of the pictures' bytes that are a level or two from the recipe's.
     pub bytes: Option<f64>,
 }
 

@@ -12,7 +12,7 @@ mod run;
 pub use atomic::{write_atomic, write_atomic_with};
 pub use classifier::{Classifier, Prediction, loader_threads, softmax};
 pub use error::ModelError;
-pub use export::{DIFFERENT_BYTES, Difference, ExportError, ExportFormat, Exported, check_export, export};
+pub use export::{Difference, ExportError, ExportFormat, Exported, check_export, export};
 pub use model_file::{FORMAT, Model, ModelCard};
 pub use panel::{Opinions, Panel};
 pub use run::RunFolder;

@@ -5,7 +5,7 @@ use pugmark_engine::Engine;
 use pugmark_graph::onnx::{self, Array, Element};
 use pugmark_graph::{Tensors, read_weights_from};
 
-use super::{DIFFERENT_BYTES, Difference, ExportError};
+use super::{DIFFERENT_BYTES, DIFFERENT_LEVELS, Difference, ExportError};
 use crate::{Classifier, Model, softmax};
 
 /// Whether a file of tensors holds the model's, bit for bit.
@@ -104,7 +104,7 @@ fn different_bytes(made: &[u8], expected: &[u8]) -> Result<usize, ExportError> {
     let different = pairs().filter(|(a, b)| a != b).count() + made.len().abs_diff(expected.len());
     let levels = pairs().map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
     let share = different as f64 / expected.len() as f64;
-    if levels > 1 || share > DIFFERENT_BYTES {
+    if levels > DIFFERENT_LEVELS || share > DIFFERENT_BYTES {
         return Err(ExportError::OtherPictures { share, levels });
     }
     Ok(different)

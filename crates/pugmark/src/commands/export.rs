@@ -26,7 +26,7 @@ struct Written<'a> {
     /// Of a logit, as a share of the largest.
     largest_difference: f64,
     tolerance: f64,
-    /// Share of the bytes of prepared pictures that are one level from the recipe's; none without preprocessing.
+    /// Share of the bytes of prepared pictures that are a level or two from the recipe's; none without preprocessing.
     different_bytes: Option<f64>,
 }
 
@@ -83,8 +83,7 @@ pub(crate) fn run(arguments: &ExportArguments, printer: &Printer) -> anyhow::Res
             let logits = format!(
                 "its logits differ from the model's by {logits:.1e} of the largest (at most {tolerance:.0e})"
             );
-            let bytes = bytes
-                .map(|share| format!(", its pictures in {:.2} % of the bytes by one level", 100.0 * share));
+            let bytes = bytes.map(|share| format!(", its pictures in {:.2} % of the bytes", 100.0 * share));
             logits + &bytes.unwrap_or_default()
         }
         (ExportFormat::Safetensors | ExportFormat::Pth, _) => {
