@@ -7,6 +7,7 @@ mod architecture;
 mod builder;
 mod graph;
 mod initialise;
+pub mod onnx;
 mod op;
 mod shape;
 mod tensors;
@@ -20,6 +21,6 @@ pub use op::Op;
 pub use shape::Shape;
 pub use tensors::{Tensor, Tensors};
 pub use weights::{
-    FileProblem, FitReport, HeadFit, HeadPolicy, Mismatch, WeightsError, WrongShape, fit, read_metadata,
-    read_weights, write_safetensors,
+    Buffer, FileProblem, FitReport, HeadFit, HeadPolicy, Mismatch, WeightsError, WrongShape, fit,
+    read_metadata, read_weights, read_weights_from, write_pth, write_safetensors, write_safetensors_with,
 };

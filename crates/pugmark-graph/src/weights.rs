@@ -1,19 +1,24 @@
 //! Weight files: PyTorch's `.pth` and safetensors.
 
+mod buffers;
 mod element;
 mod error;
 mod fit;
 mod pickle;
 mod pth;
 mod safetensors;
+mod write_pth;
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
+pub use buffers::Buffer;
+pub(crate) use buffers::relative_position_index;
 pub use error::{FileProblem, Mismatch, WeightsError, WrongShape};
 pub use fit::{FitReport, HeadFit, HeadPolicy, fit};
-pub use safetensors::{read_metadata, write_safetensors};
+pub use safetensors::{read_metadata, write_safetensors, write_safetensors_with};
+pub use write_pth::write_pth;
 
 use crate::Tensors;
 
@@ -29,6 +34,14 @@ use crate::Tensors;
 /// [`WeightsError::File`].
 pub fn read_weights(path: &Path) -> Result<Tensors, WeightsError> {
     open(path).and_then(|(file, length)| read(file, length)).map_err(|problem| problem.at(path))
+}
+
+/// [`read_weights`] of a file that is in memory.
+///
+/// # Errors
+/// [`FileProblem`].
+pub fn read_weights_from(bytes: &[u8]) -> Result<Tensors, FileProblem> {
+    read(Cursor::new(bytes), bytes.len() as u64)
 }
 
 fn open(path: &Path) -> Result<(BufReader<File>, u64), FileProblem> {

@@ -12,7 +12,7 @@ use crate::{ModelError, RunFolder, write_atomic_with};
 pub const FORMAT: u32 = 1;
 
 /// Key of the card in the safetensors metadata.
-const CARD: &str = "pugmark";
+pub(crate) const CARD: &str = "pugmark";
 
 /// What a model file says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

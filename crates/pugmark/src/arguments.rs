@@ -8,6 +8,7 @@ mod doctor;
 mod ensemble;
 mod eval;
 mod explain;
+mod export;
 mod formats;
 mod predict;
 mod prepare;
@@ -33,6 +34,7 @@ pub(crate) use doctor::DoctorArguments;
 pub(crate) use ensemble::EnsembleFlags;
 pub(crate) use eval::EvalArguments;
 pub(crate) use explain::{ExplainArguments, ExplainMethod};
+pub(crate) use export::{ExportArguments, Format};
 pub(crate) use formats::FormatFlags;
 pub(crate) use predict::{OutputFormat, PredictArguments, SortHow};
 pub(crate) use prepare::PrepareArguments;
@@ -82,6 +84,8 @@ pub(crate) enum Command {
     Predict(PredictArguments),
     /// Show where a classifier looks, and whether that is what it goes by
     Explain(ExplainArguments),
+    /// Write a model for other tools, checked against its own answers
+    Export(ExportArguments),
     /// Rewrite labels or predictions in another tool's format
     Convert(ConvertArguments),
     /// List, fetch and verify published weights to start a training from

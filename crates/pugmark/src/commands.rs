@@ -8,6 +8,7 @@ mod doctor;
 mod ensemble;
 mod eval;
 mod explain;
+mod export;
 mod photos;
 mod predict;
 pub(crate) mod predictions;
@@ -41,6 +42,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
         Command::Eval(arguments) => eval::run(&arguments, printer),
         Command::Predict(arguments) => predict::run(&arguments, printer),
         Command::Explain(arguments) => explain::run(&arguments, printer),
+        Command::Export(arguments) => export::run(&arguments, printer),
         Command::Convert(arguments) => convert::run(&arguments, printer),
         Command::Weights(arguments) => weights::run(&arguments, printer),
         Command::Doctor(arguments) => doctor::run(&arguments, printer),

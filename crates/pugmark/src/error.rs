@@ -8,8 +8,8 @@ use pugmark_data::formats::FormatError;
 use pugmark_data::{DataError, PrepareError, SplitError, StorageError};
 use pugmark_eval::EvalError;
 use pugmark_graph::WeightsError;
-use pugmark_model::ModelError;
 use pugmark_model::hub::HubError;
+use pugmark_model::{ExportError, ModelError};
 use pugmark_train::TrainError;
 
 use crate::printer::Printer;
@@ -185,6 +185,7 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         Interrupted,
         TrainError,
         ModelError,
+        ExportError,
         HubError,
         WeightsError,
         EvalError,

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::element::Element;
 use super::error::{FileProblem, WeightsError};
-use super::{Format, open};
+use super::{Buffer, Format, open};
 use crate::{Tensor, Tensors};
 
 /// The format's own limit on the header.
@@ -104,21 +104,36 @@ struct Header<'a> {
 /// # Errors
 /// Those of the writer; `InvalidInput` for a tensor whose values do not fill its shape or that is called `__metadata__`.
 pub fn write_safetensors(
-    mut writer: impl Write,
+    writer: impl Write,
     tensors: &Tensors,
     metadata: &BTreeMap<String, String>,
 ) -> io::Result<()> {
+    write_safetensors_with(writer, tensors, &[], metadata)
+}
+
+/// [`write_safetensors`] with integers beside the tensors.
+///
+/// # Errors
+/// As [`write_safetensors`].
+pub fn write_safetensors_with(
+    mut writer: impl Write,
+    tensors: &Tensors,
+    buffers: &[Buffer],
+    metadata: &BTreeMap<String, String>,
+) -> io::Result<()> {
+    // Integers first, so that they lie at multiples of their size.
+    let integers = buffers.iter().map(|Buffer { name, shape, values }| (name, "I64", shape, values.len(), 8));
+    let floats = tensors.iter().map(|(name, Tensor { shape, values })| (name, "F32", shape, values.len(), 4));
     let mut entries = BTreeMap::new();
     let mut end = 0;
-    for (name, tensor) in tensors {
-        if name == "__metadata__" || tensor.shape.iter().product::<usize>() != tensor.values.len() {
-            let why = format!("tensor `{name}` {:?} with {} values", tensor.shape, tensor.values.len());
+    for (name, dtype, shape, values, size) in integers.chain(floats) {
+        if name == "__metadata__" || shape.iter().product::<usize>() != values {
+            let why = format!("tensor `{name}` {shape:?} with {values} values");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let start = end;
-        end += tensor.values.len() * size_of::<f32>();
-        entries
-            .insert(name.as_str(), Entry { dtype: "F32", shape: &tensor.shape, data_offsets: [start, end] });
+        end += values * size;
+        entries.insert(name.as_str(), Entry { dtype, shape, data_offsets: [start, end] });
     }
     let mut json = serde_json::to_vec(&Header { metadata, tensors: entries })?;
     // The format asks for spaces up to a multiple of 8, so that values can be mapped into memory.
@@ -126,6 +141,10 @@ pub fn write_safetensors(
     writer.write_all(&(json.len() as u64).to_le_bytes())?;
     writer.write_all(&json)?;
     let mut bytes = Vec::new();
+    for values in buffers.iter().map(|buffer| &buffer.values) {
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    writer.write_all(&bytes)?;
     for values in tensors.values().flat_map(|tensor| tensor.values.chunks(1 << 14)) {
         bytes.clear();
         bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));

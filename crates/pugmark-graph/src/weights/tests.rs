@@ -13,10 +13,6 @@ fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures")).join(name)).unwrap()
 }
 
-fn read_bytes(bytes: &[u8]) -> Result<Tensors, FileProblem> {
-    read(Cursor::new(bytes), bytes.len() as u64)
-}
-
 /// An archive as `torch.save` lays it out, with sound checksums.
 fn archive(pickle: &[u8], storages: &[&[u8]]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
@@ -64,9 +60,9 @@ fn no_prefix_of_a_file_is_read() {
         ["weights_module.pth", "weights_views.pth", "weights_module.safetensors", "weights_views.safetensors"]
     {
         let file = fixture(name);
-        assert!(read_bytes(&file).is_ok(), "{name}");
+        assert!(read_weights_from(&file).is_ok(), "{name}");
         for end in 0..file.len() {
-            assert!(read_bytes(&file[..end]).is_err(), "{end} bytes of {name}");
+            assert!(read_weights_from(&file[..end]).is_err(), "{end} bytes of {name}");
         }
     }
 }
@@ -74,7 +70,7 @@ fn no_prefix_of_a_file_is_read() {
 #[test]
 fn mutated_files_are_read_or_refused() {
     for name in ["weights_views.pth", "weights_views.safetensors", "weights_legacy.pth"] {
-        mutations(&fixture(name)).for_each(|file| assert_sound(read_bytes(&file)));
+        mutations(&fixture(name)).for_each(|file| assert_sound(read_weights_from(&file)));
     }
 }
 
@@ -83,12 +79,12 @@ fn mutated_files_are_read_or_refused() {
 fn mutated_pickles_are_read_or_refused() {
     let (pickle, storages) = unpack(&fixture("weights_views.pth"));
     let storages: Vec<&[u8]> = storages.iter().map(Vec::as_slice).collect();
-    assert!(read_bytes(&archive(&pickle, &storages)).is_ok());
+    assert!(read_weights_from(&archive(&pickle, &storages)).is_ok());
     for mutated in mutations(&pickle) {
-        assert_sound(read_bytes(&archive(&mutated, &storages)));
+        assert_sound(read_weights_from(&archive(&mutated, &storages)));
     }
     for end in 0..pickle.len() {
-        assert!(read_bytes(&archive(&pickle[..end], &storages)).is_err(), "{end}");
+        assert!(read_weights_from(&archive(&pickle[..end], &storages)).is_err(), "{end}");
         for opcode in 0..=u8::MAX {
             let mut mutated = pickle.clone();
             mutated[end] = opcode;
@@ -127,7 +123,7 @@ fn strides_within_the_storage_are_followed() {
         (b"K\x01", [1, 1], [2.0, 3.0, 3.0, 4.0]),
         (b"K\x03", [0, 0], [4.0, 4.0, 4.0, 4.0]),
     ] {
-        let tensors = read_bytes(&archive(&square(offset, strides), &[&four()])).unwrap();
+        let tensors = read_weights_from(&archive(&square(offset, strides), &[&four()])).unwrap();
         assert_eq!(tensors["a"].values, expected, "{strides:?}");
     }
 }
@@ -199,7 +195,7 @@ fn hostile_pickles_are_refused() {
         Case { pickle: deep(1_000_000), expected: "holds no floating-point tensor" },
     ];
     for Case { pickle, expected } in cases {
-        let message = read_bytes(&archive(&pickle, &[&four()])).unwrap_err().to_string();
+        let message = read_weights_from(&archive(&pickle, &[&four()])).unwrap_err().to_string();
         assert!(message.contains(expected), "{message:?} is not {expected:?}");
     }
 }
@@ -207,8 +203,39 @@ fn hostile_pickles_are_refused() {
 #[test]
 fn other_archives_are_refused() {
     let square = square(b"K\x00", [2, 1]);
-    let message = read_bytes(&archive(&square, &[])).unwrap_err().to_string();
+    let message = read_weights_from(&archive(&square, &[])).unwrap_err().to_string();
     assert!(message.contains("entry `data/0`"), "{message}");
-    let message = read_bytes(&archive(&square, &[&four()[..12]])).unwrap_err().to_string();
+    let message = read_weights_from(&archive(&square, &[&four()[..12]])).unwrap_err().to_string();
     assert!(message.contains("tensor `a` reaches beyond its storage"), "{message}");
+}
+
+/// As `torch.save` lays it out: values at multiples of 64 bytes, integers beside the tensors, which are the same bits.
+#[test]
+fn a_written_archive_is_torchs() {
+    let graph = crate::Architecture::SimpleCnn.graph(3);
+    let mut tensors = graph.initialise(3);
+    let first = tensors.get_mut("fc.bias").unwrap();
+    first.values = vec![f32::NAN, -0.0, f32::MIN_POSITIVE / 8.0];
+    let mut file = Cursor::new(Vec::new());
+    write_pth(&mut file, &graph, &tensors).unwrap();
+    let bytes = file.into_inner();
+    let bits = |tensors: &Tensors| -> Vec<_> {
+        let bits = |tensor: &crate::Tensor| tensor.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone(), bits(tensor))).collect()
+    };
+    assert_eq!(bits(&read_weights_from(&bytes).unwrap()), bits(&tensors));
+
+    let mut zip = zip::ZipArchive::new(Cursor::new(&bytes)).unwrap();
+    for index in 0..zip.len() {
+        let entry = zip.by_index(index).unwrap();
+        assert_eq!(entry.compression(), CompressionMethod::Stored);
+        assert_eq!(entry.data_start().unwrap() % 64, 0, "entry {index}");
+    }
+    let (_, storages) = unpack(&bytes);
+    assert_eq!(storages.len(), graph.params().len() + 4, "four batch norms count their batches");
+    assert!(storages[graph.params().len()..].iter().all(|counter| counter == &[0; 8]));
+
+    tensors.remove("fc.bias");
+    let error = write_pth(Cursor::new(Vec::new()), &graph, &tensors).unwrap_err();
+    assert!(error.to_string().contains("fc.bias"), "{error}");
 }

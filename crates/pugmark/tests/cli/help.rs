@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::harness::{Place, compare};
 
-const VERBS: [&[&str]; 18] = [
+const VERBS: [&[&str]; 19] = [
     &[],
     &["demo"],
     &["check"],
@@ -16,6 +16,7 @@ const VERBS: [&[&str]; 18] = [
     &["report"],
     &["predict"],
     &["explain"],
+    &["export"],
     &["convert"],
     &["weights"],
     &["weights", "list"],

@@ -8,6 +8,7 @@ mod convert;
 mod ensemble;
 mod errors;
 mod explain;
+mod export;
 mod folds;
 mod harness;
 mod help;
