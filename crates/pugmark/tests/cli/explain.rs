@@ -207,3 +207,22 @@ fn ctrl_c_keeps_what_is_done() {
         assert!(place.path("out").join(row["picture"].as_str().unwrap()).exists());
     }
 }
+
+/// A photo with the wrong label is a mistake, and the run's page shows what misled the model.
+#[test]
+fn the_report_shows_what_speaks_for_a_wrong_answer() {
+    let place = Place::new();
+    for (class, colour) in CLASSES {
+        for number in 0..18 {
+            let part = if number < 12 { "train" } else { "val" };
+            square(&place.path(&format!("photos/{part}/{class}/{number:02}.png")), colour, number);
+        }
+    }
+    square(&place.path("photos/val/blue/mislabelled.png"), CLASSES[1].1, 50);
+    let call = ["train", "photos", "--out", "run", "--model", "simple_cnn", "--image-size", "64"];
+    place.done(&[&call[..], &["--epochs", "8", "--batch-size", "6", "--precision", "f32"]].concat());
+    let page = std::fs::read_to_string(place.path("run/report.html")).unwrap();
+    let (_, mistakes) = page.split_once("The worst mistakes").unwrap();
+    assert!(mistakes.contains("blue/mislabelled.png"), "{mistakes}");
+    assert!(mistakes.contains("what speaks for red"), "{mistakes}");
+}
