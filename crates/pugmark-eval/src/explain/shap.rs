@@ -32,7 +32,7 @@ struct Weighted {
 /// a value for each coalition.
 ///
 /// As the authors' implementation: coalitions of 1 and all but 1, of 2 and all but 2, and so on, are enumerated as long as
-/// they all fit; the rest is drawn, each with its complement (Covert and Lee, arXiv 2012.01536).
+/// as many would be drawn; the rest is drawn, each with its complement (Covert and Lee, arXiv 2012.01536).
 ///
 /// # Errors
 /// Those of the game.
@@ -65,7 +65,10 @@ fn coalitions(players: usize, settings: KernelShap) -> (Vec<Weighted>, bool) {
     while size <= pairs {
         let both: f64 = if complement(size).is_some() { 2.0 } else { 1.0 };
         let count = binomial(players, size);
-        if both * count > (budget - coalitions.len()) as f64 {
+        // Drawing would find fewer: enumerate what kernel and budget leave room for, and single players in any case.
+        let left: f64 = (size..=players - size).map(|size| kernel(players, size)).sum();
+        let draws = (budget - coalitions.len()) as f64 * both * kernel(players, size) / left;
+        if size > 1 && draws < both * count {
             break;
         }
         for members in combinations(players, size) {

@@ -41,8 +41,8 @@ pub(crate) struct ExplainArguments {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u16).range(..=1000))]
     pub(crate) random_orders: u16,
 
-    /// Also draw the maps of the same model with a random head, and with all weights random: a map that stays the same
-    /// says nothing about what was learnt
+    /// Also tell how like each map is to that of the same model with a random head, and with all weights random: one that
+    /// stays the same says nothing about what was learnt
     #[arg(long)]
     pub(crate) sanity: bool,
 
@@ -51,13 +51,13 @@ pub(crate) struct ExplainArguments {
     pub(crate) json: bool,
 
     #[command(flatten)]
+    pub(crate) config: ConfigFlags,
+
+    #[command(flatten)]
     pub(crate) patches: PatchFlags,
 
     #[command(flatten)]
     pub(crate) shap: ShapFlags,
-
-    #[command(flatten)]
-    pub(crate) config: ConfigFlags,
 
     #[command(flatten)]
     pub(crate) storage: StorageFlags,

@@ -3,6 +3,7 @@
 mod advice;
 mod compare;
 mod files;
+mod heat;
 mod page;
 
 use std::path::Path;

@@ -18,9 +18,14 @@ pub(super) fn small(path: &Path) -> Option<Vec<u8>> {
     let side = |pixels: usize| ((pixels as f64 * shrink).round() as usize).clamp(1, SIDE * 3);
     let (width, height) = (side(photo.width), side(photo.height));
     let rgb = resize_bilinear(&photo.rgb, photo.width, photo.height, width, height);
+    jpeg(&rgb, width, height)
+}
+
+/// A JPEG of those pixels.
+pub(super) fn jpeg(rgb: &[u8], width: usize, height: usize) -> Option<Vec<u8>> {
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
-        .write_image(&rgb, width as u32, height as u32, ExtendedColorType::Rgb8)
+        .write_image(rgb, width as u32, height as u32, ExtendedColorType::Rgb8)
         .ok()?;
     Some(jpeg)
 }

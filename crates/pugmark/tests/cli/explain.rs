@@ -1,6 +1,8 @@
 //! `pugmark explain`: pictures, figures, and what it refuses.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Command;
 
 use image::{Rgb, RgbImage};
 use serde_json::Value;
@@ -174,4 +176,53 @@ fn wrong_calls_are_told() {
     place.snapshot("explain_large_patch", &call(&["--method", "occlusion", "--patch", "65"]));
     place.snapshot("explain_unknown_method", &call(&["--method", "lime"]));
     assert!(!place.path("out").exists(), "nothing is made by a wrong call");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_what_is_done() {
+    let place = trained();
+    for number in 0..20 {
+        square(&place.path(&format!("many/{number:02}.png")), CLASSES[0].1, number);
+    }
+    // Some thousand patches a photo: it is not done before it is asked to stop.
+    let call =
+        ["explain", "run", "many", "--out", "out", "--method", "occlusion", "--patch", "4", "--stride", "1"];
+    let mut child = place.command(&call).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("00.png  blue"), "{line}");
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    let rows = rows(&place, "out");
+    assert!(!rows.is_empty() && rows.len() < 20, "{}", rows.len());
+    assert!(
+        said.contains(&format!("interrupted: {} of 20 photos are done, and in out", rows.len())),
+        "{said}"
+    );
+    for row in rows {
+        assert!(place.path("out").join(row["picture"].as_str().unwrap()).exists());
+    }
+}
+
+/// A photo with the wrong label is a mistake, and the run's page shows what misled the model.
+#[test]
+fn the_report_shows_what_speaks_for_a_wrong_answer() {
+    let place = Place::new();
+    for (class, colour) in CLASSES {
+        for number in 0..18 {
+            let part = if number < 12 { "train" } else { "val" };
+            square(&place.path(&format!("photos/{part}/{class}/{number:02}.png")), colour, number);
+        }
+    }
+    square(&place.path("photos/val/blue/mislabelled.png"), CLASSES[1].1, 50);
+    let call = ["train", "photos", "--out", "run", "--model", "simple_cnn", "--image-size", "64"];
+    place.done(&[&call[..], &["--epochs", "8", "--batch-size", "6", "--precision", "f32"]].concat());
+    let page = std::fs::read_to_string(place.path("run/report.html")).unwrap();
+    let (_, mistakes) = page.split_once("The worst mistakes").unwrap();
+    assert!(mistakes.contains("blue/mislabelled.png"), "{mistakes}");
+    assert!(mistakes.contains("what speaks for red"), "{mistakes}");
 }

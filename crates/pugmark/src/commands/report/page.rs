@@ -10,6 +10,7 @@ use pugmark_page::{
 
 use super::advice::advice;
 use super::files::{Mistake, Run};
+use super::heat::Heat;
 use crate::commands::eval::{in_words, sites_are_apart};
 use crate::commands::thumbnails::small;
 
@@ -316,14 +317,20 @@ fn mistakes(run: &Run) -> Html {
             percent(f64::from(*probability))
         )
     };
-    let figures: Vec<Figure> = run
-        .mistakes
-        .iter()
-        .filter_map(|mistake| {
-            Some(Figure { jpeg: small(mistake.path.as_ref()?)?, caption: caption(mistake) })
-        })
-        .collect();
-    let about = paragraph("Wrong and most sure of it. Often the label is what is wrong.");
+    let mut heat = Heat::open(&run.folder);
+    let mut figures = Vec::new();
+    for mistake in &run.mistakes {
+        let Some(path) = &mistake.path else { continue };
+        figures.extend(small(path).map(|jpeg| Figure { jpeg, caption: caption(mistake) }));
+        let map = heat.as_mut().and_then(|heat| heat.map(path, mistake.predicted));
+        let caption = format!("what speaks for {}", name(mistake.predicted));
+        figures.extend(map.map(|jpeg| Figure { jpeg, caption }));
+    }
+    let mut about = "Wrong and most sure of it. Often the label is what is wrong.".to_owned();
+    if figures.len() > run.mistakes.len() {
+        about.push_str(" Beside each photo, bright: what speaks for the wrong class (Grad-CAM).");
+    }
+    let about = paragraph(&about);
     if figures.is_empty() {
         let rows: Vec<Vec<String>> = run.mistakes.iter().map(|mistake| vec![caption(mistake)]).collect();
         return section("The worst mistakes", &[about, table(&[("photo", Align::Left)], &rows)]);
