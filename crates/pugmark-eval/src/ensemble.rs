@@ -79,8 +79,8 @@ impl FromStr for Combine {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        let known = Self::MODELS.into_iter().find(|combine| combine.name() == word);
-        known.ok_or_else(|| format!("`{word}` is none of {}", Self::MODELS.map(Self::name).join(", ")))
+        let known = Self::ALL.into_iter().find(|combine| combine.name() == word);
+        known.ok_or_else(|| format!("`{word}` is none of {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 

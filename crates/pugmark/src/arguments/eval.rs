@@ -32,7 +32,7 @@ pub(crate) struct EvalArguments {
 
     /// Tell how much better the recipe looks on a random split than on one that keeps places apart: from RUN and a run
     /// beside it that differs in the split alone
-    #[arg(long, conflicts_with_all = ["dataset", "part", "with", "mirrored"])]
+    #[arg(long, conflicts_with_all = ["dataset", "part", "with", "mirrored", "sets"])]
     pub(crate) leakage_gap: bool,
 
     /// Train that other run if there is none

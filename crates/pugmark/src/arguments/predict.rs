@@ -52,7 +52,7 @@ pub(crate) struct PredictArguments {
 
     /// Name all classes that one must reckon with: the set holds the true class of this share of the photos, if they are like
     /// those that the run was measured on (in the table of one photo and in JSON)
-    #[arg(long, value_name = "X", value_parser = share, conflicts_with_all = ["with", "mirrored"])]
+    #[arg(long, value_name = "X", value_parser = share, conflicts_with_all = ["with", "mirrored", "by_burst"])]
     pub(crate) sets: Option<f64>,
 
     /// Give the frames of a burst one answer: the mean, the geometric mean or the maximum of theirs; which frames are one is

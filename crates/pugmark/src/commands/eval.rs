@@ -101,6 +101,8 @@ struct Sets {
     wanted: f64,
     /// How probable a class must be to be in.
     threshold: f32,
+    /// Whether the threshold was set on these very photos, so that `held` could not be otherwise.
+    same: bool,
     /// The share of the photos here whose set holds the true class.
     held: f64,
     /// Classes in a set, on average.
@@ -108,7 +110,7 @@ struct Sets {
 }
 
 impl Sets {
-    fn new(wanted: f64, threshold: f32, labels: &[usize], rows: &[f32]) -> Self {
+    fn new((wanted, threshold, same): (f64, f32, bool), labels: &[usize], rows: &[f32]) -> Self {
         let classes = rows.len() / labels.len().max(1);
         let (mut held, mut size) = (0, 0);
         for (label, row) in labels.iter().zip(rows.chunks_exact(classes.max(1))) {
@@ -117,7 +119,7 @@ impl Sets {
             size += set.len();
         }
         let mean = |sum: usize| sum as f64 / labels.len().max(1) as f64;
-        Self { wanted, threshold, held: mean(held), size: mean(size) }
+        Self { wanted, threshold, same, held: mean(held), size: mean(size) }
     }
 }
 
@@ -146,8 +148,10 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
         None => own_data(&arguments.run, part, &card, &storage, printer)?,
     };
 
-    let threshold =
-        |wanted| anyhow::Ok((wanted, predictions::set_threshold(&arguments.run, &card.classes, wanted)?));
+    let threshold = |wanted| {
+        let (threshold, part) = predictions::set_threshold(&arguments.run, &card.classes, wanted)?;
+        anyhow::Ok((wanted, threshold, arguments.dataset.is_none() && part == subject.part))
+    };
     let sets = arguments.sets.map(threshold).transpose()?;
     let stop = interrupt::stop_flag()?;
     let mirrored = arguments.ensemble.mirrored;
@@ -196,7 +200,7 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
         evaluation,
         detail: detail(&card.classes, &labels, &probabilities, &origins)?,
         accept: accept(&labels, &probabilities, arguments.accept),
-        sets: sets.map(|(wanted, threshold)| Sets::new(wanted, threshold, &labels, &probabilities)),
+        sets: sets.map(|sets| Sets::new(sets, &labels, &probabilities)),
         temperature,
         uncalibrated_log_loss: evaluate(&card.classes, &labels, &raw)?.log_loss,
         site_alone,
@@ -346,11 +350,12 @@ fn table(report: &Report<'_>, wanted: f64, own: bool, fitted_here: bool) -> Stri
         );
     }
     text += &accepted(report, wanted);
-    if let Some(Sets { wanted, threshold, held, size }) = &report.sets {
+    if let Some(Sets { wanted, threshold, same, held, size }) = &report.sets {
+        let here = if *same { "on these, which set it," } else { "here" };
         let _ = writeln!(
             text,
             "Sets of the classes that are {threshold:.4} or more probable should hold the true one on {} % of photos\n\
-             like those held out: here they do on {:.1} %, with {size:.2} classes each.",
+             like those held out: {here} they do on {:.1} %, with {size:.2} classes each.",
             wanted * 100.0,
             held * 100.0
         );

@@ -37,11 +37,6 @@ pub(crate) fn run(arguments: &ExplainArguments, printer: &Printer) -> anyhow::Re
     let folder = Folder::check(&arguments.out, arguments.overwrite)?;
     let storage: StorageOptions = sources.resolve(&arguments.storage)?.settings;
     let photos::Found { items, .. } = photos::find(&arguments.sources, &storage, printer)?;
-    if items.is_empty() {
-        return Err(WrongCall::new("there is no photo in what was named")
-            .with_hint("name photos, or a folder with photos in it or below it")
-            .into());
-    }
     let model = Model::open(&arguments.run)?;
     let card = model.card.clone();
     let class = arguments.class.as_deref().map(|name| class(name, &card)).transpose()?;

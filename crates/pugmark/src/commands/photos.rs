@@ -1,6 +1,6 @@
 //! Photos that are named one by one, by folder, pattern or list, without labels.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -51,12 +51,37 @@ pub(super) fn find(
             Item { id: below.to_string_lossy().replace('\\', "/"), path, stored: None, class: None }
         }));
     }
-    // The same photo from two sources has one answer.
-    let mut seen = HashSet::new();
-    let first: Vec<bool> = items.iter().map(|item| seen.insert(&item.id)).collect();
-    let mut first = first.into_iter();
-    items.retain(|_| first.next().unwrap_or(true));
+    once(&mut items)?;
+    if items.is_empty() {
+        let names: Vec<String> = sources.iter().map(|source| source.display().to_string()).collect();
+        return Err(WrongCall::new(format!("there is no photo in {}", data::some(&names)))
+            .with_hint("name photos, or a folder with photos in it or below it")
+            .into());
+    }
     Ok(Found { items, root: root.to_owned() })
+}
+
+/// Leaves each photo once; refuses two of one name.
+fn once(items: &mut Vec<Item>) -> Result<(), WrongCall> {
+    let mut first: HashMap<&str, &Item> = HashMap::with_capacity(items.len());
+    let mut again = Vec::new();
+    for (place, item) in items.iter().enumerate() {
+        match first.insert(&item.id, item) {
+            None => {}
+            Some(other) if (&other.path, &other.stored) == (&item.path, &item.stored) => again.push(place),
+            Some(other) => {
+                let (one, two) = (other.path.display(), item.path.display());
+                return Err(WrongCall::new(format!("two photos are called {}: in {one} and {two}", item.id))
+                    .with_hint("name them in two calls"));
+            }
+        }
+    }
+    let (mut place, mut again) = (0, again.into_iter().peekable());
+    items.retain(|_| {
+        place += 1;
+        again.next_if_eq(&(place - 1)).is_none()
+    });
+    Ok(())
 }
 
 fn is_pattern(source: &Path) -> bool {
@@ -68,7 +93,9 @@ fn matching(pattern: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let text = pattern.to_string_lossy();
     let paths =
         glob::glob(&text).map_err(|error| WrongCall::new(format!("`{text}` is no pattern: {error}")))?;
-    let found: Vec<PathBuf> = paths.collect::<Result<_, _>>()?;
+    let mut found: Vec<PathBuf> = paths.collect::<Result<_, _>>()?;
+    // Lists are named, not found.
+    found.retain(|path| !is_list(path));
     if found.is_empty() {
         return Err(WrongCall::new(format!("nothing matches {text}"))
             .with_hint("`*` is any part of a name, `**` any folders; it is looked up from the folder the command runs in")
@@ -85,6 +112,7 @@ fn is_list(source: &Path) -> bool {
 fn listed(list: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let text = fs::read_to_string(list).with_context(|| format!("cannot read {}", list.display()))?;
     let mut photos = Vec::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         match Path::new(line) {
             folder if folder.is_dir() => photos.extend(photos_below(folder)?),

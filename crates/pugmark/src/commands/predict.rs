@@ -55,7 +55,9 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
     let mut ensemble =
         Ensemble::open(&arguments.run, &arguments.ensemble, &engine, inference.batch_size.min(most))?;
     let classes = ensemble.card().classes;
-    let threshold = |coverage| predictions::set_threshold(&arguments.run, &classes, coverage);
+    let threshold = |coverage| {
+        predictions::set_threshold(&arguments.run, &classes, coverage).map(|(threshold, _)| threshold)
+    };
     let set = arguments.sets.map(threshold).transpose()?;
     let stop = interrupt::stop_flag()?;
     let look =

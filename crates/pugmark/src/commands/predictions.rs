@@ -40,16 +40,20 @@ pub(crate) fn read(path: &Path, classes: &[String]) -> anyhow::Result<(Option<Pa
 }
 
 /// How probable a class must be to be in a set that holds the true one with this probability, as the photos say that the
-/// run's best model was not trained on.
-pub(crate) fn set_threshold(run: &Path, classes: &[String], coverage: f64) -> anyhow::Result<f32> {
+/// run's best model was not trained on; and the part that those are.
+pub(crate) fn set_threshold(
+    run: &Path,
+    classes: &[String],
+    coverage: f64,
+) -> anyhow::Result<(f32, Option<Part>)> {
     if !run.is_dir() {
         return Err(WrongCall::new(format!("{} is a model file", run.display()))
             .with_hint("sets need the predictions that a run folder has: name that")
             .into());
     }
-    let (_, rows) = read(&RunFolder::open(run)?.predictions(), classes)?;
+    let (part, rows) = read(&RunFolder::open(run)?.predictions(), classes)?;
     let (labels, probabilities) = labelled(&rows);
-    Ok(conformal_threshold(&labels, &probabilities, coverage))
+    Ok((conformal_threshold(&labels, &probabilities, coverage), part))
 }
 
 /// How good they are; photos that cannot be decoded do not count.

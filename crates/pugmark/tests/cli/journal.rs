@@ -157,7 +157,7 @@ fn what_failed_is_tried_again_when_asked() {
 #[test]
 fn photos_that_vanish_are_rows() {
     let place = place(1);
-    place.write("list.txt", "new/0/0.png\n\n  new/0/gone.png  \nnew/0\n");
+    place.write("list.txt", "\u{feff}new/0/0.png\n\n  new/0/gone.png  \nnew/0\n");
     let call = ["predict", "run", "list.txt", "--out", "rows.csv"];
     place.done(&call);
     let rows = fs::read_to_string(place.path("rows.csv")).unwrap();
@@ -194,6 +194,49 @@ fn a_full_disk() {
     assert!(!place.path("rows.csv").exists());
     let told = place.done(&ROWS).stderr;
     assert!(told.contains("of 600 photos are done already"), "{told}");
+}
+
+#[test]
+fn a_broken_line_costs_one_answer() {
+    let place = place(20);
+    place.done(&ROWS);
+    let whole = fs::read(place.path("rows.csv")).unwrap();
+    let journal = fs::read_to_string(place.path("rows.csv.journal")).unwrap();
+    let mut lines: Vec<&str> = journal.lines().collect();
+    lines[20] = "{\"id\":\u{fffd}";
+    place.write("rows.csv.journal", lines.join("\n") + "\n");
+    fs::remove_file(place.path("rows.csv")).unwrap();
+    let told = place.done(&ROWS).stderr;
+    assert!(told.contains("59 of 60 photos are done already"), "{told}");
+    assert_eq!(fs::read(place.path("rows.csv")).unwrap(), whole);
+}
+
+#[test]
+fn two_calls_do_not_share_a_journal() {
+    let place = place(400);
+    let mut child = place.command(&ROWS).spawn().unwrap();
+    while !place.path("rows.csv.journal").exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // The lock comes right after the file.
+    std::thread::sleep(Duration::from_millis(50));
+    if child.try_wait().unwrap().is_none() {
+        place.snapshot("predict_journal_in_use", &ROWS);
+    }
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn two_photos_of_one_name() {
+    let place = place(1);
+    place.photo("a/day/x.png", 0, 1);
+    place.photo("b/day/x.png", 1, 2);
+    for name in ["a", "b"] {
+        place.done(&["prepare", name, "--out", &format!("{name}-prepared"), "--size", "32"]);
+    }
+    place.snapshot("predict_two_of_one_name", &["predict", "run", "a-prepared", "b-prepared"]);
+    let rows = place.done(&["predict", "run", "a", "a/day/x.png", "b"]).stdout;
+    assert_eq!(rows.lines().count(), 3, "{rows}");
 }
 
 #[test]

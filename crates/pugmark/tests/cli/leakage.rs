@@ -53,8 +53,24 @@ fn the_gap_of_two_runs() {
     let difference = gap["random"]["accuracy"].as_f64().unwrap() - gap["apart"]["accuracy"].as_f64().unwrap();
     assert_eq!(gap["accuracy"].as_f64(), Some(difference));
     assert_eq!(json("runs/site-random-split"), gap);
-    let text = place.done(&call).stdout;
+    let text = place.done(&["eval", "runs/site/", "--leakage-gap"]).stdout;
     assert!(text.contains("leakage gap") && text.contains("places apart"), "{text}");
+}
+
+#[test]
+fn sequences_are_no_places() {
+    let place = place();
+    let mut csv = String::from("path,classification,label,Location,Photo_time\n");
+    for (class, name) in ["day", "dusk", "night"].into_iter().enumerate() {
+        for number in 0..12 {
+            csv.push_str(&format!(
+                "photos/{name}/{number:02}.png,{class},{name},,2026-05-01 {number:02}:00:00\n"
+            ));
+        }
+    }
+    place.write("times.csv", csv);
+    place.done(&train("times.csv", &["--split", "sequence", "--out", "runs/burst"]));
+    place.snapshot("leakage_of_bursts", &["eval", "runs/burst/", "--leakage-gap", "--train"]);
 }
 
 #[test]

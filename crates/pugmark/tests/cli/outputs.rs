@@ -89,6 +89,41 @@ fn a_submission_of_other_photos_keeps_the_journal() {
 }
 
 #[test]
+fn what_formats_need_is_told_before_the_work() {
+    let place = place();
+    let call = |more: &[&'static str]| [&["predict", "run", "new", "--out", "x", "--format"], more].concat();
+    place.snapshot("predict_submission_without_format", &call(&["csv,submission"]));
+    place.snapshot("predict_camtrap_without_file", &call(&["camtrap-dp", "--metadata", "none.toml"]));
+    place.write("x/mine.txt", "mine");
+    place.snapshot("predict_format_into_a_folder", &call(&["jsonl", "--overwrite"]));
+    assert!(!place.path("x.journal").exists());
+}
+
+/// The same call again changes nothing, and a file that is missing is written again, without a look at a photo.
+#[test]
+fn a_call_is_repeated() {
+    let place = place();
+    let call = ["predict", "run", "new", "--out", "all", "--format", "csv,jsonl,megadetector"];
+    place.done(&call);
+    let csv = fs::read(place.path("all/predictions.csv")).unwrap();
+    place.write("all/megadetector.json", "mine by now");
+    fs::remove_file(place.path("all/predictions.csv")).unwrap();
+    let told = place.done(&call).stderr;
+    assert!(told.contains("4 of 4 photos are done already"), "{told}");
+    assert_eq!(fs::read(place.path("all/predictions.csv")).unwrap(), csv);
+    assert_eq!(fs::read_to_string(place.path("all/megadetector.json")).unwrap(), "mine by now");
+    // As after a kill between two of the files.
+    let journal = fs::read_to_string(place.path("all.journal")).unwrap();
+    let begun = journal.lines().filter(|line| !line.starts_with("{\"written\":true"));
+    place.write("all.journal", begun.map(|line| line.to_owned() + "\n").collect::<String>());
+    place.done(&call);
+    place.done(&["check", "all/megadetector.json", "--format", "megadetector"]);
+    // Another call on the same files is refused.
+    let other = ["predict", "run", "new", "--out", "all", "--format", "csv,jsonl"];
+    assert_eq!(place.run(&other).code, Some(2));
+}
+
+#[test]
 fn a_file_where_a_folder_is_needed() {
     let place = place();
     place.write("rows.csv", "mine");
@@ -143,12 +178,23 @@ fn photos_into_folders() {
         files(&place.path("links")),
         ["cannot-read/B/broken.jpg", "unsure/A/1.png", "unsure/A/2.png", "unsure/B/1.png"]
     );
-    let ended = sort("rows.csv", &["new/sorted", "--sort-how", "move"]);
-    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
-    assert!(ended.stderr.contains("new/sorted is among the photos"), "{}", ended.stderr);
+    for folder in ["new/sorted", "./new/A/x/../sorted", "new"] {
+        let ended = sort("rows.csv", &[folder]);
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        assert!(ended.stderr.contains(&format!("{folder} is among the photos")), "{}", ended.stderr);
+    }
+    // A move that was cut off: the rest is moved, and no answer leaves the file.
+    let rows = fs::read_to_string(place.path("rows.csv")).unwrap();
+    let (_, first) = copies[1].split_once('/').unwrap();
+    fs::create_dir_all(place.path("moved").join(&copies[1]).parent().unwrap()).unwrap();
+    fs::rename(place.path("new").join(first), place.path("moved").join(&copies[1])).unwrap();
+    assert_eq!(sort("rows.csv", &["moved"]).code, Some(2), "a copy is of photos that are there");
     assert_eq!(sort("rows.csv", &["moved", "--sort-how", "move"]).code, Some(0));
     assert_eq!(files(&place.path("moved")), copies);
     assert!(files(&place.path("new")).is_empty());
+    assert_eq!(fs::read_to_string(place.path("rows.csv")).unwrap(), rows);
+    place.snapshot("predict_no_photo_left", &["predict", "run", "new", "--out", "rows.csv", "--overwrite"]);
+    assert_eq!(fs::read_to_string(place.path("rows.csv")).unwrap(), rows);
     assert_eq!(
         place.run(&["predict", "run", "photos", "--out", "x.csv", "--sort-into", "rows.csv"]).code,
         Some(2)
@@ -191,6 +237,7 @@ fn sets_of_classes() {
     assert_eq!((&eval["sets"]["held"], &eval["sets"]["size"]), (&1.0.into(), &3.0.into()));
     let text = place.done(&["eval", "run", "--sets", "0.8"]).stdout;
     assert!(text.contains("should hold the true one on 80 % of photos"), "{text}");
+    assert!(text.contains("on these, which set it,"), "{text}");
     place.snapshot("sets_of_a_model_file", &["eval", "run/best.safetensors", "photos", "--sets", "0.9"]);
 }
 
@@ -241,7 +288,14 @@ fn frames_of_a_burst_have_one_answer() {
             .collect()
     };
     let plain = rows(&[]);
-    let together = rows(&["--by-burst", "mean"]);
+    for how in ["geometric", "max"] {
+        let together = rows(&["--by-burst", how]);
+        assert!(together[0] == together[1] && together[0] != plain[0], "{how}: {together:?}");
+    }
+    let together = rows(&["--by-burst", "mean", "--sort-into", "sorted"]);
+    let sorted = files(&place.path("sorted"));
+    let class = |frame: &str| sorted.iter().find_map(|file| file.strip_suffix(frame)).unwrap().to_owned();
+    assert_eq!(class("/0.jpg"), class("/1.jpg"), "{sorted:?}");
     assert_eq!(together[0], together[1]);
     assert_eq!(together[2], plain[2]);
     for class in 0..3 {

@@ -13,7 +13,7 @@ use pugmark_model::{Model, ModelCard, Prediction, RunFolder};
 use pugmark_train::{Mode, TrainSettings, train};
 use serde::Serialize;
 
-use super::{data, in_words, own_data};
+use super::{data, in_words, own_data, sites_are_apart};
 use crate::commands::{predictions, report, train::Progressing};
 use crate::error::{ExitStatus, Interrupted, WrongCall};
 use crate::interrupt;
@@ -50,9 +50,22 @@ pub(super) fn run(
     storage: &StorageOptions,
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {
+    // Without a slash at its end, and with a name.
+    let run = &match run.file_name() {
+        Some(_) => run.components().collect::<PathBuf>(),
+        None => run.canonicalize().with_context(|| format!("cannot read {}", run.display()))?,
+    };
     let folder = RunFolder::open(run)?;
     let card = Model::read(&folder.best())?.card;
     let random = is_random(&card);
+    if !is_given(&card) && !random && !is_apart(&card.split_how) {
+        return Err(WrongCall::new(format!(
+            "the run's split keeps each {} in one part, not each place",
+            card.split_how
+        ))
+        .with_hint("train with `--split site` or `--split folder`, and compare that run")
+        .into());
+    }
     if is_given(&card) {
         return Err(WrongCall::new("the run's split was given, by the data set or a file")
             .with_hint("train on the photos alone with `--split random` and with `--split site`, and compare those runs")
@@ -94,6 +107,11 @@ pub(super) fn run(
     Ok(ExitStatus::Done)
 }
 
+/// Whether no place is in two parts of such a split.
+fn is_apart(how: &str) -> bool {
+    sites_are_apart(how, None) == Some(true)
+}
+
 fn is_random(card: &ModelCard) -> bool {
     card.split_how.contains("random")
 }
@@ -115,13 +133,20 @@ fn beside(run: &Path, own: &RunFolder, card: &ModelCard, random: bool) -> anyhow
         let path = run.with_file_name(&name);
         let Ok(folder) = RunFolder::open(&path) else { continue };
         let Ok(Model { card: other, .. }) = Model::read(&folder.best()) else { continue };
-        if other.data_hash == card.data_hash
-            && is_random(&other) != random
-            && !is_given(&other)
-            && self::recipe(&folder.config())? == recipe
+        let wanted = if random { is_apart(&other.split_how) } else { is_random(&other) };
+        if other.data_hash != card.data_hash
+            || !wanted
+            || is_given(&other)
+            || self::recipe(&folder.config())? != recipe
         {
-            return Ok(Some(path));
+            continue;
         }
+        if !folder.predictions().exists() {
+            return Err(WrongCall::new(format!("{} is not trained to its end", path.display()))
+                .with_hint(format!("`pugmark train --resume {}` goes on", path.display()))
+                .into());
+        }
+        return Ok(Some(path));
     }
     Ok(None)
 }
@@ -147,7 +172,7 @@ fn trained(
 ) -> anyhow::Result<()> {
     let dataset = read(settings, storage, printer)?;
     let split = split_with(&dataset, &settings.split_settings(), &SplitOptions::default())?;
-    if settings.split != SplitBy::Random && split.how.contains("random") {
+    if settings.split != SplitBy::Random && !is_apart(&split.how) {
         return Err(WrongCall::new(
             "nothing is known of where the photos are from, so that no places can be kept apart",
         )

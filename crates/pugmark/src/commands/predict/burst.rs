@@ -15,6 +15,7 @@ use crate::error::Interrupted;
 use crate::printer::Printer;
 
 /// How frames are found and combined.
+#[derive(Debug)]
 pub(super) struct Bursts {
     combine: Combine,
     gap: TimeDelta,

@@ -8,7 +8,7 @@ use pugmark_model::Prediction;
 
 use super::burst::Bursts;
 use super::end;
-use super::journal::Journal;
+use super::journal::{Journal, Output};
 use super::outputs::{Labelling, Outputs};
 use super::sort::Sorting;
 use crate::arguments::PredictArguments;
@@ -69,22 +69,27 @@ impl<'a> Files<'a> {
         stop: &AtomicBool,
         printer: &Printer,
     ) -> anyhow::Result<ExitStatus> {
-        if let Some(sorting) = &self.sorting {
-            sorting.accepts(items)?;
+        let stored = items.iter().find(|item| item.stored.is_some());
+        if let (Some(item), true) = (stored, self.sorting.is_some() || self.bursts.is_some()) {
+            return Err(WrongCall::new(format!(
+                "{} lies in a shard: it can be neither sorted nor put into a burst",
+                item.id
+            ))
+            .with_hint("name the folder that the photos were prepared from")
+            .into());
         }
         let out = self.outputs.out();
         let photos = items.len();
         let mut journal = Journal::open(out, who, items, self.overwrite, self.retry)?;
         self.recognise(&mut journal, items, stop, printer)?;
         let missing = journal.missing();
-        if !self.overwrite && self.outputs.exist() {
-            let same =
-                missing.is_empty() && self.bursts.is_none() && self.outputs.hold(classes, items, &journal)?;
-            if !same {
-                let new =
-                    format!("answers what is new ({} of {photos} photos) and writes it again", missing.len());
-                self.outputs.refuse_existing(if missing.is_empty() { "writes it again" } else { &new })?;
-            }
+        let call = format!("{:?} {:?} {set:?}", self.outputs, self.bursts);
+        let moves = self.sorting.as_ref().is_some_and(Sorting::moves);
+        let known = if self.overwrite { Output::Other } else { journal.output(&call, photos, moves) };
+        if !self.overwrite && known == Output::Other {
+            let new =
+                format!("answers what is new ({} of {photos} photos) and writes it again", missing.len());
+            self.outputs.refuse_existing(if missing.is_empty() { "writes it again" } else { &new })?;
         }
         if missing.len() < photos {
             printer.note(&format!("{} of {photos} photos are done already", photos - missing.len()));
@@ -93,19 +98,38 @@ impl<'a> Files<'a> {
         let count = journal.count(items)?;
         let mut status = ExitStatus::Done;
         if count.done == photos {
-            let label = Labelling { classes, model, root, set, printer };
-            self.outputs.write(&label, &mut |on| match &self.bursts {
-                None => journal.predictions(items, on),
-                Some(bursts) => bursts.predictions(items, &journal, stop, printer, on),
-            })?;
+            if known == Output::Other {
+                journal.mark(&call, photos, false)?;
+            }
+            let label = Labelling { classes, model, root, set, stop, printer };
+            let all = |on: OnPrediction<'_>| self.all(items, &journal, stop, printer, on);
+            self.outputs.write(&label, known == Output::Written, &mut |on| all(on))?;
+            if known != Output::Written {
+                journal.mark(&call, photos, true)?;
+            }
+            let all = |on: OnPrediction<'_>| self.all(items, &journal, stop, printer, on);
             if let Some(sorting) = &self.sorting {
-                let each = &mut |on: OnPrediction<'_>| journal.predictions(items, on);
-                status = sorting.sort(classes, photos, each, stop, printer)?;
+                status = sorting.sort(classes, photos, &mut |on| all(on), stop, printer)?;
             }
         }
         match end(count, photos, Some(out), false, stop, printer) {
             ExitStatus::Done => Ok(status),
             other => Ok(other),
+        }
+    }
+
+    /// Hands over what the files hold.
+    fn all(
+        &self,
+        items: &[Item],
+        journal: &Journal,
+        stop: &AtomicBool,
+        printer: &Printer,
+        on: OnPrediction<'_>,
+    ) -> anyhow::Result<()> {
+        match &self.bursts {
+            None => journal.predictions(items, on),
+            Some(bursts) => bursts.predictions(items, journal, stop, printer, on),
         }
     }
 

@@ -1,12 +1,12 @@
 //! The journal of a prediction: what is done is on disk, so that the same call goes on where it was after any kill.
 //!
-//! One JSON object a line: first who answers, then a line for each photo. A kill leaves at most half a line, which is cut off.
-//! Of several lines for one photo the last counts. It stays when all is done: it knows the answers to a folder that has
+//! One JSON object a line: first who answers, then a line for each photo, and marks that tell whether the output is written. A kill
+//! leaves at most half a line, which is cut off. Of several lines for one photo the last counts. It stays when all is done: it knows the answers to a folder that has
 //! grown since, or that is wanted in another format.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -40,6 +40,17 @@ struct Line {
     reason: Option<String>,
 }
 
+/// How far the output is that the lines before it are for.
+#[derive(Serialize, Deserialize)]
+struct Mark {
+    /// Whether it is all there; else it was begun.
+    written: bool,
+    /// What the output depends on besides the answers.
+    call: String,
+    /// How many photos it is of.
+    photos: usize,
+}
+
 /// Bytes and time of change (nanoseconds since 1970); none where the file can't be asked.
 type Stamp = Option<(u64, u64)>;
 
@@ -54,13 +65,28 @@ pub(super) struct Journal {
     end: u64,
 }
 
+/// What is known of the output.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    /// Nothing, or it is of another call or of earlier answers.
+    Other,
+    /// This very call has begun to write it.
+    Begun,
+    /// It is written.
+    Written,
+}
+
 /// Where lines begin.
 #[derive(Default)]
 struct Lines {
     /// Of each item, by its place among them.
     of: Vec<Option<u64>>,
-    /// Of photos that are no item any more, by the size of their files.
-    others: HashMap<u64, Vec<u64>>,
+    /// Of photos that are no item any more, by what their files hold.
+    others: HashMap<Digest, u64>,
+    /// How many bytes those files have.
+    sizes: HashSet<u64>,
+    /// Where no answer came after it.
+    mark: Option<Mark>,
 }
 
 impl Journal {
@@ -89,8 +115,14 @@ impl Journal {
             .truncate(false)
             .open(&path)
             .with_context(context)?;
+        // Some network file systems have no locks.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(WrongCall::new(format!("another call is writing {}", path.display()))
+                .with_hint("wait for it, or name another `--out`")
+                .into());
+        }
         let stamps: Vec<Stamp> = items.iter().map(stamp).collect();
-        let mut lines = Lines { of: vec![None; items.len()], others: HashMap::new() };
+        let mut lines = Lines { of: vec![None; items.len()], ..Lines::default() };
         let found = lines.find(&mut file, who, items, &stamps, retried).with_context(context)?;
         if let Found::Foreign = found {
             return Err(WrongCall::new(format!("{} is in the way and is no journal", path.display()))
@@ -132,16 +164,15 @@ impl Journal {
                 break;
             }
             let Some((bytes, _)) = self.stamps[place] else { continue };
-            let Some(candidates) = self.lines.others.get(&bytes).cloned() else { continue };
+            if !self.lines.sizes.contains(&bytes) {
+                continue;
+            }
             // One that can't be read will say so when it is looked at.
             let Ok(digest) = Digest::of_file(&items[place].path) else { continue };
-            for at in candidates {
+            if let Some(&at) = self.lines.others.get(&digest) {
                 let line = self.read(at)?;
-                if line.sha256 == Some(digest) {
-                    let (id, file) = (items[place].id.clone(), self.stamps[place]);
-                    self.append(place, &Line { id, file, ..line })?;
-                    break;
-                }
+                let (id, file) = (items[place].id.clone(), self.stamps[place]);
+                self.append(place, &Line { id, file, ..line })?;
             }
         }
         Ok(())
@@ -162,11 +193,38 @@ impl Journal {
         self.append(place, &line)
     }
 
+    /// What is known of the output of such a call. Of `fewer` photos it may be whose others were moved away since.
+    pub(super) fn output(&self, call: &str, photos: usize, fewer: bool) -> Output {
+        match &self.lines.mark {
+            Some(mark) if mark.call != call => Output::Other,
+            Some(mark) if mark.photos == photos || (fewer && mark.written && mark.photos > photos) => {
+                if mark.written { Output::Written } else { Output::Begun }
+            }
+            _ => Output::Other,
+        }
+    }
+
+    /// Marks the output as begun or as written.
+    pub(super) fn mark(&mut self, call: &str, photos: usize, written: bool) -> anyhow::Result<()> {
+        let mark = Mark { written, call: call.to_owned(), photos };
+        self.line(&serde_json::to_string(&mark)?)?;
+        self.lines.mark = Some(mark);
+        Ok(())
+    }
+
     fn append(&mut self, place: usize, line: &Line) -> anyhow::Result<()> {
-        let mut line = serde_json::to_string(line)?;
-        line.push('\n');
+        let at = self.line(&serde_json::to_string(line)?)?;
+        self.lines.of[place] = Some(at);
+        self.lines.mark = None;
+        Ok(())
+    }
+
+    /// Adds a line and gives its place.
+    fn line(&mut self, line: &str) -> anyhow::Result<u64> {
+        let at = self.end;
         let mut write = || {
             self.file.write_all(line.as_bytes())?;
+            self.file.write_all(b"\n")?;
             // A kill takes what is in this process; the disk waits for the next turn.
             self.file.flush()?;
             if self.synced.elapsed() > SYNC {
@@ -176,9 +234,8 @@ impl Journal {
             io::Result::Ok(())
         };
         write().with_context(|| format!("cannot write {}: what is in it is kept", self.path.display()))?;
-        self.lines.of[place] = Some(self.end);
-        self.end += line.len() as u64;
-        Ok(())
+        self.end += line.len() as u64 + 1;
+        Ok(at)
     }
 
     fn read(&self, at: u64) -> anyhow::Result<Line> {
@@ -205,6 +262,11 @@ impl Journal {
             text.clear();
             at = place + file.read_line(&mut text).with_context(context)? as u64;
             let line: Line = serde_json::from_str(&text).with_context(context)?;
+            if line.id != item.id {
+                return Err(WrongCall::new(format!("{} has changed meanwhile", self.path.display()))
+                    .with_hint("something else writes it; delete it to begin anew")
+                    .into());
+            }
             on(Prediction {
                 id: line.id,
                 path: item.path.clone(),
@@ -266,20 +328,24 @@ impl Lines {
         loop {
             let mut bytes = Vec::new();
             reader.read_until(b'\n', &mut bytes)?;
-            let Ok(line) = serde_json::from_slice::<Line>(&bytes) else { return Ok(Found::Until(end)) };
             if bytes.last() != Some(&b'\n') {
                 return Ok(Found::Until(end));
             }
-            let place = numbers.get(line.id.as_str()).filter(|&&place| line.file == stamps[place]);
-            match (place, line.file) {
-                _ if retried && line.reason.is_some() => {}
-                (Some(&place), _) => self.of[place] = Some(end),
-                (None, Some((size, _))) if line.sha256.is_some() => {
-                    self.others.entry(size).or_default().push(end);
-                }
-                (None, _) => {}
-            }
+            let at = end;
             end += bytes.len() as u64;
+            self.mark = serde_json::from_slice(&bytes).ok();
+            // Marks, and what a broken disk has left: photos without an answer are looked at.
+            let Ok(line) = serde_json::from_slice::<Line>(&bytes) else { continue };
+            let place = numbers.get(line.id.as_str()).filter(|&&place| line.file == stamps[place]);
+            match (place, line.file.zip(line.sha256)) {
+                _ if retried && line.reason.is_some() => {}
+                (Some(&place), _) => self.of[place] = Some(at),
+                (None, Some(((size, _), digest))) => {
+                    self.others.insert(digest, at);
+                    self.sizes.insert(size);
+                }
+                (None, None) => {}
+            }
         }
     }
 }

@@ -1,21 +1,21 @@
 //! The files of a prediction, made from its journal.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-use pugmark_data::formats::{self, Format, TableOptions, read_table, write_table};
-use pugmark_data::{ExifFacts, Item};
+use pugmark_data::formats::{self, Format, FormatError, TableOptions, WriteOptions, read_table, write_table};
+use pugmark_data::{DataError, ExifFacts};
 use pugmark_model::{Prediction, write_atomic_with};
 
 use super::files::{OnPrediction, exists};
-use super::journal::Journal;
 use super::rows::{Form, header};
 use crate::arguments::{FormatFlags, OutputFormat};
 use crate::commands::data;
-use crate::error::WrongCall;
+use crate::error::{Interrupted, WrongCall};
 use crate::printer::Printer;
 
 /// Hands over every prediction.
@@ -30,10 +30,12 @@ pub(super) struct Labelling<'a> {
     pub(super) root: &'a Path,
     /// How probable a class of the set is.
     pub(super) set: Option<f32>,
+    pub(super) stop: &'a AtomicBool,
     pub(super) printer: &'a Printer,
 }
 
 /// What is written where.
+#[derive(Debug)]
 pub(super) struct Outputs<'a> {
     out: &'a Path,
     files: Vec<(OutputFormat, PathBuf)>,
@@ -51,21 +53,24 @@ impl<'a> Outputs<'a> {
             return Err(WrongCall::new(format!("{} is a file", out.display()))
                 .with_hint("with several formats, `--out` is a folder"));
         }
+        needed(chosen, options)?;
         let files = match chosen {
             [] => vec![(OutputFormat::Csv, out.to_owned())],
             [only] => vec![(*only, out.to_owned())],
             several => several.iter().map(|&format| (format, out.join(file_name(format)))).collect(),
         };
+        if let [(format, file)] = files.as_slice()
+            && *format != OutputFormat::CamtrapDp
+            && file.is_dir()
+        {
+            return Err(WrongCall::new(format!("{} is a folder", file.display()))
+                .with_hint("with one format, `--out` is a file"));
+        }
         Ok(Self { out, files, options })
     }
 
     pub(super) fn out(&self) -> &Path {
         self.out
-    }
-
-    /// Whether one of them is there.
-    pub(super) fn exist(&self) -> bool {
-        self.files.iter().any(|(_, file)| file.exists())
     }
 
     /// An error where one is there; `overwrite` is what that flag would do.
@@ -76,21 +81,12 @@ impl<'a> Outputs<'a> {
         }
     }
 
-    /// Whether the CSV, and nothing else, is asked for, and holds what would be written.
-    pub(super) fn hold(&self, classes: &[String], items: &[Item], journal: &Journal) -> anyhow::Result<bool> {
-        let [(OutputFormat::Csv, file)] = self.files.as_slice() else { return Ok(false) };
-        let Ok(file) = File::open(file) else { return Ok(false) };
-        let mut same = Same { file: BufReader::new(file), same: true };
-        csv(&mut same, classes, &mut |on| journal.predictions(items, on))?;
-        Ok(same.same && same.file.bytes().next().is_none())
-    }
-
-    /// Writes them all; `each` hands over every prediction.
-    pub(super) fn write(&self, label: &Labelling<'_>, each: Each<'_>) -> anyhow::Result<()> {
+    /// Writes them all, or those that are absent; `each` hands over every prediction.
+    pub(super) fn write(&self, label: &Labelling<'_>, absent: bool, each: Each<'_>) -> anyhow::Result<()> {
         if self.files.len() > 1 {
             fs::create_dir_all(self.out).with_context(|| format!("cannot write {}", self.out.display()))?;
         }
-        for (format, file) in &self.files {
+        for (format, file) in self.files.iter().filter(|(_, file)| !absent || !file.exists()) {
             let context = || format!("cannot write {}", file.display());
             match label_format(*format) {
                 None => write_atomic_with(file, |to| match format {
@@ -109,12 +105,12 @@ impl<'a> Outputs<'a> {
         &self,
         format: Format,
         file: &Path,
-        &Labelling { classes, model, root, printer, .. }: &Labelling<'_>,
+        &Labelling { classes, model, root, stop, printer, .. }: &Labelling<'_>,
         each: Each<'_>,
     ) -> anyhow::Result<()> {
         let mut name = OsString::from(".");
         name.push(file.file_name().unwrap_or_default());
-        name.push(".csv");
+        name.push(format!(".{}.csv", std::process::id()));
         let between = file.with_file_name(name);
         let written = || -> anyhow::Result<formats::Written> {
             write_atomic_with(&between, |to| csv(to, classes, each))
@@ -122,18 +118,47 @@ impl<'a> Outputs<'a> {
             let photos = Some(root.to_owned());
             let reading = TableOptions { photos, model: Some(model.to_owned()), ..TableOptions::default() };
             let mut table = read_table(&between, Some(Format::Predictions), &reading)?;
+            let go_on = || !stop.load(Ordering::Relaxed);
+            let mut progress = printer.progress(format.title(), table.photos.len() as u64);
             if matches!(format, Format::CamtrapDp | Format::MegaDetector) {
-                for photo in &mut table.photos {
+                for (number, photo) in table.photos.iter_mut().enumerate().take_while(|_| go_on()) {
                     photo.time = ExifFacts::of_file(&root.join(&photo.id)).time.map(|(time, _)| time);
+                    progress.set_with_rate(number as u64, "capture times");
                 }
             }
-            Ok(write_table(&table, format, file, &self.options.options(), &mut |_| true)?)
+            match write_table(&table, format, file, &self.options.options(), &mut |_| go_on()) {
+                Err(DataError::Format(FormatError::Interrupted { .. })) => {
+                    Err(Interrupted("the answers are in the journal; the same call goes on").into())
+                }
+                written => Ok(written?),
+            }
         }();
         // It was written only to be read.
         let _ = fs::remove_file(&between);
         written?.notes.iter().for_each(|note| printer.warning(&data::sentence(note)));
         Ok(())
     }
+}
+
+/// Refuses a call without what its formats demand, before hours of work.
+fn needed(chosen: &[OutputFormat], options: &FormatFlags) -> Result<(), WrongCall> {
+    let WriteOptions { metadata, deployments, submission_format, .. } = options.options();
+    let wanted = [
+        (OutputFormat::Submission, "--submission-format", submission_format),
+        (OutputFormat::CamtrapDp, "--metadata", metadata),
+        (OutputFormat::CamtrapDp, "--deployments", deployments),
+    ];
+    for (format, flag, file) in wanted.into_iter().filter(|(format, ..)| chosen.contains(format)) {
+        match file {
+            Some(file) => data::exists(&file, &format!("file for `{flag}`"))?,
+            None => {
+                let name = label_format(format).map_or("it", Format::name);
+                return Err(WrongCall::new(format!("`--format {name}` needs `{flag}`"))
+                    .with_hint("docs/formats.md says what such a file holds"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The format's name as a file among others.
@@ -166,22 +191,4 @@ fn csv(to: &mut dyn Write, classes: &[String], each: Each<'_>) -> anyhow::Result
 fn lines(to: &mut dyn Write, label: &Labelling<'_>, each: Each<'_>) -> anyhow::Result<()> {
     let form = Form::Json { top: None, set: label.set };
     each(&mut |prediction: Prediction| Ok(writeln!(to, "{}", form.row(label.classes, &prediction)?)?))
-}
-
-/// Compares what is written with what is in a file.
-struct Same<R> {
-    file: R,
-    same: bool,
-}
-
-impl<R: Read> Write for Same<R> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut there = vec![0; bytes.len()];
-        self.same = self.same && self.file.read_exact(&mut there).is_ok() && there == bytes;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

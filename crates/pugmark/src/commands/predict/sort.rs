@@ -5,22 +5,19 @@ use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
-use pugmark_data::{Digest, Item};
+use pugmark_data::Digest;
 use pugmark_model::{Prediction, write_atomic_with};
 
 use super::outputs::Each;
 use super::rows::ranked;
 use crate::arguments::{PredictArguments, SortHow};
+use crate::commands::data;
 use crate::error::{ExitStatus, WrongCall};
 use crate::printer::Printer;
 
 /// Where photos go whose class is not sure enough, and those that cannot be read.
 const UNSURE: &str = "unsure";
 const BROKEN: &str = "cannot-read";
-
-/// Names in a warning.
-const TOLD: usize = 5;
 
 /// Where photos go and how.
 pub(super) struct Sorting<'a> {
@@ -48,22 +45,21 @@ impl<'a> Sorting<'a> {
             return Err(WrongCall::new(format!("{} is no folder", folder.display()))
                 .with_hint("name a folder for `--sort-into`"));
         }
-        if arguments.sort.sort_how == SortHow::Move
-            && arguments.sources.iter().any(|source| folder.starts_with(source))
+        let resolved = resolved(folder);
+        if arguments
+            .sources
+            .iter()
+            .any(|source| fixed(source).is_some_and(|source| resolved.starts_with(source)))
         {
             return Err(WrongCall::new(format!("{} is among the photos", folder.display()))
-                .with_hint("move photos to a folder outside: a later call would find them there again"));
+                .with_hint("sort them into a folder outside: a later call would find them there again"));
         }
         Ok(Some(Self { folder, how: arguments.sort.sort_how, sure: arguments.sort.sort_sure }))
     }
 
-    /// Refuses photos that are no files of their own.
-    pub(super) fn accepts(&self, items: &[Item]) -> Result<(), WrongCall> {
-        match items.iter().find(|item| item.stored.is_some()) {
-            None => Ok(()),
-            Some(item) => Err(WrongCall::new(format!("{} lies in a shard and cannot be sorted", item.id))
-                .with_hint("name the folder that the photos were prepared from")),
-        }
+    /// Whether photos leave their place.
+    pub(super) fn moves(&self) -> bool {
+        self.how == SortHow::Move
     }
 
     /// Sorts the photos that `each` hands over.
@@ -76,20 +72,19 @@ impl<'a> Sorting<'a> {
         printer: &Printer,
     ) -> anyhow::Result<ExitStatus> {
         let mut progress = printer.progress("photos sorted", photos as u64);
-        let (mut done, mut sorted, mut known, mut gone, mut in_the_way) = (0, 0, 0, 0, Vec::new());
+        let (mut done, mut sorted, mut known, mut gone) = (0, 0, 0, 0);
+        let (mut in_the_way, mut failed) = (Vec::new(), Vec::new());
         each(&mut |prediction| {
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
             let target = self.folder.join(self.place(classes, &prediction));
-            let came = self.put(&prediction.path, &target).with_context(|| {
-                format!("cannot sort {} into {}", prediction.path.display(), target.display())
-            })?;
-            match came {
-                Came::Sorted => sorted += 1,
-                Came::Known => known += 1,
-                Came::Gone => gone += 1,
-                Came::InTheWay => in_the_way.push(target.display().to_string()),
+            match self.put(&prediction.path, &target) {
+                Ok(Came::Sorted) => sorted += 1,
+                Ok(Came::Known) => known += 1,
+                Ok(Came::Gone) => gone += 1,
+                Ok(Came::InTheWay) => in_the_way.push(target.display().to_string()),
+                Err(error) => failed.push(format!("{}: {error}", target.display())),
             }
             done += 1;
             progress.set_with_rate(done, "photos");
@@ -107,11 +102,14 @@ impl<'a> Sorting<'a> {
         };
         let (known, gone) = (counted(known, "were there"), counted(gone, "are gone"));
         printer.note(&format!("{sorted} photos {how} into {}{known}{gone}", self.folder.display()));
-        if !in_the_way.is_empty() {
-            let names = in_the_way[..in_the_way.len().min(TOLD)].join(", ");
-            let more = in_the_way.len().saturating_sub(TOLD);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            printer.warning(&format!("left as they are, being other photos of these names: {names}{more}"));
+        let told = [
+            ("left as they are, being other photos of these names", &in_the_way),
+            ("cannot be sorted", &failed),
+        ];
+        for (what, names) in told.into_iter().filter(|(_, names)| !names.is_empty()) {
+            printer.warning(&format!("{what}: {}", data::some(names)));
+        }
+        if !(in_the_way.is_empty() && failed.is_empty()) {
             return Ok(ExitStatus::Failed);
         }
         Ok(if stop.load(Ordering::Relaxed) { ExitStatus::Interrupted } else { ExitStatus::Done })
@@ -145,8 +143,15 @@ impl<'a> Sorting<'a> {
         }
         match self.how {
             SortHow::Copy => copy(from, to)?,
-            SortHow::HardLink => fs::hard_link(from, to)?,
+            // Of a link, what it leads to.
+            SortHow::HardLink => fs::hard_link(from.canonicalize()?, to)?,
             SortHow::Symlink => symlink(&from.canonicalize()?, to)?,
+            SortHow::Move if from.is_symlink() => {
+                return Err(io::Error::new(
+                    ErrorKind::InvalidInput,
+                    "the photo is a link, which is not moved",
+                ));
+            }
             SortHow::Move => match fs::rename(from, to) {
                 Err(error) if error.kind() == ErrorKind::CrossesDevices => {
                     copy(from, to)?;
@@ -157,6 +162,26 @@ impl<'a> Sorting<'a> {
         }
         Ok(Came::Sorted)
     }
+}
+
+/// The folder that a source names, as the disk has it: of a pattern what stands before its first wildcard.
+fn fixed(source: &Path) -> Option<PathBuf> {
+    let wild = |part: &Component<'_>| part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+    let exists = source.exists();
+    let before: PathBuf = source.components().take_while(|part| exists || !wild(part)).collect();
+    let before = if before.as_os_str().is_empty() { PathBuf::from(".") } else { before };
+    before.canonicalize().ok().filter(|folder| folder.is_dir())
+}
+
+/// A path as the disk has it, as far as it is there.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for there in path.ancestors() {
+        if let (Ok(found), Ok(rest)) = (there.canonicalize(), path.strip_prefix(there)) {
+            return found.join(rest);
+        }
+    }
+    path
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
