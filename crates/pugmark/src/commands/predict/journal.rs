@@ -115,8 +115,10 @@ impl Journal {
             .truncate(false)
             .open(&path)
             .with_context(context)?;
-        // Some network file systems have no locks.
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        // Some network file systems have no locks; Windows's would keep the journal from being read.
+        if cfg!(unix)
+            && let Err(TryLockError::WouldBlock) = file.try_lock()
+        {
             return Err(WrongCall::new(format!("another call is writing {}", path.display()))
                 .with_hint("wait for it, or name another `--out`")
                 .into());
