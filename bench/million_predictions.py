@@ -30,24 +30,27 @@ def main() -> None:
             link.symlink_to(originals[number * 7 % len(originals)].resolve())
         command = [str(arguments.pugmark), "predict", str(arguments.model), str(many), "--batch-size", "64", "--out"]
         whole, rows = Path(place) / "whole.csv", Path(place) / "rows.csv"
-        _, seconds, memory, said = call([*command, str(whole)], None)
+        _, seconds, memory, said, began = call([*command, str(whole)], None)
         print(f"undisturbed: {seconds:.0f} s, resident MiB on the way {memory[:: max(1, len(memory) // 10)]}; {said}", flush=True)
         for number in range(1, arguments.kills + 1):
-            code, after, _, _ = call([*command, str(rows)], random.uniform(1, seconds / 18))
+            # Some while it finds the photos, most while it answers.
+            code, after, *_ = call([*command, str(rows)], random.uniform(1, began + seconds / 12))
             journal = Path(f"{rows}.journal")
             known = max(0, sum(1 for _ in journal.open()) - 1) if journal.exists() else 0
             print(f"kill {number} after {after:.1f} s: {known} answers are kept", flush=True)
             if code == 0:
                 break
-        _, _, memory, said = call([*command, str(rows)], None)
+        _, _, memory, said, _ = call([*command, str(rows)], None)
         print(f"the rest: at most {max(memory)} MiB resident; {said}")
         ids = [line.split(",", 1)[0] for line in rows.open()][1:]
         same = digest(rows) == digest(whole)
         print(f"{len(ids)} rows of {len(set(ids))} photos; the same file as undisturbed: {'yes' if same else 'NO'}")
 
 
-def call(command: list[str], kill: float | None) -> tuple[int, float, list[int], str]:
-    """Exit status, seconds, resident MiB each half second, and the last line on stderr; killed after so many seconds."""
+def call(command: list[str], kill: float | None) -> tuple[int, float, list[int], str, float]:
+    """Exit status, seconds, resident MiB each half second, the last line on stderr, and seconds until the journal grew; killed
+    after so many seconds."""
+    journal, began = Path(f"{command[-1]}.journal"), 0.0
     start = time.monotonic()
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     said: list[str] = []
@@ -57,13 +60,15 @@ def call(command: list[str], kill: float | None) -> tuple[int, float, list[int],
     while child.poll() is None:
         if kill is not None and time.monotonic() - start > kill:
             child.kill()
+        if not began and journal.exists() and journal.stat().st_size > 2**16:
+            began = time.monotonic() - start
         status = Path(f"/proc/{child.pid}/status").read_text().splitlines()
         memory += [int(line.split()[1]) // 1024 for line in status if line.startswith("VmRSS")]
         time.sleep(0.5)
     reader.join()
     if kill is None and child.returncode != 0:
         sys.exit(f"exit status {child.returncode}: {said}")
-    return child.returncode, time.monotonic() - start, memory, said[-1] if said else ""
+    return child.returncode, time.monotonic() - start, memory, said[-1] if said else "", began
 
 
 def digest(path: Path) -> str:
