@@ -11,7 +11,7 @@ use pugmark_eval::Combine;
 use super::files::OnPrediction;
 use super::journal::Journal;
 use crate::arguments::PredictArguments;
-use crate::error::Interrupted;
+use crate::error::{Interrupted, WrongCall};
 use crate::printer::Printer;
 
 /// How frames are found and combined.
@@ -23,10 +23,10 @@ pub(super) struct Bursts {
 
 impl Bursts {
     /// Of a call; none where it does not ask for them.
-    pub(super) fn new(arguments: &PredictArguments) -> Option<Self> {
-        // The values of --by-burst are those that it is read from.
-        let combine = arguments.by_burst.as_ref()?.parse().ok()?;
-        Some(Self { combine, gap: TimeDelta::seconds(i64::from(arguments.burst_gap)) })
+    pub(super) fn new(arguments: &PredictArguments) -> Result<Option<Self>, WrongCall> {
+        let Some(how) = &arguments.by_burst else { return Ok(None) };
+        let combine = how.parse().map_err(WrongCall::new)?;
+        Ok(Some(Self { combine, gap: TimeDelta::seconds(i64::from(arguments.burst_gap)) }))
     }
 
     /// The journal's predictions; those of one burst are the same. All are in memory.

@@ -56,7 +56,7 @@ impl<'a> Files<'a> {
         if !overwrite && !Journal::path(out).exists() {
             outputs.refuse_existing("replaces it")?;
         }
-        let bursts = Bursts::new(arguments);
+        let bursts = Bursts::new(arguments)?;
         let sorting = Sorting::new(arguments)?;
         Ok(Some(Self { outputs, bursts, sorting, overwrite, retry }))
     }
