@@ -65,7 +65,7 @@ def cell(arguments: argparse.Namespace, data: str, recipe: str, seed: int, engin
         line = ours(arguments, folder, recipe, seed, run_folder, engine)
         if engine == "PyTorch":
             line = twin(arguments, folder, recipe, seed, run_folder)
-    line = key | {"version": version(arguments.pugmark)} | line
+    line = key | {"version": arguments.commit or head()} | line
     with arguments.results.open("a") as file:
         file.write(json.dumps(line) + "\n")
     print(json.dumps(line), flush=True)
@@ -106,7 +106,7 @@ def weights(arguments, recipe: str) -> list[str]:
     return ["--weights", known[model]] if model in known else ["--weights", "none"]
 
 
-def version(pugmark: Path) -> str:
+def head() -> str:
     return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
 
 
@@ -209,6 +209,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path, help="file of JSON lines")
     parser.add_argument("--pugmark", type=Path, default=Path("target/release/pugmark"))
+    parser.add_argument("--commit", help="what the binary was built from, where that is not the checkout's HEAD")
     parser.add_argument("--data", nargs="+", default=[], help="NAME=FOLDER-OR-CSV of each data set")
     parser.add_argument("--recipes", nargs="+", default=[])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])

@@ -1,0 +1,17 @@
+//! Hyperparameter search: search spaces, samplers, pruners and the study journal. Knows trials, not photos.
+
+mod space;
+mod trial;
+
+pub use space::{Condition, Domain, Parameter, Scale, Space, Value};
+pub use trial::{Settings, State, Trial};
+
+/// Proposes settings for the next trial.
+///
+/// A proposal depends on nothing but the space, the seed the sampler was made with, the trial's number and `history`: the same four
+/// give the same settings, so that a study that was killed, or that several workers share, goes where its seed leads.
+pub trait Sampler: Send {
+    /// The settings of trial `number`, from 0. `history` has the trials this proposal may know, in the order of their numbers; those
+    /// that still run among them have no value. The objective is minimised.
+    fn propose(&self, space: &Space, history: &[Trial], number: u32) -> Settings;
+}
