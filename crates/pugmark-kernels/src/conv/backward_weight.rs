@@ -43,7 +43,7 @@ pub fn conv2d_backward_weight_scratch_len<E: ConvElement>(
     dyp: Plane,
 ) -> usize {
     s.check_planes(&xp, &dyp);
-    E::weight_scratch_len(s, images, &dyp)
+    E::weight_scratch_len(s, images, &xp, &dyp)
 }
 
 /// Gradient with respect to the weights, `[kh][kw][in][out]`: `dw :=` the sum over the images, in f32.

@@ -241,8 +241,8 @@ impl ConvKernels for Bf16 {
         unsafe { dispatch(path, RowTask { taps, cut, task, partial }) }
     }
 
-    fn weight_scratch_len(s: &ConvShape, images: usize, dyp: &Plane) -> usize {
-        weight::scratch_len(s, images, dyp)
+    fn weight_scratch_len(s: &ConvShape, images: usize, xp: &Plane, dyp: &Plane) -> usize {
+        weight::scratch_len(s, images, xp, dyp)
     }
 
     fn backward_weight(

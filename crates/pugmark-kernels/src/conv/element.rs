@@ -55,7 +55,7 @@ pub(super) trait ConvKernels: Sized {
     );
 
     /// See [`conv2d_backward_weight_scratch_len`](super::conv2d_backward_weight_scratch_len).
-    fn weight_scratch_len(s: &ConvShape, images: usize, dyp: &Plane) -> usize;
+    fn weight_scratch_len(s: &ConvShape, images: usize, xp: &Plane, dyp: &Plane) -> usize;
 
     /// See [`conv2d_backward_weight`](super::conv2d_backward_weight); planes, lengths and that there is something to
     /// add up are checked.
@@ -125,7 +125,7 @@ impl ConvKernels for f32 {
         unsafe { row_task(isa, taps, cut, task, partial) }
     }
 
-    fn weight_scratch_len(_: &ConvShape, _: usize, _: &Plane) -> usize {
+    fn weight_scratch_len(_: &ConvShape, _: usize, _: &Plane, _: &Plane) -> usize {
         0
     }
 

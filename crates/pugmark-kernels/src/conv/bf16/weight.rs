@@ -32,12 +32,12 @@ use plan::{ALIGN, Cut, Plan};
 const PIECE_BLOCKS: usize = 10;
 
 /// See [`conv2d_backward_weight_scratch_len`](crate::conv2d_backward_weight_scratch_len).
-pub(super) fn scratch_len(s: &ConvShape, images: usize, dyp: &Plane) -> usize {
+pub(super) fn scratch_len(s: &ConvShape, images: usize, xp: &Plane, dyp: &Plane) -> usize {
     if images * dyp.pixels() * s.weights() == 0 {
         return 0;
     }
     // The work of fewer images may be cut in another way, which may take more.
-    (1..=images).map(|images| Plan::new(s, images, dyp).scratch_len()).max().unwrap_or(0)
+    (1..=images).map(|images| Plan::new(s, images, xp, dyp).scratch_len()).max().unwrap_or(0)
 }
 
 /// See [`conv2d_backward_weight`](crate::conv2d_backward_weight); planes, lengths and that there is something to add
@@ -54,7 +54,8 @@ pub(super) fn backward_weight(
     dw_hwio: &mut [f32],
     scratch: &mut [f32],
 ) {
-    let plan = Plan::new(s, images, &dyp);
+    let plan = Plan::new(s, images, &xp, &dyp);
+    let (_, xp, dyp) = plan::joined(s, images, &xp, &dyp);
     let zeros = vec![Bf16::default(); plan.depth.max(s.out_channels)];
     run(path, &plan, &Source { s, x, xp, dy, dyp, zeros: &zeros }, dw_hwio, scratch);
 }

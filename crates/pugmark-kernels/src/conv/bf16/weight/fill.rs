@@ -20,7 +20,7 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Writes all of a band.
+    /// Writes all of a band that is read.
     pub(super) fn fill(&self, plan: &Plan, band: usize, out: &mut [Bf16]) {
         let image = band / plan.image_bands;
         let first = band % plan.image_bands * plan.band_rows;
@@ -105,11 +105,12 @@ impl<'a> Pixels<'a> {
 /// `out[row][pixel]`, a row of zeros behind the last where that makes them even.
 fn transpose(grid: Grid<'_>, plan: &Plan, out: &mut [Bf16]) {
     let (depth, row_len) = (grid.zeros.len(), plan.row_len);
-    assert!(out.len() == plan.rows * row_len && row_len.is_multiple_of(TAP_BLOCK), "inputs: wrong length");
+    assert!(out.len() == plan.rows * row_len && plan.used <= row_len, "inputs: wrong length");
+    assert!(plan.used.is_multiple_of(TAP_BLOCK), "inputs: part of a block");
     out[depth * row_len..].fill(Bf16::default());
     let mut pixels = grid.pixels();
     // A cache line of each row at a time.
-    for at in (0..row_len).step_by(TAP_BLOCK) {
+    for at in (0..plan.used).step_by(TAP_BLOCK) {
         let mut block = [pixels.grid.zeros; TAP_BLOCK];
         for pixel in &mut block {
             *pixel = pixels.next();

@@ -10,7 +10,7 @@ pub(super) const ALIGN: usize = 16;
 /// Bands that a task keeps in its core's second-level cache beside its sums, in bytes.
 const GROUP_BYTES: usize = 512 << 10;
 /// Bands that all tasks read where they share out the sums, in bytes.
-const SHARED_BYTES: usize = 32 << 20;
+const SHARED_BYTES: usize = 8 << 20;
 /// Sums of all tasks that have sums of their own, in values.
 const PARTIAL_VALUES: usize = 2 << 20;
 /// Multiplications that are worth a task.
@@ -50,7 +50,9 @@ pub(super) struct Plan {
     pub bands: usize,
     /// Blocks of 32 pixels of a band's gradients.
     pub blocks: usize,
-    /// Values of a row of transposed inputs.
+    /// Values of a row of transposed inputs that are ever read.
+    pub used: usize,
+    /// Values from a row of transposed inputs to the next.
     pub row_len: usize,
     /// Where a band's gradients start.
     pub gradients: usize,
@@ -61,9 +63,20 @@ pub(super) struct Plan {
     exact: bool,
 }
 
+/// Images and planes as bands see them: where a pixel of the gradient meets one pixel alone and none is between images, one image of
+/// one column, whose bands are whole blocks.
+pub(super) fn joined(s: &ConvShape, images: usize, xp: &Plane, dyp: &Plane) -> (usize, Plane, Plane) {
+    if s.kernel != (1, 1) || s.stride != 1 || xp.border + dyp.border + s.padding > 0 {
+        return (images, *xp, *dyp);
+    }
+    let column = |plane: &Plane| Plane { height: images * plane.height * plane.width, width: 1, ..*plane };
+    (1, column(xp), column(dyp))
+}
+
 impl Plan {
-    pub(super) fn new(s: &ConvShape, images: usize, dyp: &Plane) -> Self {
-        let (height, width, stride) = (dyp.height, dyp.width, s.stride);
+    pub(super) fn new(s: &ConvShape, images: usize, xp: &Plane, dyp: &Plane) -> Self {
+        let (images, _, Plane { height, width, .. }) = joined(s, images, xp, dyp);
+        let stride = s.stride;
         let (depth, taps) = if s.in_channels < FEW_CHANNELS {
             (s.kernel.1 * s.in_channels, (s.kernel.0, 1))
         } else {
@@ -77,17 +90,21 @@ impl Plan {
 
         let pixel_bytes = 2 * (phases.0 * phases.1 * rows + channels);
         let image_bands = height.div_ceil((GROUP_BYTES / (pixel_bytes * pitch)).max(1));
-        let band_rows = height.div_ceil(image_bands);
+        let mut band_rows = height.div_ceil(image_bands);
+        if pitch == 1 {
+            band_rows = band_rows.next_multiple_of(TAP_BLOCK);
+        }
         let image_bands = height.div_ceil(band_rows);
         let bands = images * image_bands;
         let blocks = ((band_rows - 1) * pitch + width).div_ceil(TAP_BLOCK);
+        let used = (blocks * TAP_BLOCK + reach.0 * pitch + reach.1).next_multiple_of(TAP_BLOCK);
         // An odd number of cache lines, so that rows do not meet in one set of the cache.
-        let row_len = ((blocks * TAP_BLOCK + reach.0 * pitch + reach.1).div_ceil(TAP_BLOCK) | 1) * TAP_BLOCK;
+        let row_len = ((used / TAP_BLOCK) | 1) * TAP_BLOCK;
         let gradients = phases.0 * phases.1 * rows * row_len;
         let band_len = gradients + blocks * TAP_BLOCK * channels;
         let sums_len = taps.0 * taps.1 * rows * channels;
 
-        let tasks = (images * dyp.pixels() * s.weights() / TASK_WORK).clamp(1, MAX_TASKS);
+        let tasks = (images * height * width * s.weights() / TASK_WORK).clamp(1, MAX_TASKS);
         let splits = tasks.min(PARTIAL_VALUES / sums_len).clamp(1, bands);
         let cut = if splits >= tasks.min(FEW_TASKS) {
             let split_bands = bands.div_ceil(splits);
@@ -98,7 +115,8 @@ impl Plan {
             let side = if taps.0 * taps.1 < 4 { 256 } else { 128 };
             let areas = rows.div_ceil(side) * channels.div_ceil(side);
             let parts = if areas < FEW_TASKS { taps.0 } else { 1 };
-            Cut::Channels { group_bands: (SHARED_BYTES / (2 * band_len)).clamp(1, bands), side, parts }
+            let groups = bands.div_ceil((SHARED_BYTES / (2 * band_len)).clamp(1, bands));
+            Cut::Channels { group_bands: bands.div_ceil(groups), side, parts }
         };
         let exact = rows == depth && channels == s.out_channels;
         Plan {
@@ -113,6 +131,7 @@ impl Plan {
             image_bands,
             bands,
             blocks,
+            used,
             row_len,
             gradients,
             band_len,

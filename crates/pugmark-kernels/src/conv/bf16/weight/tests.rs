@@ -4,6 +4,7 @@ use super::super::super::ConvShape;
 use super::super::Path;
 use super::fill::Source;
 use super::plan::{Cut, Plan};
+use super::{backward_weight, scratch_len};
 use crate::plane::Plane;
 use crate::{Bf16, Element, Isa};
 
@@ -27,7 +28,7 @@ fn every_cut_gives_the_same_sums() {
         crate::parallel::zero_border(&mut x, xp);
         let dy = values(images * dyp.len(), 3);
         let gradient = |path, change: &dyn Fn(&mut Plan)| {
-            let mut plan = Plan::new(&s, images, &dyp);
+            let mut plan = Plan::new(&s, images, &xp, &dyp);
             change(&mut plan);
             let zeros = vec![Bf16::default(); plan.depth.max(out_channels)];
             let source = Source { s: &s, x: &x, xp, dy: &dy, dyp, zeros: &zeros };
@@ -63,7 +64,37 @@ fn every_cut_gives_the_same_sums() {
 fn bands_of_a_large_image_cover_it() {
     let s = ConvShape { kernel: (3, 3), stride: 1, padding: 1, in_channels: 256, out_channels: 64 };
     let dyp = Plane { height: 56, width: 56, channels: 64, border: 1 };
-    let plan = Plan::new(&s, 2, &dyp);
+    let xp = Plane { channels: 256, ..dyp };
+    let plan = Plan::new(&s, 2, &xp, &dyp);
     assert!(plan.image_bands > 1 && plan.bands == 2 * plan.image_bands);
     assert!((plan.image_bands - 1) * plan.band_rows < 56 && plan.image_bands * plan.band_rows >= 56);
+}
+
+#[test]
+fn pixels_that_meet_alone_need_no_gaps_between_images() {
+    let s = ConvShape { kernel: (1, 1), stride: 1, padding: 0, in_channels: 70, out_channels: 36 };
+    let images = 3;
+    let gradient = |path, border: usize| {
+        let xp = Plane { height: 7, width: 5, channels: 70, border };
+        let dyp = Plane { channels: 36, ..xp };
+        let plan = Plan::new(&s, images, &xp, &dyp);
+        assert_eq!((plan.bands, plan.blocks), if border == 0 { (1, 4) } else { (images, 2) });
+        let [x, dy] = [(xp, 1), (dyp, 3)].map(|(plane, seed)| {
+            let inner = values(images * plane.height * plane.row_len(), seed);
+            let mut padded = vec![Bf16::default(); images * plane.len()];
+            for (row, inner) in inner.chunks_exact(plane.row_len()).enumerate() {
+                let at = row / plane.height * plane.len() + plane.offset(row % plane.height, 0);
+                padded[at..][..inner.len()].copy_from_slice(inner);
+            }
+            padded
+        });
+        let mut dw = vec![f32::NAN; s.weights()];
+        let mut scratch = vec![f32::NAN; scratch_len(&s, images, &xp, &dyp)];
+        backward_weight(path, &s, images, &x, xp, &dy, dyp, &mut dw, &mut scratch);
+        dw
+    };
+    for path in [Path::Isa(Isa::Portable), Path::Modelled] {
+        let joined = gradient(path, 0);
+        assert!(joined.iter().any(|&dw| dw != 0.0) && joined == gradient(path, 1));
+    }
 }
