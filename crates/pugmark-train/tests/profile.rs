@@ -52,12 +52,16 @@ fn phases_add_up_to_the_time_it_took() {
 
     // 36 photos to train on in batches of 6, three epochs.
     let steps = profile.steps.unwrap();
-    let batches = fs::read_to_string(out.join("split.csv")).unwrap().matches(",train,").count().div_ceil(6) as u64;
+    let batches =
+        fs::read_to_string(out.join("split.csv")).unwrap().matches(",train,").count().div_ceil(6) as u64;
     assert_eq!(steps.count, 3 * batches);
     let in_steps = [Phase::Loading, Phase::Forward, Phase::Backward, Phase::Optimiser];
     let least: f64 = in_steps.iter().map(|phase| sum_of(&profile.phases, *phase)).sum();
     let all = steps.seconds.mean * steps.count as f64;
-    assert!(all >= least * 0.999 && all < least + other + sum_of(&profile.phases, Phase::Saving), "{all}, {least}");
+    assert!(
+        all >= least * 0.999 && all < least + other + sum_of(&profile.phases, Phase::Saving),
+        "{all}, {least}"
+    );
     assert!(steps.images_per_sec_without_loading >= steps.images_per_sec);
     let loader = profile.loader.unwrap();
     assert_eq!((loader.threads, loader.batches), (1, 3 * batches));
@@ -66,19 +70,30 @@ fn phases_add_up_to_the_time_it_took() {
     assert!(!loader.ready_over_time.is_empty());
 
     // The engine's operators are a part of the three phases, and the larger one.
-    let operators: f64 = profile.operators.iter().map(|group| group.seconds).sum::<f64>() * steps.count as f64;
+    let operators: f64 =
+        profile.operators.iter().map(|group| group.seconds).sum::<f64>() * steps.count as f64;
     let computed: f64 = in_steps[1..].iter().map(|phase| sum_of(&profile.phases, *phase)).sum();
     assert!((operators - computed).abs() < 0.01 * computed, "{operators} {computed}");
     assert!(profile.operators.iter().any(|group| group.kind.starts_with("conv 3x3") && group.flops > 0.0));
     assert_eq!(
         profile.rules.keys().map(String::as_str).collect::<Vec<_>>(),
-        ["LoaderBottleneck", "MaxInitializationTime", "OverallFrameworkMetrics", "OverallSystemUsage", "StepOutlier"]
+        [
+            "LoaderBottleneck",
+            "MaxInitializationTime",
+            "OverallFrameworkMetrics",
+            "OverallSystemUsage",
+            "StepOutlier"
+        ]
     );
     let json: Value = serde_json::from_slice(&fs::read(out.join("profile.json")).unwrap()).unwrap();
     let fields = json["rules"]["StepOutlier"].as_object().unwrap().keys().map(String::as_str);
     let mut fields: Vec<&str> = fields.collect();
     fields.sort_unstable();
-    assert_eq!(fields, ["Datapoints", "Details", "RuleParameters", "RuleTriggered", "Violations"], "SageMaker's");
+    assert_eq!(
+        fields,
+        ["Datapoints", "Details", "RuleParameters", "RuleTriggered", "Violations"],
+        "SageMaker's"
+    );
 }
 
 fn sum_of(phases: &[pugmark_train::profile::PhaseTime], phase: Phase) -> f64 {
@@ -122,7 +137,8 @@ fn an_interrupted_run_leaves_its_profile_and_a_resumed_one_a_new_one() {
     let data = world.read();
     let out = world.out("run");
     // In the second epoch of three, which have three steps each.
-    let outcome = Watch::stop_after(4).train(&data, &TrainSettings { epochs: 3, ..profiled() }, &out, Mode::New);
+    let outcome =
+        Watch::stop_after(4).train(&data, &TrainSettings { epochs: 3, ..profiled() }, &out, Mode::New);
     assert!(outcome.unwrap().interrupted);
     let first = Profile::read(&out.join("profile.json")).unwrap();
     assert_eq!((first.first_epoch, first.steps.unwrap().count), (1, 4));
@@ -132,7 +148,11 @@ fn an_interrupted_run_leaves_its_profile_and_a_resumed_one_a_new_one() {
 
     Watch::quiet().train(&data, &TrainSettings { epochs: 3, ..profiled() }, &out, Mode::Resume).unwrap();
     let second = Profile::read(&out.join("profile.json")).unwrap();
-    assert_eq!((second.first_epoch, second.steps.unwrap().count), (2, 5), "what the first process did is not in it");
+    assert_eq!(
+        (second.first_epoch, second.steps.unwrap().count),
+        (2, 5),
+        "what the first process did is not in it"
+    );
     // A finished run has nothing to measure, and keeps what it has.
     Watch::quiet().train(&data, &TrainSettings { epochs: 3, ..profiled() }, &out, Mode::Resume).unwrap();
     assert_eq!(Profile::read(&out.join("profile.json")).unwrap().began, second.began);

@@ -197,7 +197,8 @@ mod tests {
         assert_eq!(own_ticks(stat), Some(300.0));
         let stat = "cpu  10 20 30 400 50 1 2 3 9 9\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
         assert_eq!(machine_ticks(stat), Some((516.0, 66.0, 50.0)));
-        let io = "rchar: 9\nwchar: 8\nsyscr: 7\nread_bytes: 4096\nwrite_bytes: 512\ncancelled_write_bytes: 0\n";
+        let io =
+            "rchar: 9\nwchar: 8\nsyscr: 7\nread_bytes: 4096\nwrite_bytes: 512\ncancelled_write_bytes: 0\n";
         assert_eq!(disk_bytes(io), Some((4096.0, 512.0)));
         for broken in ["", "cpu", "4 (a) S", "read_bytes: x"] {
             assert!(own_ticks(broken).is_none() && machine_ticks(broken).is_none());

@@ -17,8 +17,19 @@ const START_MINUTES: f64 = 20.0;
 impl Profile {
     /// What was measured so far.
     pub(super) fn of(recording: &Recording) -> Self {
-        let Recording { started, since, began, totals, steps, operators, loader, engine, first_epoch, sampler, .. } =
-            recording;
+        let Recording {
+            started,
+            since,
+            began,
+            totals,
+            steps,
+            operators,
+            loader,
+            engine,
+            first_epoch,
+            sampler,
+            ..
+        } = recording;
         let phases: Vec<PhaseTime> = Phase::ALL
             .into_iter()
             .zip(totals)
@@ -121,7 +132,8 @@ fn never(details: Value, datapoints: u64) -> Rule {
 
 /// As `smdebug/profiler/analysis/rules/step_outlier.py`: it needs more than 100 steps and fires at more than 10 outliers.
 fn step_outlier(steps: Option<&StepTimes>, lengths: &[f64]) -> Rule {
-    let parameters = format!("threshold:{DEVIATIONS}\nmode:train\nn_outliers:{OUTLIERS}\nstddev:{DEVIATIONS}");
+    let parameters =
+        format!("threshold:{DEVIATIONS}\nmode:train\nn_outliers:{OUTLIERS}\nstddev:{DEVIATIONS}");
     let Some(steps) = steps.filter(|_| lengths.len() > MANY) else {
         return Rule { rule_parameters: parameters, ..never(json!({}), lengths.len() as u64) };
     };

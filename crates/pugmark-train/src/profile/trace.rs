@@ -165,8 +165,7 @@ impl Trace {
             let order = json!({ "ph": "M", "name": "thread_sort_index", "pid": PROCESS, "tid": track, "args": { "sort_index": track } });
             write!(file, ",\n{order}")?;
         }
-        for event in
-            self.outside.iter().chain(self.first.iter().flatten()).chain(self.last.iter().flatten())
+        for event in self.outside.iter().chain(self.first.iter().flatten()).chain(self.last.iter().flatten())
         {
             let Event { name, track, start, seconds, arguments } = event;
             let mut bar = json!({ "ph": "X", "name": name, "pid": PROCESS, "tid": track, "ts": start * 1e6, "dur": seconds * 1e6 });
@@ -217,7 +216,8 @@ mod tests {
                 let since = started + Duration::from_millis(20 * number as u64);
                 trace.phase(Phase::Forward, since, 0.01);
                 trace.operators(&[operator(), operator()], since);
-                let batch = BatchTime { batch: number, thread: 1, began: since, ended: since, seconds: [0.001; 4] };
+                let batch =
+                    BatchTime { batch: number, thread: 1, began: since, ended: since, seconds: [0.001; 4] };
                 trace.batches(&[batch]);
                 trace.end_step(1, number, 2, since, 0.02);
             }

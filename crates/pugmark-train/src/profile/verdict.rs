@@ -39,10 +39,9 @@ pub(super) fn verdict(
     let free = steps.images_per_sec_without_loading;
     if waiting >= WAITING {
         let (why, what) = match loader.map(slowest_stage) {
-            Some((stage, share)) => (
-                format!(", of which its threads spend {:.0} % on {stage}", share * 100.0),
-                remedy(stage),
-            ),
+            Some((stage, share)) => {
+                (format!(", of which its threads spend {:.0} % on {stage}", share * 100.0), remedy(stage))
+            }
             None => (String::new(), remedy("")),
         };
         return format!(
@@ -123,7 +122,10 @@ mod tests {
             verdict(Some(&steps()), waiting, loader.as_ref(), &system(own, disk))
         };
         let cases = [
-            (say(0.5, Some(loader(9.0, 1.0, 0.0)), 90.0, 0.0), "90 % on reading; with the loader free you would reach 40.0 images/s instead of 20.0; a faster disk"),
+            (
+                say(0.5, Some(loader(9.0, 1.0, 0.0)), 90.0, 0.0),
+                "90 % on reading; with the loader free you would reach 40.0 images/s instead of 20.0; a faster disk",
+            ),
             (say(0.5, Some(loader(1.0, 9.0, 0.0)), 90.0, 0.0), "on decoding; with the loader free"),
             (say(0.5, Some(loader(1.0, 0.0, 9.0)), 90.0, 0.0), "less augmentation would help"),
             (say(0.5, None, 90.0, 0.0), "waiting for the loader; with"),

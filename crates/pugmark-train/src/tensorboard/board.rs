@@ -37,7 +37,8 @@ impl Board {
         let (seconds, process) = (now() as u64, std::process::id());
         let mut number = 0;
         let (path, file) = loop {
-            let path = folder.join(format!("events.out.tfevents.{seconds:010}.{number:03}.pugmark.{process}"));
+            let path =
+                folder.join(format!("events.out.tfevents.{seconds:010}.{number:03}.pugmark.{process}"));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => break (path, file),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,

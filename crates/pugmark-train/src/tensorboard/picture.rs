@@ -101,9 +101,10 @@ mod tests {
     #[test]
     fn the_worst_mistakes_are_kept() {
         let mut mistakes = Mistakes::default();
-        for photo in 0..40_u8 {
+        for photo in 0..40_u32 {
             let loss = f64::from(photo * 7 % 40);
-            mistakes.add(&[1.0, 0.0], usize::from(photo != 5), loss, &photo.to_string(), &[photo; 3]);
+            let pixels = [photo as u8; 3];
+            mistakes.add(&[1.0, 0.0], usize::from(photo != 5), loss, &photo.to_string(), &pixels);
         }
         let (pixels, words) = mistakes.show(&["cat".to_owned(), "dog".to_owned()]);
         assert_eq!(pixels.len(), 3 * SHOWN);

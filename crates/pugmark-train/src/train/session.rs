@@ -303,16 +303,15 @@ impl<'a, 'o> Session<'a, 'o> {
         if self.report.profile.is_on() {
             self.report.profile.computed(self.training.operator_times());
         }
-        let (what, value) =
-            match output {
-                Ok(output) if output.loss.is_finite() => {
-                    self.count(&parts, &output);
-                    return Ok(Some(output));
-                }
-                Ok(StepOutput { loss, .. }) | Err(EngineError::NonFiniteLoss { loss }) => ("loss", loss),
-                Err(EngineError::NonFiniteGradient { norm }) => ("norm of the gradient", norm),
-                Err(error) => return Err(error.into()),
-            };
+        let (what, value) = match output {
+            Ok(output) if output.loss.is_finite() => {
+                self.count(&parts, &output);
+                return Ok(Some(output));
+            }
+            Ok(StepOutput { loss, .. }) | Err(EngineError::NonFiniteLoss { loss }) => ("loss", loss),
+            Err(EngineError::NonFiniteGradient { norm }) => ("norm of the gradient", norm),
+            Err(error) => return Err(error.into()),
+        };
         let (step, steps) = (self.state.step + 1, self.photos.0.loader.batches());
         Err(self.not_finite(what, value, format!("epoch {epoch}, step {step} of {steps}")))
     }

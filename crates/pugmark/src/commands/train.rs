@@ -106,7 +106,12 @@ fn tell_profile(run: &RunFolder, printer: &Printer) {
     let mut phases = profile.phases.clone();
     phases.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     let part = |time: &PhaseTime| {
-        format!("{} {} ({:.0} %)", time.phase.name(), report::time(time.seconds), 100.0 * time.seconds / profile.seconds)
+        format!(
+            "{} {} ({:.0} %)",
+            time.phase.name(),
+            report::time(time.seconds),
+            100.0 * time.seconds / profile.seconds
+        )
     };
     let longest: Vec<String> = phases.iter().take(5).map(part).collect();
     printer.note(&format!("profile: {} in all: {}", report::time(profile.seconds), longest.join(", ")));

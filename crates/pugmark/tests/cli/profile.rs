@@ -27,7 +27,8 @@ fn profile(place: &Place) -> Value {
 fn a_slow_loader_is_found_and_named() {
     let place = Place::new();
     place.photos(8);
-    let mut command = place.command(&[&TRAIN[..], &["--out", "run", "--epochs", "2", "--loader-threads", "1"]].concat());
+    let mut command =
+        place.command(&[&TRAIN[..], &["--out", "run", "--epochs", "2", "--loader-threads", "1"]].concat());
     let said = ended(command.env("PUGMARK_LOADER_SLEEP_MS", "30"));
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     let profile = profile(&place);
@@ -37,13 +38,18 @@ fn a_slow_loader_is_found_and_named() {
     }
     assert!(said.stderr.contains(verdict), "{}", said.stderr);
     let rule = &profile["rules"]["LoaderBottleneck"];
-    assert_eq!((rule["RuleTriggered"].as_u64(), &rule["Details"]["slowest_stage"]), (Some(1), &"reading".into()));
+    assert_eq!(
+        (rule["RuleTriggered"].as_u64(), &rule["Details"]["slowest_stage"]),
+        (Some(1), &"reading".into())
+    );
     // 18 photos, two epochs, 30 ms each.
     assert!(profile["loader"]["read"].as_f64() >= Some(2.0 * 18.0 * 0.03), "{}", profile["loader"]);
     let steps = &profile["steps"];
     assert!(steps["images_per_sec_without_loading"].as_f64() > steps["images_per_sec"].as_f64());
     let report = std::fs::read_to_string(place.path("run/report.html")).unwrap();
-    assert!(report.contains("Profile: where the time went") && report.contains("Loading photos is the limit"));
+    assert!(
+        report.contains("Profile: where the time went") && report.contains("Loading photos is the limit")
+    );
 }
 
 /// With the variable and without `--profile` nothing sleeps and nothing is written.
@@ -51,7 +57,8 @@ fn a_slow_loader_is_found_and_named() {
 fn nothing_is_measured_unless_it_is_asked_for() {
     let place = Place::new();
     place.photos(4);
-    let mut command = place.command(&[&TRAIN[..TRAIN.len() - 1], &["--out", "run", "--epochs", "1"]].concat());
+    let mut command =
+        place.command(&[&TRAIN[..TRAIN.len() - 1], &["--out", "run", "--epochs", "1"]].concat());
     // A day for each photo.
     let said = ended(command.env("PUGMARK_LOADER_SLEEP_MS", "86400000"));
     assert_eq!(said.code, Some(0), "{}", said.stderr);

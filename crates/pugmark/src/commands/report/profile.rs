@@ -99,7 +99,10 @@ fn loading(loader: &LoaderTime) -> Html {
             "batches ready when one was asked for, over seconds",
             &[
                 lines("batches ready", &[Line { name: "ready", points: &points }]),
-                paragraph(&format!("{:.1} on average, at most {:.0}. At 0 the training waits.", ready.mean, ready.max)),
+                paragraph(&format!(
+                    "{:.1} on average, at most {:.0}. At 0 the training waits.",
+                    ready.mean, ready.max
+                )),
             ],
         ),
     ])
@@ -153,8 +156,12 @@ fn lengths(steps: &StepTimes) -> Html {
                 ]
             })
             .collect();
-        let header =
-            [("step", Align::Left), ("took", Align::Right), ("because of", Align::Left), ("longer by", Align::Right)];
+        let header = [
+            ("step", Align::Left),
+            ("took", Align::Right),
+            ("because of", Align::Left),
+            ("longer by", Align::Right),
+        ];
         let rule = paragraph(&format!("An outlier is {}.", steps.outlier_rule));
         pieces.push(fold("the outliers and their causes", &[rule, table(&header, &rows)]));
     }
@@ -187,7 +194,8 @@ fn operators(profile: &Profile, step: f64) -> Html {
         })
         .collect();
     let (first, rest) = rows.split_at(rows.len().min(OPERATORS));
-    let mut pieces = vec![paragraph("The operators of a mean step, the slowest first."), table(&header, first)];
+    let mut pieces =
+        vec![paragraph("The operators of a mean step, the slowest first."), table(&header, first)];
     if !rest.is_empty() {
         pieces.push(fold(&format!("{} more", rest.len()), &[table(&header, rest)]));
     }
