@@ -230,7 +230,7 @@ impl<'a, 'o> Session<'a, 'o> {
         let mut step = Vec::with_capacity(self.settings.accumulate);
         self.training.time_operators(self.report.profile.is_on());
         self.report.profile.begin_steps(self.photos.0.threads());
-        self.report.profile.wait(None);
+        self.report.profile.wait(self.photos.0.ready());
         for loaded in self.photos.0.epoch(self.number().into(), self.state.step) {
             self.report.profile.enter(Phase::Other);
             self.state.sums.waiting += clock.elapsed().as_secs_f64();
@@ -385,6 +385,7 @@ impl<'a, 'o> Session<'a, 'o> {
     /// Closes the epoch: metrics, models, checkpoint.
     fn finish(&mut self, tensors: Tensors, validation: &Validation) -> Result<(), TrainError> {
         let closing = self.closing();
+        let steps = steps_done(&self.state, self.photos.0.loader.batches());
         let state = &mut self.state;
         let Sums { loss, correct, images, seconds, .. } = state.sums;
         let row = EpochMetrics {
@@ -409,7 +410,7 @@ impl<'a, 'o> Session<'a, 'o> {
         state.epochs_done = row.epoch;
         state.step = 0;
         if let Some(board) = &mut self.report.board {
-            board.epoch(steps_done(state, self.photos.0.loader.batches()), &row, &tensors)?;
+            board.epoch(steps, &row, &tensors)?;
         }
         self.saliency = None;
         state.sums = Sums::default();
