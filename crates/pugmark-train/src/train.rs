@@ -149,7 +149,9 @@ fn run(
     let mut damaged = prepared.state.damaged.clone();
     let mut features = None;
     if !finished {
-        report.profile.enter(Phase::Features);
+        if settings.feature_views().is_some() {
+            report.profile.enter(Phase::Features);
+        }
         match Features::gather(settings, &prepared, engine, stop, report)? {
             ControlFlow::Break(()) => return Ok(Outcome { interrupted: true, ..outcome }),
             ControlFlow::Continue(gathered) => features = gathered,

@@ -21,7 +21,7 @@ fn phases_add_up_to_the_time_it_took() {
     let world = World::new(20);
     let data = world.read();
     let out = world.out("run");
-    let settings = TrainSettings { epochs: 3, test: 0.2, keep_augment: true, ..profiled() };
+    let settings = TrainSettings { epochs: 3, test: 0.2, keep_augment: true, rotation: 10.0, ..profiled() };
     let clock = Instant::now();
     let outcome = Watch::quiet().train(&data, &settings, &out, Mode::New).unwrap();
     let wall = clock.elapsed().as_secs_f64();
@@ -50,7 +50,7 @@ fn phases_add_up_to_the_time_it_took() {
     let other = profile.in_phase(Phase::Other);
     assert!(other < 0.2 * profile.seconds, "{other} of {} is not accounted for", profile.seconds);
 
-    // 36 photos to train on in batches of 6, three epochs.
+    // Batches of 6 photos, three epochs.
     let steps = profile.steps.unwrap();
     let batches =
         fs::read_to_string(out.join("split.csv")).unwrap().matches(",train,").count().div_ceil(6) as u64;

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--folder", type=pathlib.Path, help="folder of the event files [default: RUN/tensorboard]")
     arguments = parser.parse_args()
     folder = arguments.folder or arguments.run / "tensorboard"
-    board = EventAccumulator(str(folder), size_guidance={"scalars": 0, "histograms": 0, "images": 0})
+    board = EventAccumulator(str(folder), size_guidance={"scalars": 0, "histograms": 0, "tensors": 0})
     board.Reload()
     tags = board.Tags()
     wrong = []
@@ -61,11 +61,14 @@ def main() -> None:
             value = event.histogram_value
             check(value.num == sizes.get(tag) == sum(value.bucket), f"{tag}: {value.num} values, {sizes.get(tag)} expected")
             check(list(value.bucket_limit) == sorted(value.bucket_limit), f"{tag}: limits")
-    for tag in tags["images"]:
-        for event in board.Images(tag):
-            size = Image.open(io.BytesIO(event.encoded_image_string)).size
-            check(size == (event.width, event.height), f"{tag}: {size}")
-    pictures = {tag: len(board.Images(tag)) for tag in tags["images"]}
+    for tag in tags["tensors"]:
+        metadata = board.SummaryMetadata(tag)
+        check(metadata.plugin_data.plugin_name == "images" and metadata.summary_description, f"{tag}: {metadata}")
+        for event in board.Tensors(tag):
+            width, height, encoded = event.tensor_proto.string_val
+            size = Image.open(io.BytesIO(encoded)).size
+            check(size == (int(width), int(height)), f"{tag}: {size}")
+    pictures = {tag: len(board.Tensors(tag)) for tag in tags["tensors"]}
     print(f"{len(steps)} steps, {len(rows)} epochs, {len(tags['histograms'])} histograms, pictures {pictures}: {len(wrong)} errors")
     print(*wrong[:20], sep="\n")
     sys.exit(1 if wrong or not tags["histograms"] or "training photos" not in pictures else 0)

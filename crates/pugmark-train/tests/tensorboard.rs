@@ -72,7 +72,9 @@ fn events(path: &Path) -> Vec<(u64, What)> {
                 assert_eq!(version, b"brain.Event:2");
                 What::Version
             }
-            (_, Some(summary), _) => What::Values(fields(summary).iter().map(|(_, value)| tag(value)).collect()),
+            (_, Some(summary), _) => {
+                What::Values(fields(summary).iter().map(|(_, value)| tag(value)).collect())
+            }
             (.., Some(_)) => What::Start,
             other => panic!("{other:?}"),
         };

@@ -32,8 +32,6 @@ pub(super) const METRICS: [(&str, &str); 6] = [
     ("read from disk", "MiB/s"),
     ("written to disk", "MiB/s"),
 ];
-const OWN_CPU: usize = 0;
-const DISK_WAIT: usize = 2;
 
 /// Takes samples on a thread of its own until it is dropped.
 #[derive(Debug)]
@@ -106,9 +104,11 @@ pub(super) fn metrics(samples: &[Sample]) -> Vec<Metric> {
     METRICS.into_iter().enumerate().map(metric).collect()
 }
 
-/// What the processor does for this training, and what waits for the disk, in % of all cores; none without samples.
-pub(super) fn busy(metrics: &[Metric]) -> Option<(Spread, Spread)> {
-    Some((metrics.get(OWN_CPU)?.values, metrics.get(DISK_WAIT)?.values))
+/// The 95th percentiles of the first three: the cores that this training uses, those in use, and those that wait for the
+/// disk, in %; none without samples.
+pub(super) fn busy(metrics: &[Metric]) -> Option<[f64; 3]> {
+    let [own, all, disk, ..] = metrics else { return None };
+    Some([own, all, disk].map(|metric| metric.values.p95))
 }
 
 /// What only grows, and the memory of now.

@@ -52,19 +52,19 @@ pub(super) fn verdict(
         );
     }
     match busy(system) {
-        Some((_, disk)) if disk.p95 > DISK => format!(
-            "Computing is the limit, but the machine waits for its disk {:.0} % of the time at times (p95): something else may be using it.",
-            disk.p95
+        Some([_, _, disk]) if disk > DISK => format!(
+            "Computing is the limit, but the cores wait for the disk {disk:.0} % of the time (p95): something else may be using it."
         ),
-        Some((own, _)) if own.p95 < BUSY => format!(
-            "Neither loading nor computing fills the machine: this training uses {:.0} % of the cores (p95); a larger `--batch-size` or \
-             more `--threads` may help, or something else is running.",
-            own.p95
+        Some([own, all, _]) if own < BUSY && all > BUSY => format!(
+            "Something else uses the processor: this training gets {own:.0} % of the cores while {all:.0} % are busy (p95)."
         ),
-        Some((own, _)) => format!(
-            "Computing is the limit, as it should be: {:.0} % of the cores are used (p95), and {:.1} % of the steps' time is spent \
+        Some([own, ..]) if own < BUSY => format!(
+            "Neither loading nor computing fills the machine: this training uses {own:.0} % of the cores (p95); a larger `--batch-size` or \
+             more `--threads` may help."
+        ),
+        Some([own, ..]) => format!(
+            "Computing is the limit, as it should be: {own:.0} % of the cores are used (p95), and {:.1} % of the steps' time is spent \
              waiting for photos.",
-            own.p95,
             waiting * 100.0
         ),
         None => format!(
@@ -95,8 +95,8 @@ mod tests {
         }
     }
 
-    fn system(own: f64, disk: f64) -> Vec<Metric> {
-        let value = |at| [own, own, disk, 0.0, 0.0, 0.0][at];
+    fn system([own, all, disk]: [f64; 3]) -> Vec<Metric> {
+        let value = |at| [own, all, disk, 0.0, 0.0, 0.0][at];
         let metric = |(at, (name, unit)): (usize, (&str, &str))| Metric {
             name: name.into(),
             unit: unit.into(),
@@ -118,20 +118,25 @@ mod tests {
             ready: Spread::default(),
             ready_over_time: Vec::new(),
         };
-        let say = |waiting, loader: Option<LoaderTime>, own, disk| {
-            verdict(Some(&steps()), waiting, loader.as_ref(), &system(own, disk))
+        let say = |waiting, loader: Option<LoaderTime>, machine| {
+            verdict(Some(&steps()), waiting, loader.as_ref(), &system(machine))
         };
+        let busy = [90.0, 95.0, 0.0];
         let cases = [
             (
-                say(0.5, Some(loader(9.0, 1.0, 0.0)), 90.0, 0.0),
+                say(0.5, Some(loader(9.0, 1.0, 0.0)), busy),
                 "90 % on reading; with the loader free you would reach 40.0 images/s instead of 20.0; a faster disk",
             ),
-            (say(0.5, Some(loader(1.0, 9.0, 0.0)), 90.0, 0.0), "on decoding; with the loader free"),
-            (say(0.5, Some(loader(1.0, 0.0, 9.0)), 90.0, 0.0), "less augmentation would help"),
-            (say(0.5, None, 90.0, 0.0), "waiting for the loader; with"),
-            (say(0.01, None, 90.0, 0.0), "as it should be: 90 % of the cores"),
-            (say(0.01, None, 30.0, 0.0), "Neither loading nor computing"),
-            (say(0.01, None, 90.0, 60.0), "waits for its disk 60 %"),
+            (say(0.5, Some(loader(1.0, 9.0, 0.0)), busy), "on decoding; with the loader free"),
+            (say(0.5, Some(loader(1.0, 0.0, 9.0)), busy), "less augmentation would help"),
+            (say(0.5, None, busy), "waiting for the loader; with"),
+            (say(0.01, None, busy), "as it should be: 90 % of the cores"),
+            (
+                say(0.01, None, [30.0, 95.0, 0.0]),
+                "Something else uses the processor: this training gets 30 %",
+            ),
+            (say(0.01, None, [30.0, 35.0, 0.0]), "Neither loading nor computing"),
+            (say(0.01, None, [90.0, 95.0, 60.0]), "wait for the disk 60 %"),
             (verdict(Some(&steps()), 0.01, None, &[]), "as it should be: 1.0 %"),
             (verdict(None, 0.0, None, &[]), "nothing to say"),
         ];

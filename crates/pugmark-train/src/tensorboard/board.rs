@@ -94,7 +94,7 @@ impl Board {
         )?;
         for (name, tensor) in tensors {
             let Some(histogram) = Histogram::of(&tensor.values, BINS) else { continue };
-            self.summary(step, &[Value { tag: name, description: "", data: Data::Histogram(&histogram) }])?;
+            self.summary(step, &[Value { tag: name, data: Data::Histogram(&histogram) }])?;
         }
         self.flush()
     }
@@ -131,15 +131,13 @@ impl Board {
         height: usize,
     ) -> Result<(), TrainError> {
         let Some(sheet) = sheet(pixels, width, height) else { return Ok(()) };
-        let data = Data::Image { height: sheet.height, width: sheet.width, jpeg: &sheet.jpeg };
-        self.summary(step, &[Value { tag, description, data }])
+        let data = Data::Image { height: sheet.height, width: sheet.width, jpeg: &sheet.jpeg, description };
+        self.summary(step, &[Value { tag, data }])
     }
 
     fn scalars(&mut self, step: u64, values: &[(&str, f64)]) -> Result<(), TrainError> {
-        let values: Vec<Value<'_>> = values
-            .iter()
-            .map(|&(tag, value)| Value { tag, description: "", data: Data::Scalar(value as f32) })
-            .collect();
+        let values: Vec<Value<'_>> =
+            values.iter().map(|&(tag, value)| Value { tag, data: Data::Scalar(value as f32) }).collect();
         self.summary(step, &values)
     }
 

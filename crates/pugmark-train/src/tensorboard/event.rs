@@ -21,8 +21,6 @@ pub(super) enum What<'a> {
 /// A value of a tag.
 pub(super) struct Value<'a> {
     pub(super) tag: &'a str,
-    /// Markdown that TensorBoard shows beside it; may be empty.
-    pub(super) description: &'a str,
     pub(super) data: Data<'a>,
 }
 
@@ -33,9 +31,15 @@ pub(super) enum Data<'a> {
         height: usize,
         width: usize,
         jpeg: &'a [u8],
+        /// Markdown that TensorBoard shows beside it.
+        description: &'a str,
     },
     Histogram(&'a Histogram),
 }
+
+/// Of TensorFlow's `DataType` and TensorBoard's `DataClass`.
+const DT_STRING: u64 = 7;
+const BLOB_SEQUENCE: u64 = 3;
 
 /// How often values lie below each limit and not below the one before.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,10 +105,26 @@ impl Value<'_> {
         message.bytes(1, self.tag.as_bytes());
         match self.data {
             Data::Scalar(value) => message.float(2, value),
-            Data::Image { height, width, jpeg } => message.message(4, |image| {
-                // Three colours.
-                image.varint(1, height as u64).varint(2, width as u64).varint(3, 3).bytes(4, jpeg);
-            }),
+            // As TensorBoard's second version has it, a tensor of three strings: the first keeps no description.
+            Data::Image { height, width, jpeg, description } => message
+                .message(8, |tensor| {
+                    tensor.varint(1, DT_STRING).message(2, |shape| {
+                        shape.message(2, |dimension| {
+                            dimension.varint(1, 3);
+                        });
+                    });
+                    for text in [width.to_string().as_bytes(), height.to_string().as_bytes(), jpeg] {
+                        tensor.bytes(8, text);
+                    }
+                })
+                .message(9, |metadata| {
+                    metadata
+                        .message(1, |plugin| {
+                            plugin.bytes(1, b"images");
+                        })
+                        .bytes(3, description.as_bytes())
+                        .varint(4, BLOB_SEQUENCE);
+                }),
             Data::Histogram(histogram) => message.message(5, |message| {
                 let Histogram { min, max, count, sum, sum_of_squares, limits, counts } = histogram;
                 for (field, value) in (1..).zip([min, max, count, sum, sum_of_squares]) {
@@ -113,11 +133,6 @@ impl Value<'_> {
                 message.doubles(6, limits).doubles(7, counts);
             }),
         };
-        if !self.description.is_empty() {
-            message.message(9, |metadata| {
-                metadata.bytes(3, self.description.as_bytes());
-            });
-        }
     }
 }
 
@@ -192,13 +207,17 @@ mod tests {
     fn bytes_are_tensorboards() {
         let histogram = Histogram::of(&[-1.0, 0.0, 0.5, 3.0, f32::NAN], 4).unwrap();
         let values = [
-            Value { tag: "train/loss", description: "", data: Data::Scalar(0.25) },
-            Value { tag: "zero", description: "", data: Data::Scalar(0.0) },
-            Value { tag: "conv1.weight", description: "", data: Data::Histogram(&histogram) },
+            Value { tag: "train/loss", data: Data::Scalar(0.25) },
+            Value { tag: "zero", data: Data::Scalar(0.0) },
+            Value { tag: "conv1.weight", data: Data::Histogram(&histogram) },
             Value {
                 tag: "photos",
-                description: "one *photo*",
-                data: Data::Image { height: 300, width: 2, jpeg: &[0xff, 0xd8, 0xff] },
+                data: Data::Image {
+                    height: 300,
+                    width: 2,
+                    jpeg: &[0xff, 0xd8, 0xff],
+                    description: "one *photo*",
+                },
             },
         ];
         let events = [

@@ -1,7 +1,8 @@
 //! Where the time of a run went.
 
 use pugmark_page::{
-    Align, Bar, Column, Html, Line, Tone, bars, block, columns, fold, lines, paragraph, section, table,
+    Align, Bar, Column, Html, Line, Tile, Tone, bars, block, columns, fold, lines, paragraph, section, table,
+    tiles,
 };
 use pugmark_train::Profile;
 use pugmark_train::profile::{LoaderTime, Phase, Spread, StepTimes};
@@ -9,20 +10,55 @@ use pugmark_train::profile::{LoaderTime, Phase, Spread, StepTimes};
 /// Operators that are shown; the others are folded up.
 const OPERATORS: usize = 12;
 
-/// The section; none where nothing was measured.
+/// The section.
 pub(super) fn section_of(profile: &Profile) -> Html {
-    let mut pieces = vec![paragraph(&profile.verdict), paragraph(&about(profile)), phases(profile)];
-    if let Some(loader) = &profile.loader {
-        pieces.push(loading(loader));
-    }
+    let verdict = profile.verdict.replace('`', "");
+    let mut pieces =
+        vec![block(&[paragraph(&verdict), tiles(&numbers(profile))]), paragraph(&about(profile))];
+    pieces.push(phases(profile));
+    pieces.extend(profile.loader.iter().flat_map(loading));
     if let Some(steps) = &profile.steps {
-        pieces.push(lengths(steps));
-        pieces.push(operators(profile, steps.seconds.mean));
+        pieces.extend(lengths(steps));
+        pieces.extend(operators(profile, steps.seconds.mean));
     }
     if !profile.system.is_empty() {
-        pieces.push(system(profile));
+        pieces.extend(system(profile));
     }
     section("Profile: where the time went", &pieces)
+}
+
+fn numbers(profile: &Profile) -> Vec<Tile> {
+    let tile = |label: &str, value: String, note: String| Tile {
+        label: label.into(),
+        value,
+        note,
+        tone: Tone::Plain,
+    };
+    let mut list = Vec::new();
+    if let Some(steps) = &profile.steps {
+        list.push(tile(
+            "images/s",
+            format!("{:.1}", steps.images_per_sec),
+            format!("at least {:.1} with the loader free", steps.images_per_sec_without_loading),
+        ));
+        list.push(tile(
+            "a step",
+            time(steps.seconds.p50),
+            format!("median of {}; p95 {}", steps.count, time(steps.seconds.p95)),
+        ));
+        let whole = steps.seconds.mean * steps.count as f64;
+        let waiting = profile.in_phase(Phase::Loading) / whole.max(f64::MIN_POSITIVE);
+        let tone = if waiting > 0.1 { Tone::Warning } else { Tone::Plain };
+        list.push(Tile { tone, ..tile("waiting for photos", percent(waiting), "of the steps' time".into()) });
+    }
+    list.extend(profile.system.first().map(|metric| {
+        tile(
+            "processor",
+            format!("{:.0} %", metric.values.p95),
+            "of all cores, for this training (p95)".into(),
+        )
+    }));
+    list
 }
 
 /// Seconds as people say them.
@@ -43,15 +79,9 @@ fn percent(share: f64) -> String {
 fn about(profile: &Profile) -> String {
     let from = match profile.first_epoch {
         1 => String::new(),
-        epoch => format!(" from epoch {epoch} on, after the run was resumed"),
+        epoch => format!(", from epoch {epoch} on, after the run was resumed"),
     };
-    let steps = profile.steps.as_ref().map_or_else(String::new, |steps| {
-        format!(
-            "; {} steps on {} photos, {:.1} images/s, and at least {:.1} with the loader free",
-            steps.count, steps.images, steps.images_per_sec, steps.images_per_sec_without_loading
-        )
-    });
-    format!("Measured over {}{from}, on {}{steps}.", time(profile.seconds), profile.engine)
+    format!("Measured over {} on {}{from}.", time(profile.seconds), profile.engine)
 }
 
 fn phases(profile: &Profile) -> Html {
@@ -66,10 +96,10 @@ fn phases(profile: &Profile) -> Html {
         },
     };
     let list: Vec<Bar> = profile.phases.iter().map(bar).collect();
-    block(&[bars(&list, Some(profile.seconds), None)])
+    bars(&list, Some(profile.seconds), None)
 }
 
-fn loading(loader: &LoaderTime) -> Html {
+fn loading(loader: &LoaderTime) -> Vec<Html> {
     let LoaderTime { threads, batches, read, decode, resize, augment, idle, ready, ready_over_time } = loader;
     let parts = [
         ("reading", read),
@@ -89,7 +119,7 @@ fn loading(loader: &LoaderTime) -> Html {
         })
         .collect();
     let points: Vec<(f64, f64)> = ready_over_time.iter().map(|point| (point[0], point[1])).collect();
-    block(&[
+    vec![
         paragraph(&format!(
             "Meanwhile, on {threads} loader thread{}, in thread-seconds, for {batches} batches:",
             if *threads == 1 { "" } else { "s" }
@@ -105,10 +135,10 @@ fn loading(loader: &LoaderTime) -> Html {
                 )),
             ],
         ),
-    ])
+    ]
 }
 
-fn lengths(steps: &StepTimes) -> Html {
+fn lengths(steps: &StepTimes) -> Vec<Html> {
     let Spread { mean, max, p99, p95, p50, min } = steps.seconds;
     let histogram = &steps.histogram;
     let last = histogram.counts.len().saturating_sub(1);
@@ -126,7 +156,7 @@ fn lengths(steps: &StepTimes) -> Html {
             parts: vec![count as f64, 0.0],
         })
         .collect();
-    shown.push(Column { label: "longer".to_owned(), parts: vec![0.0, steps.outlier_count as f64] });
+    shown.push(Column { label: String::new(), parts: vec![0.0, steps.outlier_count as f64] });
     let mut pieces = vec![
         paragraph(&format!(
             "A step takes {} at the median ({} to {}; mean {}, p95 {}, p99 {}). {}",
@@ -141,7 +171,7 @@ fn lengths(steps: &StepTimes) -> Html {
                 None => "There are too few to say which stand out.".to_owned(),
             }
         )),
-        columns("how long steps took", &["steps", "outliers"], &shown),
+        columns("how long steps took", &["steps", "outliers, in one column"], &shown),
     ];
     if !steps.outliers.is_empty() {
         let rows: Vec<Vec<String>> = steps
@@ -165,10 +195,10 @@ fn lengths(steps: &StepTimes) -> Html {
         let rule = paragraph(&format!("An outlier is {}.", steps.outlier_rule));
         pieces.push(fold("the outliers and their causes", &[rule, table(&header, &rows)]));
     }
-    block(&pieces)
+    pieces
 }
 
-fn operators(profile: &Profile, step: f64) -> Html {
+fn operators(profile: &Profile, step: f64) -> Vec<Html> {
     let header = [
         ("operator", Align::Left),
         ("pass", Align::Left),
@@ -199,10 +229,10 @@ fn operators(profile: &Profile, step: f64) -> Html {
     if !rest.is_empty() {
         pieces.push(fold(&format!("{} more", rest.len()), &[table(&header, rest)]));
     }
-    block(&pieces)
+    pieces
 }
 
-fn system(profile: &Profile) -> Html {
+fn system(profile: &Profile) -> Vec<Html> {
     let header = [
         ("of the machine, each second", Align::Left),
         ("max", Align::Right),
@@ -221,8 +251,8 @@ fn system(profile: &Profile) -> Html {
             row
         })
         .collect();
-    block(&[
+    vec![
         paragraph(&format!("100 % of the processor are all of its {} cores.", profile.cores)),
         table(&header, &rows),
-    ])
+    ]
 }
