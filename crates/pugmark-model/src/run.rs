@@ -18,6 +18,8 @@ const CONFIG: &str = "config.toml";
 const CHECKPOINT: &str = "checkpoint";
 const LOCK: &str = ".lock";
 const TENSORBOARD: &str = "tensorboard";
+/// How the names of event files for TensorBoard begin.
+const EVENTS: &str = "events.out.tfevents.";
 /// What `pugmark train --find-learning-rate` leaves: no run by itself, and kept where one comes to it.
 const BESIDE: [&str; 2] = ["learning-rate.csv", "learning-rate.html"];
 /// Everything that a run may hold; `config.toml` is last because overwriting deletes in this order.
@@ -60,16 +62,18 @@ impl RunFolder {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(&run.checkpoint())(e)),
             _ => {}
         }
-        match fs::remove_dir_all(run.tensorboard()) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(&run.tensorboard())(e)),
-            _ => {}
-        }
-        for file in FILES.map(|name| path.join(name)) {
+        // Whatever else lies between the event files stays.
+        let events = fs::read_dir(run.tensorboard()).into_iter().flatten().flatten().filter(|entry| {
+            let name = entry.file_name();
+            name.to_str().is_some_and(|name| name.starts_with(EVENTS))
+        });
+        for file in events.map(|entry| entry.path()).chain(FILES.map(|name| path.join(name))) {
             match fs::remove_file(&file) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(&file)(e)),
                 _ => {}
             }
         }
+        let _ = fs::remove_dir(run.tensorboard());
         Ok(run)
     }
 
