@@ -30,7 +30,7 @@ pub use digest::Digest;
 pub use error::DataError;
 pub use exif::ExifFacts;
 pub use groups::keep_together;
-pub use loader::{Batch, Epoch, Item, Loader, LoaderSettings};
+pub use loader::{Batch, BatchTime, Epoch, Item, Loader, LoaderSettings, Stage};
 pub use photo::{Limits, Photo, PhotoError, decode, decode_file};
 pub use prepare::{Form, Input, PrepareError, PrepareSettings, Store};
 pub use random::Random;

@@ -4,6 +4,7 @@
 //! the order in which the items were given.
 
 mod cache;
+mod clock;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,8 +21,10 @@ use crate::digest::Digest;
 use crate::photo::{Limits, Photo, decode, read_file};
 use crate::random::Random;
 use crate::recipe::Recipe;
-use crate::stored::{Stored, decode_stored};
+use crate::stored::{Stored, decode_content, read_content};
 use cache::Cache;
+pub use clock::{BatchTime, Stage};
+use clock::{Clock, Laps};
 
 /// How photos are loaded.
 #[derive(Clone, PartialEq, Debug)]
@@ -99,6 +102,7 @@ struct Shared {
     cache: Cache,
     saliency: RwLock<Arc<[Option<Saliency>]>>,
     digests: bool,
+    clock: Clock,
 }
 
 impl Loader {
@@ -115,7 +119,25 @@ impl Loader {
     fn build(items: Vec<Item>, settings: LoaderSettings, digests: bool) -> Self {
         let cache = Cache::new(items.len(), settings.cache_bytes);
         let saliency = RwLock::new(vec![None; items.len()].into());
-        Self { shared: Arc::new(Shared { items, settings, cache, saliency, digests }) }
+        let clock = Clock::default();
+        Self { shared: Arc::new(Shared { items, settings, cache, saliency, digests, clock }) }
+    }
+
+    /// Times what the threads do in the epochs that begin from now on; the batches do not change.
+    ///
+    /// `PUGMARK_LOADER_SLEEP_MS` then delays the reading of every photo, to see what a slower disk would do.
+    pub fn time(&self) {
+        self.shared.clock.turn_on();
+    }
+
+    /// The batches that were finished since this was asked last, in no order; none unless they are [timed](Loader::time).
+    pub fn take_times(&self) -> Vec<BatchTime> {
+        self.shared.clock.take()
+    }
+
+    /// Batches of the epoch in progress that are made and not yet taken: at most two a thread.
+    pub fn ready(&self) -> usize {
+        self.shared.clock.ready()
     }
 
     /// What is important in each item, for [`Augment::keep`]; epochs that begin from now on use it.
@@ -151,6 +173,7 @@ impl Loader {
             .map(|thread| {
                 let (sender, receiver) = sync_channel(1);
                 let worker = Worker {
+                    thread,
                     shared: Arc::clone(&self.shared),
                     order: Arc::clone(&order),
                     saliency: Arc::clone(&saliency),
@@ -161,7 +184,8 @@ impl Loader {
                 (receiver, thread::spawn(move || worker.run(turns, &sender)))
             })
             .collect();
-        Epoch { workers, stopped, next: 0, left: batches.saturating_sub(first_batch) }
+        let shared = Arc::clone(&self.shared);
+        Epoch { workers, stopped, shared, next: 0, left: batches.saturating_sub(first_batch) }
     }
 }
 
@@ -214,17 +238,23 @@ impl Shared {
     }
 
     /// A photo, ready to be augmented, or why there is none.
-    fn prepare(&self, item: usize) -> Result<Photo, String> {
+    fn prepare(&self, item: usize, laps: &mut Laps) -> Result<Photo, String> {
         let LoaderSettings { recipe, augment, limits, .. } = &self.settings;
         let Item { path, stored, .. } = &self.items[item];
-        let photo = decode_stored(path, stored.as_ref(), limits).map_err(|error| error.reason())?;
-        Ok(augment.prepare(photo, recipe))
+        laps.sleep();
+        let content = read_content(path, stored.as_ref(), limits);
+        laps.lap(Stage::Read);
+        let photo = content.and_then(|content| decode_content(content, stored.as_ref(), limits));
+        laps.lap(Stage::Decode);
+        let photo = augment.prepare(photo.map_err(|error| error.reason())?, recipe);
+        laps.lap(Stage::Resize);
+        Ok(photo)
     }
 
     /// As [`Shared::prepare`], from bytes whose digest goes into `batch`. A part of a shard has none.
-    fn digest(&self, item: usize, batch: &mut Batch) -> Result<Photo, String> {
+    fn digest(&self, item: usize, batch: &mut Batch, laps: &mut Laps) -> Result<Photo, String> {
         let LoaderSettings { recipe, augment, limits, .. } = &self.settings;
-        let Item { path, stored: None, .. } = &self.items[item] else { return self.prepare(item) };
+        let Item { path, stored: None, .. } = &self.items[item] else { return self.prepare(item, laps) };
         let bytes = read_file(path, limits).map_err(|error| error.reason())?;
         batch.digests.push((item, Digest::of(&bytes)));
         let photo = decode(&bytes, limits).map_err(|error| error.reason())?;
@@ -233,6 +263,8 @@ impl Shared {
 }
 
 struct Worker {
+    /// From 0.
+    thread: usize,
     shared: Arc<Shared>,
     order: Arc<[Turn]>,
     saliency: Arc<[Option<Saliency>]>,
@@ -244,6 +276,7 @@ impl Worker {
     fn run(&self, turns: impl Iterator<Item = usize>, sender: &SyncSender<Batch>) {
         for turn in turns {
             let Some(batch) = self.batch(turn) else { return };
+            self.shared.clock.made();
             // Nobody takes batches any more.
             if sender.send(batch).is_err() {
                 return;
@@ -253,7 +286,8 @@ impl Worker {
 
     /// A batch; none if the epoch was dropped meanwhile.
     fn batch(&self, turn: usize) -> Option<Batch> {
-        let Shared { items, settings, cache, .. } = &*self.shared;
+        let Shared { items, settings, cache, clock, .. } = &*self.shared;
+        let mut laps = clock.laps();
         let LoaderSettings { recipe, augment, seed, .. } = settings;
         let size = self.shared.batch_size();
         let chosen = &self.order[turn * size..self.order.len().min((turn + 1) * size)];
@@ -265,9 +299,11 @@ impl Worker {
                 return None;
             }
             let photo = match self.shared.digests {
-                true => self.shared.digest(index, &mut batch),
-                false => cache.get_or_prepare(index, || self.shared.prepare(index)),
+                true => self.shared.digest(index, &mut batch, &mut laps),
+                false => cache.get_or_prepare(index, || self.shared.prepare(index, &mut laps)),
             };
+            // From the cache, or into it.
+            laps.lap(Stage::Read);
             match photo {
                 Ok(photo) => {
                     let truncated = photo.truncated;
@@ -285,6 +321,7 @@ impl Worker {
                     if truncated {
                         batch.truncated.push(index);
                     }
+                    laps.lap(Stage::Augment);
                 }
                 Err(reason) => batch.broken.push((index, reason)),
             }
@@ -293,6 +330,8 @@ impl Worker {
         let mut random = Random::new(*seed, self.epoch, &format!("mix of batch {turn}"));
         let size = (recipe.width, recipe.height);
         batch.mixed = mix(augment, size, &mut batch.pixels, &batch.labels, &moved, &mut random);
+        laps.lap(Stage::Augment);
+        clock.keep(laps, turn, self.thread);
         Some(batch)
     }
 }
@@ -301,6 +340,7 @@ impl Worker {
 pub struct Epoch {
     workers: Vec<(Receiver<Batch>, JoinHandle<()>)>,
     stopped: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     /// Whose turn it is.
     next: usize,
     left: usize,
@@ -314,7 +354,10 @@ impl Iterator for Epoch {
         let turn = self.next;
         self.next = (turn + 1) % self.workers.len();
         match self.workers[turn].0.recv() {
-            Ok(batch) => Some(batch),
+            Ok(batch) => {
+                self.shared.clock.taken();
+                Some(batch)
+            }
             // A worker ends early only by a panic, which must not look like the end of the epoch.
             Err(_) => match self.workers.swap_remove(turn).1.join() {
                 Err(panic) => panic::resume_unwind(panic),
@@ -339,5 +382,6 @@ impl Drop for Epoch {
             // A panic was passed on when its batch was asked for; nobody asks any more.
             let _ = worker.join();
         }
+        self.shared.clock.none_ready();
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::photo::{Limits, Photo, PhotoError, check_size, decode, decode_file};
+use crate::photo::{Limits, Photo, PhotoError, check_size, decode, read_file};
 
 /// How a photo of a prepared folder lies in its file, a shard.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,12 +29,21 @@ pub enum Stored {
 /// Decodes the photo in `path`, or the one that `stored` describes there.
 ///
 /// # Errors
-/// As [`decode_file`]; [`PhotoError::Prepared`] for a photo that was found broken when its folder was prepared.
+/// As [`decode_file`](crate::decode_file); [`PhotoError::Prepared`] for a photo that was found broken when its folder was prepared.
 pub fn decode_stored(path: &Path, stored: Option<&Stored>, limits: &Limits) -> Result<Photo, PhotoError> {
+    decode_content(read_content(path, stored, limits)?, stored, limits)
+}
+
+/// The bytes of the photo in `path`, or of the one that `stored` describes there.
+pub(crate) fn read_content(
+    path: &Path,
+    stored: Option<&Stored>,
+    limits: &Limits,
+) -> Result<Vec<u8>, PhotoError> {
     match stored {
-        None => decode_file(path, limits),
+        None => read_file(path, limits),
         Some(Stored::Broken(reason)) => Err(PhotoError::Prepared(reason.clone())),
-        Some(&Stored::Range { shard_bytes, offset, bytes, pixels, truncated }) => {
+        Some(&Stored::Range { shard_bytes, offset, bytes, .. }) => {
             check_size(bytes, limits)?;
             let mut file = File::open(path)?;
             if file.metadata()?.len() != shard_bytes {
@@ -45,17 +54,27 @@ pub fn decode_stored(path: &Path, stored: Option<&Stored>, limits: &Limits) -> R
             file.seek(SeekFrom::Start(offset))?;
             let mut content = vec![0; bytes as usize];
             file.read_exact(&mut content)?;
-            let Some((width, height)) = pixels else {
-                let photo = decode(&content, limits)?;
-                return Ok(Photo { truncated: photo.truncated || truncated, ..photo });
-            };
-            let (width, height) = (width as usize, height as usize);
-            if content.len() != width * height * 3 || content.is_empty() {
-                return Err(PhotoError::NoPixels);
-            }
-            Ok(Photo { width, height, rgb: content, truncated })
+            Ok(content)
         }
     }
+}
+
+/// Decodes what [`read_content`] has read.
+pub(crate) fn decode_content(
+    content: Vec<u8>,
+    stored: Option<&Stored>,
+    limits: &Limits,
+) -> Result<Photo, PhotoError> {
+    let Some(&Stored::Range { pixels, truncated, .. }) = stored else { return decode(&content, limits) };
+    let Some((width, height)) = pixels else {
+        let photo = decode(&content, limits)?;
+        return Ok(Photo { truncated: photo.truncated || truncated, ..photo });
+    };
+    let (width, height) = (width as usize, height as usize);
+    if content.len() != width * height * 3 || content.is_empty() {
+        return Err(PhotoError::NoPixels);
+    }
+    Ok(Photo { width, height, rgb: content, truncated })
 }
 
 #[cfg(test)]

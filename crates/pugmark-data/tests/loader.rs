@@ -9,7 +9,7 @@ use std::path::Path;
 use image::{ImageFormat, RgbImage};
 use pugmark_data::{
     Augment, AutoAugment, Batch, Colour, Item, Limits, Loader, LoaderSettings, Mixed, Random, Recipe,
-    Saliency,
+    Saliency, Stage,
 };
 use tempfile::TempDir;
 
@@ -192,6 +192,38 @@ fn saliency_is_used_by_the_epochs_that_begin_after_it_was_set() {
     let saliency = Saliency::new(&cells);
     assert!(batches(erase, None) == batches(plain, saliency.clone()));
     assert!(batches(erase, saliency) != batches(plain, None));
+}
+
+#[test]
+fn a_timed_loader_tells_what_each_batch_took() {
+    let (_folder, items) = data(40);
+    for (threads, cache_bytes) in [(1, 0), (3, 1 << 20)] {
+        let settings = LoaderSettings { threads, cache_bytes, ..settings() };
+        let [plain, timed] = [(); 2].map(|()| Loader::new(items.clone(), settings.clone()));
+        timed.time();
+        for epoch in 1..3 {
+            let mut batches = Vec::new();
+            for batch in timed.epoch(epoch, 0) {
+                assert!(timed.ready() <= 2 * threads, "{} batches are ready", timed.ready());
+                batches.push(batch);
+            }
+            assert!(batches == plain.epoch(epoch, 0).collect::<Vec<_>>());
+            assert_eq!((timed.ready(), plain.ready()), (0, 0), "none is left of an epoch");
+            let mut times = timed.take_times();
+            times.sort_by_key(|time| time.batch);
+            assert_eq!(times.iter().map(|time| time.batch).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+            for time in &times {
+                assert_eq!(time.thread, time.batch % threads);
+                let spent = (time.ended - time.began).as_secs_f64();
+                let sum: f64 = time.seconds.iter().sum();
+                assert!((sum - spent).abs() < 1e-6, "every moment is in a stage: {sum} of {spent}");
+                assert!(time.seconds[Stage::Augment as usize] > 0.0);
+                let decodes = time.seconds[Stage::Decode as usize] > 0.0;
+                assert_eq!(decodes, epoch == 1 || cache_bytes == 0, "a photo in the cache is not decoded");
+            }
+            assert!(timed.take_times().is_empty() && plain.take_times().is_empty());
+        }
+    }
 }
 
 #[test]

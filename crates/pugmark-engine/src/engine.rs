@@ -379,7 +379,7 @@ pub trait Training: Send {
 
     /// Forward and backward of one batch after the other, and one optimiser step on the mean over all their photos, however
     /// many each holds. Batch norms take the statistics of each batch by itself and their running ones move once a batch,
-    /// as where PyTorch accumulates gradients. Logits are those of all batches; taps and operator times are of the last.
+    /// as where PyTorch accumulates gradients. Logits and operator times are those of all batches, taps of the last.
     ///
     /// # Errors
     /// [`EngineError::NonFiniteLoss`], [`EngineError::NonFiniteGradient`] and wrong calls leave parameters, statistics and

@@ -13,4 +13,4 @@ pub use engine::{
     StepOutput, TrainBatch, Training, TrainingSpec,
 };
 pub use freeze::Freeze;
-pub use timing::{OperatorTime, Pass};
+pub use timing::{OperatorGroup, OperatorSums, OperatorTime, Pass};

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// What part of a step an operator's time belongs to.
@@ -48,4 +50,61 @@ pub struct OperatorTime {
     pub flops: f64,
     /// Bytes it must read and write at least: each tensor once, without borders.
     pub bytes: f64,
+}
+
+/// Operators of one kind, shape and pass together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperatorGroup {
+    /// As [`OperatorTime::kind`].
+    pub kind: String,
+    /// The part of the step.
+    pub pass: Pass,
+    /// Names of the graph's nodes.
+    pub names: Vec<String>,
+    /// Time they took.
+    pub seconds: f64,
+    /// As [`OperatorTime::flops`].
+    pub flops: f64,
+    /// As [`OperatorTime::bytes`].
+    pub bytes: f64,
+}
+
+/// Sums the operators of many steps by kind, shape and pass.
+#[derive(Debug, Clone, Default)]
+pub struct OperatorSums(BTreeMap<(String, Pass), OperatorGroup>);
+
+impl OperatorSums {
+    /// Adds what the operators of a step took.
+    pub fn add(&mut self, times: impl IntoIterator<Item = OperatorTime>) {
+        for OperatorTime { name, kind, pass, seconds, flops, bytes } in times {
+            let group = self.0.entry((kind, pass)).or_insert_with_key(|(kind, _)| OperatorGroup {
+                kind: kind.clone(),
+                pass,
+                names: Vec::new(),
+                seconds: 0.0,
+                flops: 0.0,
+                bytes: 0.0,
+            });
+            if !group.names.contains(&name) {
+                group.names.push(name);
+            }
+            group.seconds += seconds;
+            group.flops += flops;
+            group.bytes += bytes;
+        }
+    }
+
+    /// The mean of so many steps, the slowest group first.
+    pub fn mean(&self, steps: usize) -> Vec<OperatorGroup> {
+        let steps = steps.max(1) as f64;
+        let mean = |group: &OperatorGroup| OperatorGroup {
+            seconds: group.seconds / steps,
+            flops: group.flops / steps,
+            bytes: group.bytes / steps,
+            ..group.clone()
+        };
+        let mut groups: Vec<_> = self.0.values().map(mean).collect();
+        groups.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        groups
+    }
 }

@@ -17,16 +17,21 @@ pub struct RunFolder {
 const CONFIG: &str = "config.toml";
 const CHECKPOINT: &str = "checkpoint";
 const LOCK: &str = ".lock";
+const TENSORBOARD: &str = "tensorboard";
+/// How the names of event files for TensorBoard begin.
+const EVENTS: &str = "events.out.tfevents.";
 /// What `pugmark train --find-learning-rate` leaves: no run by itself, and kept where one comes to it.
 const BESIDE: [&str; 2] = ["learning-rate.csv", "learning-rate.html"];
 /// Everything that a run may hold; `config.toml` is last because overwriting deletes in this order.
-const FILES: [&str; 10] = [
+const FILES: [&str; 12] = [
     "best.safetensors",
     "last.safetensors",
     "metrics.csv",
     "metrics.json",
     "predictions.csv",
     "report.html",
+    "profile.json",
+    "trace.json",
     "broken.csv",
     "split.csv",
     "log.jsonl",
@@ -57,12 +62,18 @@ impl RunFolder {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(&run.checkpoint())(e)),
             _ => {}
         }
-        for file in FILES.map(|name| path.join(name)) {
+        // Whatever else lies between the event files stays.
+        let events = fs::read_dir(run.tensorboard()).into_iter().flatten().flatten().filter(|entry| {
+            let name = entry.file_name();
+            name.to_str().is_some_and(|name| name.starts_with(EVENTS))
+        });
+        for file in events.map(|entry| entry.path()).chain(FILES.map(|name| path.join(name))) {
             match fs::remove_file(&file) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(&file)(e)),
                 _ => {}
             }
         }
+        let _ = fs::remove_dir(run.tensorboard());
         Ok(run)
     }
 
@@ -173,6 +184,21 @@ impl RunFolder {
         self.path.join("broken.csv")
     }
 
+    /// Where the time went, if that was measured.
+    pub fn profile(&self) -> PathBuf {
+        self.path.join("profile.json")
+    }
+
+    /// The first and the last steps, for a trace viewer.
+    pub fn trace(&self) -> PathBuf {
+        self.path.join("trace.json")
+    }
+
+    /// The folder of event files for TensorBoard.
+    pub fn tensorboard(&self) -> PathBuf {
+        self.path.join(TENSORBOARD)
+    }
+
     /// The report for people.
     pub fn report(&self) -> PathBuf {
         self.path.join("report.html")
@@ -192,7 +218,7 @@ fn foreign(path: &Path, own: &[&str]) -> Result<(), ModelError> {
     names.sort();
     let known = |name: &str| {
         own.contains(&name)
-            || (own.contains(&CONFIG) && name == CHECKPOINT)
+            || (own.contains(&CONFIG) && [CHECKPOINT, TENSORBOARD].contains(&name))
             || name == LOCK
             || BESIDE.contains(&name)
             || atomic::is_temporary(name)

@@ -89,6 +89,18 @@ fn overwriting_deletes_what_a_run_left() {
 }
 
 #[test]
+fn overwriting_deletes_event_files_and_leaves_what_lies_between_them() {
+    let events = "tensorboard/events.out.tfevents.1";
+    let run = ["config.toml", "profile.json", "trace.json", events];
+    let folder = folder_with(&run);
+    RunFolder::overwrite(folder.path()).unwrap();
+    assert_eq!(names(folder.path()), [""; 0]);
+    let folder = folder_with(&[&run[..], &["tensorboard/notes.txt"]].concat());
+    RunFolder::overwrite(folder.path()).unwrap();
+    assert_eq!(names(&folder.path().join("tensorboard")), ["notes.txt"]);
+}
+
+#[test]
 fn a_new_folder_is_made_with_its_parents() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("runs/a");

@@ -112,6 +112,14 @@ pub enum TrainError {
         /// What is wrong.
         why: String,
     },
+    /// The profile of a run can't be read.
+    #[error("the profile {} can't be read: {why}", path.display())]
+    Profile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// A run was to be resumed with other settings.
     #[error("a resumed run keeps its settings: `{name}` is {run} in {} and {asked} was asked for", path.display())]
     SettingChanged {
@@ -181,6 +189,7 @@ impl TrainError {
             Self::Checkpoint { .. } => {
                 "best.safetensors and last.safetensors can still be used; to train again, use `--overwrite` or another `--out`".into()
             }
+            Self::Profile { .. } => "delete it, or train with `--profile` again".into(),
             Self::SettingChanged { .. } => {
                 "leave the setting out, or start a new run with another `--out`; epochs, threads, cache and checkpoint times may change".into()
             }

@@ -10,14 +10,17 @@ mod event;
 mod log;
 mod memory;
 mod metrics;
+pub mod profile;
 mod recipes;
 mod schedule;
 mod settings;
+mod tensorboard;
 mod train;
 
 pub use error::TrainError;
 pub use event::{Event, Observer};
 pub use metrics::EpochMetrics;
+pub use profile::Profile;
 pub use recipes::{ShippedRecipe, shipped_recipes};
 pub use schedule::{Plateau, Rates};
 pub use settings::{

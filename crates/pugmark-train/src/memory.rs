@@ -5,6 +5,11 @@ pub(crate) fn peak_mib() -> Option<u64> {
     Some(field("/proc/self/status", "VmHWM:")? >> 20)
 }
 
+/// Memory that the process holds now, in MiB.
+pub(crate) fn resident_mib() -> Option<u64> {
+    Some(field("/proc/self/status", "VmRSS:")? >> 20)
+}
+
 /// Memory that can still be used, in bytes: the machine's, or what a container leaves of it.
 pub(crate) fn available() -> Option<u64> {
     let machine = field("/proc/meminfo", "MemAvailable:");

@@ -11,6 +11,7 @@ use pugmark_data::storage::is_url;
 use pugmark_data::{Dataset, SplitBy, SplitSettings};
 use pugmark_engine::{Clip, Freeze, Optimiser, PrecisionChoice};
 use pugmark_graph::{Architecture, GraphSettings};
+use pugmark_model::RunFolder;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::TrainError;
@@ -239,6 +240,12 @@ pub struct TrainSettings {
     pub cache_mib: u64,
     /// Minutes between checkpoints inside an epoch; 0 saves at the end of epochs alone.
     pub checkpoint_minutes: f64,
+    /// Measures where the time goes: [`crate::Profile`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub profile: bool,
+    /// Writes event files for TensorBoard: `run` into the run's own folder, else into one named like the run below this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tensorboard: Option<PathBuf>,
     /// The recipe that the other settings were taken from, by name or as a file; kept to be told, never read again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipe: Option<String>,
@@ -321,6 +328,8 @@ impl Default for TrainSettings {
             loader_threads: 0,
             cache_mib: 1024,
             checkpoint_minutes: 10.0,
+            profile: false,
+            tensorboard: None,
             recipe: None,
             cache_features: CacheFeatures::Auto,
             feature_folder: None,
@@ -341,15 +350,20 @@ fn as_decimal_if_set<S: Serializer>(value: &Option<f32>, serializer: S) -> Resul
     value.map(decimal).serialize(serializer)
 }
 
+/// [`TrainSettings::tensorboard`] for the run's own folder.
+const IN_THE_RUN: &str = "run";
+
 /// Settings that a resumed run may change: the result does not depend on them, or only grows, or is checked by the data
 /// set's hash.
-const FREE_ON_RESUME: [&str; 11] = [
+const FREE_ON_RESUME: [&str; 13] = [
     "epochs",
     "memory",
     "threads",
     "loader_threads",
     "cache_mib",
     "checkpoint_minutes",
+    "profile",
+    "tensorboard",
     "recipe",
     "data",
     "photos",
@@ -394,6 +408,10 @@ impl TrainSettings {
             photos: self.photos.as_deref().map(absolute),
             weights: self.weights.as_deref().map(absolute),
             split_file: self.split_file.as_deref().map(absolute),
+            tensorboard: self.tensorboard.as_deref().map(|folder| match folder.to_str() {
+                Some(IN_THE_RUN) => folder.into(),
+                _ => absolute(folder),
+            }),
             class_weights: self.class_weights.resolved(absolute),
             ..self.clone()
         }
@@ -404,6 +422,18 @@ impl TrainSettings {
             OptimiserKind::AdamW => Optimiser::AdamW,
             OptimiserKind::Sgd => Optimiser::Sgd { momentum: self.momentum, nesterov: false },
         }
+    }
+
+    /// Where the event files of a run go; none where there are none.
+    pub(crate) fn tensorboard_folder(&self, run: &RunFolder) -> Option<PathBuf> {
+        let folder = self.tensorboard.as_deref()?;
+        if folder == Path::new(IN_THE_RUN) {
+            return Some(run.tensorboard());
+        }
+        // `.` and `..` have no name before they are resolved.
+        let resolved = run.path().canonicalize().ok();
+        let name = resolved.as_deref().unwrap_or(run.path()).file_name().unwrap_or_default();
+        Some(folder.join(name))
     }
 
     /// How gradients are clipped.

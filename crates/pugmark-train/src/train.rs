@@ -11,6 +11,7 @@ mod session;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use pugmark_data::{Dataset, Part};
 use pugmark_engine::Engine;
@@ -18,6 +19,7 @@ use pugmark_eval::Evaluation;
 use pugmark_model::RunFolder;
 use serde::{Deserialize, Serialize};
 
+use crate::profile::{Phase, Recorder};
 use crate::{EpochMetrics, Event, Observer, TrainError, TrainSettings};
 use features::Features;
 use predictions::Predictions;
@@ -69,6 +71,7 @@ pub fn train(
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
+    let started = Instant::now();
     settings.validate()?;
     let mut settings = settings.resolved(data);
     // Nothing is made or deleted before data, settings and weights are known to be good.
@@ -93,10 +96,14 @@ pub fn train(
     if !prepared.is_finished(settings) {
         prepared.write(data, settings, &folder)?;
     }
-    let mut report = Report::new(&folder, observer)?;
+    let finished = prepared.is_finished(settings);
+    let profile = Recorder::new(settings.profile && !finished, started);
+    let mut report = Report::new(&folder, profile, observer)?;
     let outcome = run(settings, prepared, &folder, engine, stop, &mut report);
+    let saved = report.profile.save(&folder);
     report.end(&outcome)?;
-    outcome
+    // The training's own error is the one to tell.
+    outcome.and_then(|outcome| saved.map(|()| outcome))
 }
 
 fn run(
@@ -142,10 +149,14 @@ fn run(
     let mut damaged = prepared.state.damaged.clone();
     let mut features = None;
     if !finished {
+        if settings.feature_views().is_some() {
+            report.profile.enter(Phase::Features);
+        }
         match Features::gather(settings, &prepared, engine, stop, report)? {
             ControlFlow::Break(()) => return Ok(Outcome { interrupted: true, ..outcome }),
             ControlFlow::Continue(gathered) => features = gathered,
         }
+        report.profile.enter(Phase::StartUp);
         let mut session = Session::new(settings, prepared, features.as_ref(), folder, engine, stop, report)?;
         outcome.interrupted = session.train()?.is_break();
         let state = session.state();
@@ -154,6 +165,7 @@ fn run(
         damaged = state.damaged.clone();
     }
     if !outcome.interrupted {
+        report.profile.enter(Phase::Prediction);
         let predictions = Predictions { settings, folder, part, items, features: features.as_ref(), stop };
         match predictions.write(engine, &mut damaged, report)? {
             ControlFlow::Break(()) => outcome.interrupted = true,

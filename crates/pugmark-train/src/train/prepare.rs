@@ -38,6 +38,7 @@ pub(super) struct Photos {
     pub(super) items: Vec<Item>,
     pub(super) loader: Loader,
     batch_size: usize,
+    threads: usize,
     /// What the backbone says of them, where that is known: the loader then gives nothing but the order.
     features: Option<PartFeatures>,
 }
@@ -49,6 +50,16 @@ pub(super) struct Loaded {
 }
 
 impl Photos {
+    /// Threads that load them: none where nothing is to be loaded.
+    pub(super) fn threads(&self) -> usize {
+        if self.features.is_some() { 0 } else { self.threads }
+    }
+
+    /// Batches that are ready; none where nothing is to be loaded.
+    pub(super) fn ready(&self) -> Option<usize> {
+        self.features.is_none().then(|| self.loader.ready())
+    }
+
     /// The batches of an epoch from `first` on, as [`Loader::epoch`].
     pub(super) fn epoch(&self, epoch: u64, first: usize) -> Box<dyn Iterator<Item = Loaded>> {
         let Some(features) = self.features.clone() else {
@@ -328,6 +339,7 @@ impl Prepared {
             part,
             items: items.clone(),
             batch_size: settings.batch_size,
+            threads: settings.threads,
             loader: Loader::new(items.clone(), settings),
             features: features.map(|features| features.of(part).clone()),
         };

@@ -8,20 +8,29 @@ use pugmark_model::{RunFolder, write_atomic};
 use super::prepare::Photos;
 use crate::checkpoint::Damage;
 use crate::log::Log;
+use crate::profile::Recorder;
+use crate::tensorboard::Board;
 use crate::{Event, Observer, Outcome, TrainError};
 
 /// What is said of a photo that is used as far as it goes.
 const TRUNCATED: &str = "the file ends early; what is there is used";
 
-/// Tells the observer and the log.
+/// Tells the observer, the log, the profile and TensorBoard.
 pub(super) struct Report<'a> {
     observer: &'a mut dyn Observer,
     log: Log,
+    pub(super) profile: Recorder,
+    /// None where no event files are asked for.
+    pub(super) board: Option<Board>,
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(folder: &RunFolder, observer: &'a mut dyn Observer) -> Result<Self, TrainError> {
-        Ok(Self { observer, log: Log::open(&folder.log())? })
+    pub(super) fn new(
+        folder: &RunFolder,
+        profile: Recorder,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Self, TrainError> {
+        Ok(Self { observer, log: Log::open(&folder.log())?, profile, board: None })
     }
 
     pub(super) fn event(&mut self, event: Event<'_>) -> Result<(), TrainError> {

@@ -16,6 +16,8 @@ use super::prepare::{Loaded, Photos, Prepared};
 use super::report::{Report, save, save_damaged};
 use super::saliency::{self, SaliencyPass};
 use crate::checkpoint::{Ended, State, Sums};
+use crate::profile::Phase;
+use crate::tensorboard::Board;
 use crate::{EpochMetrics, Event, Schedule, TrainError, TrainSettings, memory, metrics};
 use pace::Pace;
 use validation::Validation;
@@ -100,7 +102,15 @@ impl<'a, 'o> Session<'a, 'o> {
             epochs: settings.epochs,
             first_epoch: state.epochs_done + 1,
         })?;
-        let pace = Pace::new(settings, train_photos.loader.batches(), &state);
+        let batches = train_photos.loader.batches();
+        if report.profile.is_on() {
+            report.profile.describe(&engine.name(), state.epochs_done + 1);
+            train_photos.loader.time();
+        }
+        if let Some(board) = settings.tensorboard_folder(folder) {
+            report.board = Some(Board::create(&board, steps_done(&state, batches))?);
+        }
+        let pace = Pace::new(settings, batches, &state);
         Ok(Self {
             settings,
             folder,
@@ -179,6 +189,7 @@ impl<'a, 'o> Session<'a, 'o> {
         let Some(looking) = &mut self.looking else { return Ok(ControlFlow::Continue(())) };
         if self.saliency.is_none() && (epoch > 1 || self.settings.weights.is_some()) {
             let clock = Instant::now();
+            self.report.profile.enter(Phase::Saliency);
             let total = self.photos.0.items.len();
             let saliency = looking.run(&self.training.tensors(), |done| {
                 self.report.event(Event::Looking { epoch, done, total })?;
@@ -217,7 +228,11 @@ impl<'a, 'o> Session<'a, 'o> {
         }
         let mut clock = Instant::now();
         let mut step = Vec::with_capacity(self.settings.accumulate);
+        self.training.time_operators(self.report.profile.is_on());
+        self.report.profile.begin_steps(self.photos.0.threads());
+        self.report.profile.wait(self.photos.0.ready());
         for loaded in self.photos.0.epoch(self.number().into(), self.state.step) {
+            self.report.profile.enter(Phase::Other);
             self.state.sums.waiting += clock.elapsed().as_secs_f64();
             if self.stopped() {
                 return Ok(ControlFlow::Break(()));
@@ -226,15 +241,22 @@ impl<'a, 'o> Session<'a, 'o> {
             if step.len() < self.settings.accumulate && self.state.step + step.len() < batches {
                 self.state.sums.seconds += clock.elapsed().as_secs_f64();
                 clock = Instant::now();
+                self.report.profile.wait(self.photos.0.ready());
                 continue;
             }
             let images = step.iter().map(|loaded: &Loaded| loaded.batch.labels.len()).sum();
+            if self.state.step == 0 {
+                self.show_photos(&step)?;
+            }
             let output = self.step(&step)?;
-            self.state.step += step.len();
+            let parts = step.len();
+            self.state.step += parts;
             step.clear();
             self.state.sums.seconds += clock.elapsed().as_secs_f64();
             clock = Instant::now();
             self.tell_step(batches, images, output.map_or(0.0, |o| o.loss))?;
+            let (epoch, loaded) = (self.number(), self.photos.0.loader.take_times());
+            self.report.profile.step(epoch, self.state.step, parts, images, loaded);
             self.state.ended = self.pace.ended(&self.state, self.closing());
             if self.state.ended.is_some() {
                 break;
@@ -243,7 +265,9 @@ impl<'a, 'o> Session<'a, 'o> {
                 self.checkpoint()?;
                 clock = Instant::now();
             }
+            self.report.profile.wait(self.photos.0.ready());
         }
+        self.report.profile.enter(Phase::Other);
         Ok(ControlFlow::Continue(()))
     }
 
@@ -274,16 +298,20 @@ impl<'a, 'o> Session<'a, 'o> {
         if parts.is_empty() {
             return Ok(None);
         }
-        let (what, value) =
-            match self.training.accumulated_step(&parts, rate as f32, self.settings.weight_decay) {
-                Ok(output) if output.loss.is_finite() => {
-                    self.count(&parts, &output);
-                    return Ok(Some(output));
-                }
-                Ok(StepOutput { loss, .. }) | Err(EngineError::NonFiniteLoss { loss }) => ("loss", loss),
-                Err(EngineError::NonFiniteGradient { norm }) => ("norm of the gradient", norm),
-                Err(error) => return Err(error.into()),
-            };
+        self.report.profile.enter(Phase::Forward);
+        let output = self.training.accumulated_step(&parts, rate as f32, self.settings.weight_decay);
+        if self.report.profile.is_on() {
+            self.report.profile.computed(self.training.operator_times());
+        }
+        let (what, value) = match output {
+            Ok(output) if output.loss.is_finite() => {
+                self.count(&parts, &output);
+                return Ok(Some(output));
+            }
+            Ok(StepOutput { loss, .. }) | Err(EngineError::NonFiniteLoss { loss }) => ("loss", loss),
+            Err(EngineError::NonFiniteGradient { norm }) => ("norm of the gradient", norm),
+            Err(error) => return Err(error.into()),
+        };
         let (step, steps) = (self.state.step + 1, self.photos.0.loader.batches());
         Err(self.not_finite(what, value, format!("epoch {epoch}, step {step} of {steps}")))
     }
@@ -321,6 +349,10 @@ impl<'a, 'o> Session<'a, 'o> {
         let validation = self.validation.unwrap_or(self.photos.1.items.len() as f64 / images_per_sec / 3.0);
         let left = left / images_per_sec + validation * (epochs_after + 1.0);
         let left = self.pace.within_budget(Duration::try_from_secs_f64(left).ok());
+        if let Some(board) = &mut self.report.board {
+            let rate = self.state.learning_rate.unwrap_or_default();
+            board.step(steps_done(&self.state, steps), loss, rate, images_per_sec)?;
+        }
         self.report.event(Event::Step {
             epoch,
             step: self.state.step,
@@ -353,6 +385,7 @@ impl<'a, 'o> Session<'a, 'o> {
     /// Closes the epoch: metrics, models, checkpoint.
     fn finish(&mut self, tensors: Tensors, validation: &Validation) -> Result<(), TrainError> {
         let closing = self.closing();
+        let steps = steps_done(&self.state, self.photos.0.loader.batches());
         let state = &mut self.state;
         let Sums { loss, correct, images, seconds, .. } = state.sums;
         let row = EpochMetrics {
@@ -376,6 +409,9 @@ impl<'a, 'o> Session<'a, 'o> {
         }
         state.epochs_done = row.epoch;
         state.step = 0;
+        if let Some(board) = &mut self.report.board {
+            board.epoch(steps, &row, &tensors)?;
+        }
         self.saliency = None;
         state.sums = Sums::default();
         state.rows.push(row.clone());
@@ -419,6 +455,7 @@ impl<'a, 'o> Session<'a, 'o> {
 
     /// Saves the models that are not on disk yet, and last the checkpoint.
     fn save(&mut self) -> Result<(), TrainError> {
+        let phase = self.report.profile.enter(Phase::Saving);
         let finished = self.save_models()?;
         // At the end of an epoch they are those of its model, unless that is an average.
         let tensors = match finished {
@@ -432,7 +469,13 @@ impl<'a, 'o> Session<'a, 'o> {
             _ => Tensors::new(),
         };
         self.state.elapsed = self.pace.elapsed();
-        self.state.save(&self.folder.checkpoint(), tensors, self.training.state(), saliency)
+        self.state.save(&self.folder.checkpoint(), tensors, self.training.state(), saliency)?;
+        self.report.profile.save(self.folder)?;
+        if let Some(board) = &mut self.report.board {
+            board.flush()?;
+        }
+        self.report.profile.enter(phase);
+        Ok(())
     }
 
     /// Saves the models that are not on disk yet, with the metrics; the tensors of the last one.
@@ -453,11 +496,24 @@ impl<'a, 'o> Session<'a, 'o> {
         Ok(last.map(|model| model.tensors))
     }
 
+    /// Shows the first photos of an epoch on TensorBoard.
+    fn show_photos(&mut self, loaded: &[Loaded]) -> Result<(), TrainError> {
+        let (Some(board), Some(first)) = (&mut self.report.board, loaded.first()) else { return Ok(()) };
+        let recipe = &self.state.card.recipe;
+        let step = steps_done(&self.state, self.photos.0.loader.batches()) + 1;
+        board.photos(step, &first.batch.pixels, (recipe.width, recipe.height))
+    }
+
     /// Parameters with the backbone's, where the plans lack those.
     fn whole(&self, mut tensors: Tensors) -> Tensors {
         tensors.extend(self.backbone.clone());
         tensors
     }
+}
+
+/// Batches of the run so far, where an epoch has so many.
+fn steps_done(state: &State, batches: usize) -> u64 {
+    u64::from(state.epochs_done) * batches as u64 + state.step as u64
 }
 
 /// The label that a picture has the larger share of.

@@ -275,6 +275,16 @@ pub(crate) struct TrainFlags {
     #[arg(long, value_name = "MIB", help_heading = "Machine")]
     cache_mib: Option<u32>,
 
+    /// Measure where the time goes, into the run's profile.json, trace.json and report.html
+    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new(), help_heading = "Watching")]
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    profile: Option<bool>,
+
+    /// Write event files for TensorBoard, into RUN/tensorboard or, named like the run, below FOLDER
+    #[arg(long, value_name = "FOLDER", help_heading = "Watching")]
+    #[arg(num_args = 0..=1, default_missing_value = "run", require_equals = true)]
+    tensorboard: Option<PathBuf>,
+
     /// Minutes between two checkpoints
     #[arg(long, value_name = "MINUTES", help_heading = "Machine")]
     checkpoint_minutes: Option<f64>,

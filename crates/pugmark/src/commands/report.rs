@@ -5,6 +5,7 @@ mod compare;
 mod files;
 mod heat;
 mod page;
+mod profile;
 
 use std::path::Path;
 
@@ -15,6 +16,7 @@ use crate::arguments::ReportArguments;
 use crate::error::{ExitStatus, WrongCall};
 use crate::printer::Printer;
 use files::Run;
+pub(super) use profile::time;
 
 pub(crate) fn run(arguments: &ReportArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let own;

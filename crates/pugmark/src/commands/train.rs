@@ -10,7 +10,8 @@ use anyhow::Context;
 use pugmark_data::ReadOptions;
 use pugmark_engine::{Cpu, Freeze};
 use pugmark_model::{RunFolder, hub, write_atomic};
-use pugmark_train::{Mode, Outcome, ShippedRecipe, TrainSettings, train};
+use pugmark_train::profile::PhaseTime;
+use pugmark_train::{Mode, Outcome, Profile, ShippedRecipe, TrainSettings, train};
 
 use super::{data, report};
 use crate::arguments::TrainArguments;
@@ -82,6 +83,9 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         copy_best(&folder, models)?;
     }
     draw(&folder, printer);
+    if settings.profile {
+        tell_profile(&folder, printer);
+    }
     printer.result(&summary(&outcome, &settings, &folder))?;
     Ok(ExitStatus::Done)
 }
@@ -91,6 +95,37 @@ fn draw(run: &RunFolder, printer: &Printer) {
     if let Err(error) = report::of_run(run) {
         printer.warning(&format!("no page was drawn: {error:#}"));
     }
+}
+
+/// Says in a few lines where the time went; an error is but a warning.
+fn tell_profile(run: &RunFolder, printer: &Printer) {
+    let profile = match Profile::read(&run.profile()) {
+        Ok(profile) => profile,
+        Err(error) => return printer.warning(&error.to_string()),
+    };
+    let mut phases = profile.phases.clone();
+    phases.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    let part = |time: &PhaseTime| {
+        format!(
+            "{} {} ({:.0} %)",
+            time.phase.name(),
+            report::time(time.seconds),
+            100.0 * time.seconds / profile.seconds
+        )
+    };
+    let longest: Vec<String> = phases.iter().take(5).map(part).collect();
+    printer.note(&format!("profile: {} in all: {}", report::time(profile.seconds), longest.join(", ")));
+    printer.note(&format!("profile: {}", profile.verdict));
+    if let Some(outlier) = profile.steps.as_ref().and_then(|steps| steps.outliers.first()) {
+        printer.note(&format!(
+            "profile: the longest step, {} of epoch {}, took {} because of {}",
+            outlier.step,
+            outlier.epoch,
+            report::time(outlier.seconds),
+            outlier.cause.name()
+        ));
+    }
+    printer.note(&format!("profile: {} opens in ui.perfetto.dev", run.trace().display()));
 }
 
 /// What `--resume` goes on with.

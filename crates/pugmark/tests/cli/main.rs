@@ -18,6 +18,7 @@ mod odd_files;
 mod outputs;
 mod pages;
 mod prepare;
+mod profile;
 mod recipes;
 mod results;
 mod resume;

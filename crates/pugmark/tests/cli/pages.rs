@@ -75,7 +75,7 @@ fn pages_are_whole_and_legible() {
     place.photos(10);
     let train =
         ["train", "photos", "--model", "simple_cnn", "--image-size", "32", "--epochs", "3", "--test", "0.2"];
-    place.done(&[&train[..], &["--out", "one"]].concat());
+    place.done(&[&train[..], &["--out", "one", "--profile"]].concat());
     place.done(&[&train[..], &["--out", "two", "--seed", "1"]].concat());
     place.done(&["report", "one", "two", "--out", "compare.html"]);
     place.write("photos/day/broken.png", "no photo");

@@ -6,7 +6,9 @@ use pugmark_eval::{Evaluation, evaluate, fit_temperature};
 use pugmark_graph::Tensors;
 use pugmark_model::softmax;
 
-use super::Session;
+use super::{Session, steps_done};
+use crate::profile::Phase;
+use crate::tensorboard::Mistakes;
 use crate::train::prepare::Loaded;
 use crate::{Event, TrainError};
 
@@ -28,10 +30,12 @@ impl Session<'_, '_> {
         epoch: u32,
     ) -> Result<Option<Validation>, TrainError> {
         let started = Instant::now();
+        self.report.profile.enter(Phase::Validation);
         self.inference.set_tensors(tensors)?;
         let classes = self.state.card.classes.len();
         let (mut labels, mut logits, mut loss) = (Vec::new(), Vec::new(), 0.0);
         let mut done = 0;
+        let mut mistakes = self.report.board.is_some().then(Mistakes::default);
         for Loaded { batch, features } in self.photos.1.epoch(0, 0) {
             if self.stopped() {
                 return Ok(None);
@@ -43,8 +47,15 @@ impl Session<'_, '_> {
                     [] => self.inference.logits(images, &batch.pixels)?,
                     features => self.inference.logits_of_features(images, features)?,
                 };
-                for (row, &label) in rows.chunks_exact(classes).zip(&batch.labels) {
-                    loss += cross_entropy(row, label as usize);
+                let bytes = batch.pixels.len() / images;
+                for (at, (row, &label)) in rows.chunks_exact(classes).zip(&batch.labels).enumerate() {
+                    let of_photo = cross_entropy(row, label as usize);
+                    loss += of_photo;
+                    if let Some(mistakes) = &mut mistakes {
+                        let id = &self.photos.1.items[batch.items[at]].id;
+                        let pixels = &batch.pixels[at * bytes..(at + 1) * bytes];
+                        mistakes.add(row, label as usize, of_photo, id, pixels);
+                    }
                     labels.push(label as usize);
                 }
                 logits.extend(rows);
@@ -53,7 +64,14 @@ impl Session<'_, '_> {
             let total = self.photos.1.items.len();
             self.report.event(Event::Validating { epoch, done, total })?;
         }
+        self.report.profile.enter(Phase::Other);
         self.check_decoded(labels.len() as u64, false)?;
+        if let (Some(board), Some(mistakes)) = (&mut self.report.board, mistakes) {
+            let step = steps_done(&self.state, self.photos.0.loader.batches());
+            let recipe = &self.state.card.recipe;
+            let size = (recipe.width, recipe.height);
+            board.mistakes(step, &mistakes, &self.state.card.classes, size)?;
+        }
         let loss = loss / labels.len() as f64;
         if !loss.is_finite() {
             return Ok(Some(Validation {

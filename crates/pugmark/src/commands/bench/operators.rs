@@ -1,57 +1,27 @@
 //! What the operators of the measured steps took, beside what the machine can do.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::Context;
-use pugmark_engine::{OperatorTime, Pass};
+use pugmark_engine::{OperatorGroup, OperatorSums, OperatorTime};
 use pugmark_kernels::{peak_bandwidth, peak_flops};
 use rayon::ThreadPoolBuilder;
 use serde::Serialize;
 
-/// Operators of equal kind and pass, slowest first, and the measured peak.
+/// Operators of equal kind and pass in a mean step, slowest first, and the measured peak.
 #[derive(Serialize)]
 pub(super) struct Operators {
-    operators: Vec<Group>,
+    operators: Vec<OperatorGroup>,
     peak_gflops: f64,
     peak_bytes_per_sec: f64,
 }
 
-/// All operators of one kind, shape and pass; figures are of a mean step.
-#[derive(Serialize)]
-struct Group {
-    kind: String,
-    pass: Pass,
-    /// Names of the graph's nodes.
-    names: Vec<String>,
-    seconds: f64,
-    flops: f64,
-    bytes: f64,
-}
-
 impl Operators {
     /// Groups the operators of `steps` steps and measures the peak of `threads` threads.
-    pub(super) fn new(times: &[OperatorTime], steps: usize, threads: usize) -> anyhow::Result<Self> {
-        let mut groups: BTreeMap<(&str, Pass), Group> = BTreeMap::new();
-        for time in times {
-            let group = groups.entry((&time.kind, time.pass)).or_insert_with(|| Group {
-                kind: time.kind.clone(),
-                pass: time.pass,
-                names: Vec::new(),
-                seconds: 0.0,
-                flops: 0.0,
-                bytes: 0.0,
-            });
-            if !group.names.contains(&time.name) {
-                group.names.push(time.name.clone());
-            }
-            let steps = steps as f64;
-            group.seconds += time.seconds / steps;
-            group.flops += time.flops / steps;
-            group.bytes += time.bytes / steps;
-        }
-        let mut operators: Vec<Group> = groups.into_values().collect();
-        operators.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    pub(super) fn new(times: Vec<OperatorTime>, steps: usize, threads: usize) -> anyhow::Result<Self> {
+        let mut sums = OperatorSums::default();
+        sums.add(times);
+        let operators = sums.mean(steps);
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()

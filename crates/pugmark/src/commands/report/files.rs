@@ -7,7 +7,7 @@ use anyhow::Context;
 use pugmark_data::{Part, ReadOptions, read};
 use pugmark_eval::{Detail, Evaluation, Origins, SiteAlone, detail, evaluate, site_alone};
 use pugmark_model::{Model, ModelCard, ModelError, RunFolder};
-use pugmark_train::{EpochMetrics, TrainSettings};
+use pugmark_train::{EpochMetrics, Profile, TrainSettings};
 
 use super::super::predictions;
 
@@ -35,6 +35,8 @@ pub(super) struct Run {
     pub(super) probabilities: Vec<f32>,
     /// Its settings as they are written.
     pub(super) config: String,
+    /// Where its time went, if that was measured.
+    pub(super) profile: Option<Profile>,
 }
 
 pub(super) struct Mistake {
@@ -107,6 +109,10 @@ impl Run {
             broken,
             trained_on: places.trained.len(),
             config: text(&folder.config())?,
+            profile: match folder.profile() {
+                path if path.exists() => Some(Profile::read(&path)?),
+                _ => None,
+            },
             settings,
             epochs,
             card,

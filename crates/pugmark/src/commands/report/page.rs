@@ -11,6 +11,7 @@ use pugmark_page::{
 use super::advice::advice;
 use super::files::{Mistake, Run};
 use super::heat::Heat;
+use super::profile;
 use crate::commands::eval::{in_words, sites_are_apart};
 use crate::commands::thumbnails::small;
 
@@ -38,6 +39,7 @@ pub(super) fn page(run: &Run) -> String {
         let header = [("try", Align::Left), ("because", Align::Left)];
         pieces.push(section("What to try next", &[table(&header, &rows)]));
     }
+    pieces.extend(run.profile.as_ref().map(profile::section_of));
     pieces.push(card(run));
     let subtitle = format!("{}, {}", run.card.architecture, data(run));
     let footer = format!("pugmark {}", run.card.version);
