@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
 mod bucket;
+mod calibrate;
 mod check;
 mod convert;
 mod ensemble;
