@@ -20,6 +20,7 @@ mod outputs;
 mod pages;
 mod prepare;
 mod recipes;
+mod reports;
 mod results;
 mod resume;
 mod split;
