@@ -51,7 +51,7 @@ fn items(folder: &Path) -> Vec<Item> {
                 id: format!("photo {number}"),
                 path,
                 stored: None,
-               
+                crop: None,
                 class: (number > 2).then_some(1),
             }
         })

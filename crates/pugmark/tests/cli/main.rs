@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
+mod boxes;
 mod bucket;
 mod calibrate;
 mod check;
@@ -11,6 +12,7 @@ mod errors;
 mod explain;
 mod export;
 mod folds;
+mod from_bucket;
 mod harness;
 mod help;
 mod journal;
