@@ -57,8 +57,8 @@ pub struct Item {
     pub path: PathBuf,
     /// How it lies there, where that is no file on a disk.
     pub stored: Option<Stored>,
-    /// The part of it that counts; all of it where there is none.
-    pub crop: Option<CropBox>,
+    /// The part of it that counts; all of it where there is none. Boxed, as there may be a million items, most without.
+    pub crop: Option<Box<CropBox>>,
     /// The class, where it is known.
     pub class: Option<usize>,
 }
@@ -66,7 +66,13 @@ pub struct Item {
 impl From<&Sample> for Item {
     fn from(sample: &Sample) -> Self {
         let Sample { id, path, stored, crop, class, .. } = sample;
-        Self { id: id.clone(), path: path.clone(), stored: stored.clone(), crop: *crop, class: *class }
+        Self {
+            id: id.clone(),
+            path: path.clone(),
+            stored: stored.clone(),
+            crop: crop.map(Box::new),
+            class: *class,
+        }
     }
 }
 
@@ -220,7 +226,8 @@ impl Shared {
     fn prepare(&self, item: usize) -> Result<Photo, String> {
         let LoaderSettings { recipe, augment, limits, .. } = &self.settings;
         let Item { path, stored, crop, .. } = &self.items[item];
-        let photo = decode_stored(path, stored.as_ref(), limits).and_then(|photo| part(photo, crop.as_ref()));
+        let photo =
+            decode_stored(path, stored.as_ref(), limits).and_then(|photo| part(photo, crop.as_deref()));
         Ok(augment.prepare(photo.map_err(|error| error.reason())?, recipe))
     }
 
@@ -235,7 +242,7 @@ impl Shared {
         };
         let bytes = bytes.map_err(|error| error.reason())?;
         batch.digests.push((item, Digest::of(&bytes)));
-        let photo = decode(&bytes, limits).and_then(|photo| part(photo, crop.as_ref()));
+        let photo = decode(&bytes, limits).and_then(|photo| part(photo, crop.as_deref()));
         Ok(augment.prepare(photo.map_err(|error| error.reason())?, recipe))
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::photo::{Limits, Photo, PhotoError, check_size, decode, decode_file};
 use crate::prepare::{INDEX, PLAN};
@@ -28,7 +29,7 @@ pub enum Stored {
     /// Not at all: the original could not be decoded, for this reason.
     Broken(String),
     /// In a bucket.
-    Object(Object),
+    Object(Arc<Object>),
 }
 
 /// A file of a bucket.

@@ -59,7 +59,7 @@ pub(super) fn find(
                 items.extend(photos.into_iter().map(|photo| {
                     let path = photo.place();
                     let id = path.strip_prefix(&below).unwrap_or(&path).to_owned();
-                    let stored = Some(Stored::Object(photo));
+                    let stored = Some(Stored::Object(photo.into()));
                     Item { id, path: path.into(), stored, crop: None, class: None }
                 }));
                 continue;

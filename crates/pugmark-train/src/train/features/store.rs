@@ -145,7 +145,7 @@ pub(super) fn key(item: &Item, augment: &Augment, seed: u64, epoch: u64) -> Opti
         stored => {
             let file = fs::metadata(&path).ok()?;
             let changed = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_nanos();
-            let crop = item.crop.map(|crop| format!(" {crop:?}")).unwrap_or_default();
+            let crop = item.crop.as_ref().map(|crop| format!(" {crop:?}")).unwrap_or_default();
             format!("\0{} {changed} {stored:?}{crop}", file.len())
         }
     };

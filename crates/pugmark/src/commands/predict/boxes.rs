@@ -196,7 +196,7 @@ impl Boxed {
                 (most, self.surest) = (found.confidence, crops.len());
             }
             self.annotations.push(place);
-            crops.push(Item { id: format!("{}#{number}", item.id), crop: Some(crop), ..item.clone() });
+            crops.push(Item { id: format!("{}#{number}", item.id), crop: Some(crop.into()), ..item.clone() });
         }
         self.boxes.end = crops.len();
     }

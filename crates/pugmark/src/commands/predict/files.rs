@@ -119,8 +119,8 @@ impl<'a> Files<'a> {
             if known != Output::Written {
                 journal.mark(&call, photos, true)?;
             }
-            let answers = Answers { items, boxes, bursts, journal: &journal, stop, printer };
             if let Some(sorting) = &self.sorting {
+                let answers = Answers { items, boxes, bursts, journal: &journal, stop, printer };
                 let photos = boxes.map_or(photos, Boxes::photos);
                 status = sorting.sort(classes, photos, &mut |on| answers.each(on), stop, printer)?;
             }

@@ -176,7 +176,7 @@ impl Journal {
             }
             // One that can't be read will say so when it is looked at.
             let Ok(digest) = Digest::of_file(&items[place].path) else { continue };
-            if let Some(&at) = self.lines.others.get(&(digest, as_text(items[place].crop))) {
+            if let Some(&at) = self.lines.others.get(&(digest, as_text(items[place].crop.as_deref()))) {
                 let line = self.read(at)?;
                 let (id, file) = (items[place].id.clone(), self.stamps[place]);
                 self.append(place, &Line { id, file, ..line })?;
@@ -196,7 +196,7 @@ impl Journal {
             Ok(row) => (row, None),
             Err(reason) => (Vec::new(), Some(reason)),
         };
-        let (file, crop, sha256) = (self.stamps[place], item.crop, digest);
+        let (file, crop, sha256) = (self.stamps[place], item.crop.as_deref().copied(), digest);
         let line = Line { id, file, crop, sha256, probabilities, truncated, reason };
         self.append(place, &line)
     }
@@ -344,13 +344,15 @@ impl Lines {
             self.mark = serde_json::from_slice(&bytes).ok();
             // Marks, and what a broken disk has left: photos without an answer are looked at.
             let Ok(line) = serde_json::from_slice::<Line>(&bytes) else { continue };
-            let same = |&&place: &&usize| line.file == stamps[place] && line.crop == items[place].crop;
+            let same = |&&place: &&usize| {
+                line.file == stamps[place] && line.crop.as_ref() == items[place].crop.as_deref()
+            };
             let place = numbers.get(line.id.as_str()).filter(same);
             match (place, line.file.zip(line.sha256)) {
                 _ if retried && line.reason.is_some() => {}
                 (Some(&place), _) => self.of[place] = Some(at),
                 (None, Some(((size, _), digest))) => {
-                    self.others.insert((digest, as_text(line.crop)), at);
+                    self.others.insert((digest, as_text(line.crop.as_ref())), at);
                     self.sizes.insert(size);
                 }
                 (None, None) => {}
@@ -359,7 +361,7 @@ impl Lines {
     }
 }
 
-fn as_text(crop: Option<CropBox>) -> Option<String> {
+fn as_text(crop: Option<&CropBox>) -> Option<String> {
     crop.map(|crop| format!("{crop:?}"))
 }
 
