@@ -66,7 +66,7 @@ pub struct Sample {
     pub path: PathBuf,
     /// How it lies there, where that is a shard of a prepared folder and not a file of its own.
     pub stored: Option<Stored>,
-    /// The part of the photo that is meant; none for the whole of it. `pugmark prepare` alone cuts it out.
+    /// The part of the photo that is meant; none for the whole of it.
     pub crop: Option<CropBox>,
     /// Index into [`Dataset::classes`]; none where the label is not known.
     pub class: Option<usize>,

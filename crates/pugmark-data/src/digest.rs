@@ -19,6 +19,11 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// Its first 64 bits.
+    pub fn short(&self) -> u64 {
+        self.0[..8].iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
+    }
+
     /// Of a file.
     ///
     /// # Errors
@@ -78,6 +83,7 @@ mod tests {
         let digest = Digest::of(b"abc");
         assert_eq!(serde_json::to_string(&digest).unwrap(), text);
         assert_eq!(serde_json::from_str::<Digest>(text).unwrap(), digest);
+        assert_eq!(digest.short(), 0xba78_16bf_8f01_cfea);
         assert!(serde_json::from_str::<Digest>("\"ba78\"").is_err());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("abc");

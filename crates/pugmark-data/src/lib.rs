@@ -34,7 +34,7 @@ pub use loader::{Batch, BatchTime, Epoch, Item, Loader, LoaderSettings, Stage};
 pub use photo::{Limits, Photo, PhotoError, decode, decode_file};
 pub use prepare::{Form, Input, PrepareError, PrepareSettings, Store};
 pub use random::Random;
-pub use read::{photos_below, read, read_column, read_labels, read_prepared};
+pub use read::{is_photo, photos_below, read, read_column, read_labels, read_prepared};
 pub use recipe::{Colour, Recipe, Resize};
 pub use resize::resize_bilinear;
 pub use scan::{PhotoFacts, ScanSettings, scan};
@@ -42,5 +42,5 @@ pub use split::{
     Deviation, Evenness, PartRow, Split, SplitBy, SplitError, SplitOptions, SplitSettings, split, split_with,
 };
 pub use storage::{Storage, StorageError, StorageOptions};
-pub use stored::{Stored, decode_stored};
+pub use stored::{Object, Stored, decode_stored};
 pub use time::{CaptureTime, TimeError};

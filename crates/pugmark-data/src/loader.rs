@@ -18,7 +18,8 @@ use std::thread::{self, JoinHandle};
 use crate::augment::{Augment, Augmented, Mixed, Saliency, mix};
 use crate::dataset::Sample;
 use crate::digest::Digest;
-use crate::photo::{Limits, Photo, decode, read_file};
+use crate::formats::CropBox;
+use crate::photo::{Limits, Photo, PhotoError, decode, read_file};
 use crate::random::Random;
 use crate::recipe::Recipe;
 use crate::stored::{Stored, decode_content, read_content};
@@ -51,22 +52,30 @@ pub struct LoaderSettings {
 }
 
 /// One photo to load.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Item {
     /// Identity: order and augmentation come from (seed, epoch, id).
     pub id: String,
     /// Where the photo is.
     pub path: PathBuf,
-    /// How it lies there, where that is a shard.
+    /// How it lies there, where that is no file on a disk.
     pub stored: Option<Stored>,
+    /// The part of it that counts; all of it where there is none. Boxed, as there may be a million items, most without.
+    pub crop: Option<Box<CropBox>>,
     /// The class, where it is known.
     pub class: Option<usize>,
 }
 
 impl From<&Sample> for Item {
     fn from(sample: &Sample) -> Self {
-        let Sample { id, path, stored, class, .. } = sample;
-        Self { id: id.clone(), path: path.clone(), stored: stored.clone(), class: *class }
+        let Sample { id, path, stored, crop, class, .. } = sample;
+        Self {
+            id: id.clone(),
+            path: path.clone(),
+            stored: stored.clone(),
+            crop: crop.map(Box::new),
+            class: *class,
+        }
     }
 }
 
@@ -240,11 +249,12 @@ impl Shared {
     /// A photo, ready to be augmented, or why there is none.
     fn prepare(&self, item: usize, laps: &mut Laps) -> Result<Photo, String> {
         let LoaderSettings { recipe, augment, limits, .. } = &self.settings;
-        let Item { path, stored, .. } = &self.items[item];
+        let Item { path, stored, crop, .. } = &self.items[item];
         laps.sleep();
         let content = read_content(path, stored.as_ref(), limits);
         laps.lap(Stage::Read);
         let photo = content.and_then(|content| decode_content(content, stored.as_ref(), limits));
+        let photo = photo.and_then(|photo| part(photo, crop.as_deref()));
         laps.lap(Stage::Decode);
         let photo = augment.prepare(photo.map_err(|error| error.reason())?, recipe);
         laps.lap(Stage::Resize);
@@ -254,11 +264,24 @@ impl Shared {
     /// As [`Shared::prepare`], from bytes whose digest goes into `batch`. A part of a shard has none.
     fn digest(&self, item: usize, batch: &mut Batch, laps: &mut Laps) -> Result<Photo, String> {
         let LoaderSettings { recipe, augment, limits, .. } = &self.settings;
-        let Item { path, stored: None, .. } = &self.items[item] else { return self.prepare(item, laps) };
-        let bytes = read_file(path, limits).map_err(|error| error.reason())?;
+        let Item { path, stored, crop, .. } = &self.items[item];
+        let bytes = match stored {
+            None => read_file(path, limits),
+            Some(Stored::Object(object)) => object.read(limits),
+            Some(Stored::Range { .. } | Stored::Broken(_)) => return self.prepare(item, laps),
+        };
+        let bytes = bytes.map_err(|error| error.reason())?;
         batch.digests.push((item, Digest::of(&bytes)));
-        let photo = decode(&bytes, limits).map_err(|error| error.reason())?;
-        Ok(augment.prepare(photo, recipe))
+        let photo = decode(&bytes, limits).and_then(|photo| part(photo, crop.as_deref()));
+        Ok(augment.prepare(photo.map_err(|error| error.reason())?, recipe))
+    }
+}
+
+/// What counts of a photo.
+fn part(photo: Photo, crop: Option<&CropBox>) -> Result<Photo, PhotoError> {
+    match crop {
+        Some(crop) => crop.cut(&photo),
+        None => Ok(photo),
     }
 }
 

@@ -119,6 +119,9 @@ pub enum PhotoError {
         /// What the decoder says.
         problem: String,
     },
+    /// A bucket does not give it.
+    #[error("it cannot be fetched: {0}")]
+    Unfetched(String),
     /// It could not be decoded when its folder was prepared, for this reason.
     #[error("{0}")]
     Prepared(String),

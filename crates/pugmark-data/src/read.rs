@@ -16,7 +16,7 @@ use crate::error::{DataError, RowName};
 use crate::formats::{self, TableOptions};
 
 pub use column::read_column;
-pub use files::photos_below;
+pub use files::{is_photo, photos_below};
 pub(crate) use files::{metadata, photo_id};
 pub(crate) use rows::{Row, Rows};
 pub(crate) use table::as_id;

@@ -31,7 +31,7 @@ fn photos(folder: &Path, count: usize) -> Vec<Item> {
             9 => fs::remove_file(&path).unwrap(),
             _ => {}
         }
-        Item { id, path, stored: None, class: (number != 4).then_some(number % 2) }
+        Item { id, path, stored: None, crop: None, class: (number != 4).then_some(number % 2) }
     };
     (0..count).map(item).collect()
 }

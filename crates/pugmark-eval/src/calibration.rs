@@ -1,6 +1,10 @@
 //! Whether probabilities mean what they say, and the temperature that makes them.
 
+mod vector;
+
 use serde::Serialize;
+
+pub use vector::{VectorScaling, fit_vector};
 
 use crate::evaluation::most_probable;
 

@@ -17,7 +17,7 @@ mod random;
 mod table;
 
 pub use accept::{Acceptance, SECONDS_A_PHOTO, accept};
-pub use calibration::{Bin, Calibration, fit_temperature};
+pub use calibration::{Bin, Calibration, VectorScaling, fit_temperature, fit_vector};
 pub use conformal::{conformal_set, conformal_threshold};
 pub use detail::{Detail, Group, Origins, Sequences, detail};
 pub use ensemble::Combine;

@@ -9,6 +9,7 @@ pub mod hub;
 mod model_file;
 mod panel;
 mod run;
+mod vector_scaling;
 
 pub use atomic::{write_atomic, write_atomic_with};
 pub use classifier::{Classifier, Prediction, loader_settings, loader_threads, softmax};

@@ -29,6 +29,9 @@ pub struct ModelCard {
     pub recipe: Recipe,
     /// Logits are divided by it before the softmax; 1 unless calibrated.
     pub temperature: f32,
+    /// How the last layer itself was calibrated; none where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<String>,
     /// [`pugmark_data::Dataset::hash`] of the training data.
     pub data_hash: String,
     /// [`pugmark_data::Split::hash`] of the split.

@@ -37,6 +37,7 @@ fn model(architecture: Architecture, recipe: Recipe) -> Model {
         classes,
         recipe,
         temperature: 1.5,
+        calibration: None,
         data_hash: String::new(),
         split_hash: String::new(),
         split_how: String::new(),

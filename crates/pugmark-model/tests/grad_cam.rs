@@ -29,6 +29,7 @@ fn model(architecture: Architecture, height: usize, width: usize) -> Model {
         classes: (0..CLASSES).map(|class| class.to_string()).collect(),
         recipe,
         temperature: 1.0,
+        calibration: None,
         data_hash: String::new(),
         split_hash: String::new(),
         split_how: String::new(),

@@ -23,6 +23,7 @@ fn model() -> Model {
             classes,
             recipe: Recipe::imagenet(32),
             temperature: 1.25,
+            calibration: None,
             data_hash: "d".into(),
             split_hash: "s".into(),
             split_how: "site".into(),
@@ -142,4 +143,40 @@ fn probabilities_are_the_softmax_of_logits_over_the_temperature() {
         }
     }
     assert!(classifier.probabilities(3, &pixels).is_err(), "more than the batch");
+}
+
+#[test]
+fn the_last_layer_takes_up_scales_and_shifts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scaled.safetensors");
+    let engine = Cpu::new(1).unwrap();
+    let (scales, shifts) = ([0.4, 2.5, -0.1_f32], [1.5, 0.0, -3.0_f32]);
+    let pixels: Vec<u8> = (0..2 * 32 * 32 * 3).map(|i| (i * 37 % 251) as u8).collect();
+    use Architecture::{ConvNextTiny, EfficientNetB0, ResNet18, SimpleCnn, SwinT};
+    for architecture in [SimpleCnn, ResNet18, ConvNextTiny, SwinT, EfficientNetB0] {
+        let mut model = Model { tensors: architecture.graph(3).initialise(7), ..model() };
+        model.card.architecture = architecture;
+        let mut plain = Classifier::from_model(model.clone(), &engine, 2).unwrap();
+        model.scaled(&scales, &shifts, "vector scaling".into()).write(&path).unwrap();
+        let mut scaled = Classifier::open(&path, &engine, 2).unwrap();
+        let expected = ModelCard {
+            temperature: 1.0,
+            calibration: Some("vector scaling".into()),
+            ..plain.card().clone()
+        };
+        assert_eq!(*scaled.card(), expected);
+        let logits = plain.logits(2, &pixels).unwrap();
+        let rows = scaled.probabilities(2, &pixels).unwrap();
+        for (z, row) in logits.chunks(3).zip(rows.chunks(3)) {
+            let weight = |class: usize| f64::from(scales[class].mul_add(z[class], shifts[class])).exp();
+            let sum: f64 = (0..3).map(weight).sum();
+            for (class, &found) in row.iter().enumerate() {
+                // Sums of up to 2048 products near 1 in f32, in two roundings of the weights.
+                assert!(
+                    (f64::from(found) - weight(class) / sum).abs() < 1e-5,
+                    "{architecture}: {z:?} {row:?}"
+                );
+            }
+        }
+    }
 }

@@ -21,6 +21,7 @@ fn classifier(batch: usize) -> Classifier {
         architecture: Architecture::SimpleCnn,
         recipe: Recipe::imagenet(32),
         temperature: 1.0,
+        calibration: None,
         data_hash: String::new(),
         split_hash: String::new(),
         split_how: String::new(),
@@ -46,7 +47,13 @@ fn items(folder: &Path) -> Vec<Item> {
                 .save(&path)
                 .unwrap(),
             }
-            Item { id: format!("photo {number}"), path, stored: None, class: (number > 2).then_some(1) }
+            Item {
+                id: format!("photo {number}"),
+                path,
+                stored: None,
+                crop: None,
+                class: (number > 2).then_some(1),
+            }
         })
         .collect()
 }

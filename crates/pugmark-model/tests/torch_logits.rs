@@ -24,6 +24,7 @@ fn classifier(tensors: Tensors) -> Classifier {
         classes: (0..1000).map(|class| class.to_string()).collect(),
         recipe: Recipe::imagenet(224),
         temperature: 1.0,
+        calibration: None,
         data_hash: String::new(),
         split_hash: String::new(),
         split_how: String::new(),

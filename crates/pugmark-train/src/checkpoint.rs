@@ -276,6 +276,7 @@ pub(crate) mod tests {
             classes: vec!["a".into()],
             recipe: Recipe::imagenet(224),
             temperature: 1.0,
+            calibration: None,
             data_hash: "d".into(),
             split_hash: "s".into(),
             split_how: "site".into(),

@@ -36,7 +36,7 @@ pub(crate) use eval::EvalArguments;
 pub(crate) use explain::{ExplainArguments, ExplainMethod};
 pub(crate) use export::{ExportArguments, Format};
 pub(crate) use formats::FormatFlags;
-pub(crate) use predict::{OutputFormat, PredictArguments, SortHow};
+pub(crate) use predict::{BoxFlags, OutputFormat, PredictArguments, SortHow};
 pub(crate) use prepare::PrepareArguments;
 pub(crate) use recipes::RecipesArguments;
 pub(crate) use report::ReportArguments;

@@ -71,7 +71,8 @@ fn leads_back(folder: &Path, parent: &Path) -> bool {
     }
 }
 
-pub(super) fn is_photo(path: &Path) -> bool {
+/// Whether a file is named as photos are.
+pub fn is_photo(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|extension| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)))
 }

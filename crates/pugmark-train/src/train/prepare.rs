@@ -103,6 +103,7 @@ impl Prepared {
             classes: data.classes.clone(),
             recipe: settings.recipe(),
             temperature: 1.0,
+            calibration: None,
             data_hash: data.hash(),
             split_hash: split.hash(data),
             split_how: split.how.clone(),

@@ -44,6 +44,9 @@ pub(crate) struct EvalArguments {
     pub(crate) json: bool,
 
     #[command(flatten)]
+    pub(crate) calibration: CalibrationFlags,
+
+    #[command(flatten)]
     pub(crate) ensemble: EnsembleFlags,
 
     #[command(flatten)]
@@ -57,6 +60,25 @@ pub(crate) struct EvalArguments {
 
     #[command(flatten)]
     pub(crate) inference: InferenceFlags,
+}
+
+/// A model with other probabilities.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Calibration")]
+pub(crate) struct CalibrationFlags {
+    /// Write RUN's best model with a scale and a shift for each class's logit instead of one temperature for all, fitted on the
+    /// validation part of RUN's own data, and say what that changes there and on DATA or another `--part`
+    #[arg(long, value_name = "HOW", value_parser = ["vector"], requires = "out")]
+    #[arg(conflicts_with_all = ["with", "mirrored", "sets", "leakage_gap"])]
+    pub(crate) calibrate: Option<String>,
+
+    /// The model file to write
+    #[arg(long, value_name = "PATH", requires = "calibrate")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Replace it
+    #[arg(long, requires = "calibrate")]
+    pub(crate) overwrite: bool,
 }
 
 pub(super) fn share(text: &str) -> Result<f64, String> {

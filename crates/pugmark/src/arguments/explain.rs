@@ -16,8 +16,8 @@ pub(crate) struct ExplainArguments {
     /// A run folder or a model file
     pub(crate) run: PathBuf,
 
-    /// Photos, folders of photos, patterns such as 'card/**/*.JPG', folders that `pugmark prepare` has written (also s3://),
-    /// and lists: text files (.txt) with a photo or a folder a line
+    /// Photos, folders of photos and folders that `pugmark prepare` has written (each also s3://), patterns such as
+    /// 'card/**/*.JPG', and lists: text files (.txt) with a photo or a folder a line
     #[arg(required = true, value_name = "SOURCE")]
     pub(crate) sources: Vec<PathBuf>,
 

@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum, value_parser};
 use pugmark_eval::Combine;
 
 use super::eval::share;
+use super::prepare::margin;
 use super::{ConfigFlags, EnsembleFlags, FormatFlags, InferenceFlags, StorageFlags};
 
 /// Classify photos
@@ -21,8 +22,8 @@ pub(crate) struct PredictArguments {
     /// A run folder or a model file
     pub(crate) run: PathBuf,
 
-    /// Photos, folders of photos, patterns such as 'card/**/*.JPG', folders that `pugmark prepare` has written (also s3://),
-    /// and lists: text files (.txt) with a photo or a folder a line
+    /// Photos, folders of photos and folders that `pugmark prepare` has written (each also s3://), patterns such as
+    /// 'card/**/*.JPG', and lists: text files (.txt) with a photo or a folder a line
     #[arg(required = true, value_name = "SOURCE")]
     pub(crate) sources: Vec<PathBuf>,
 
@@ -66,6 +67,9 @@ pub(crate) struct PredictArguments {
     pub(crate) burst_gap: u32,
 
     #[command(flatten)]
+    pub(crate) boxes: BoxFlags,
+
+    #[command(flatten)]
     pub(crate) formats: FormatFlags,
 
     #[command(flatten)]
@@ -82,6 +86,24 @@ pub(crate) struct PredictArguments {
 
     #[command(flatten)]
     pub(crate) inference: InferenceFlags,
+}
+
+/// A detector's results.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Boxes")]
+pub(crate) struct BoxFlags {
+    /// MegaDetector results for these photos: look at each animal's box by itself, for a model that was trained on such crops
+    /// (`pugmark prepare --crop`)
+    #[arg(long, value_name = "FILE", requires = "out", conflicts_with = "by_burst")]
+    pub(crate) boxes: Option<PathBuf>,
+
+    /// Boxes that the detector is less sure of do not count [default: what FILE says, or 0.2]
+    #[arg(long, value_name = "P", value_parser = share, requires = "boxes")]
+    pub(crate) box_threshold: Option<f64>,
+
+    /// What of its surroundings is cut out with a box, on each side, in shares of its longer side: as in `prepare --crop`
+    #[arg(long, value_name = "MARGIN", value_parser = margin, default_value = "0.1", requires = "boxes")]
+    pub(crate) box_margin: f64,
 }
 
 /// Photos by what is on them.

@@ -80,7 +80,7 @@ fn size(word: &str) -> Result<Size, String> {
     }
 }
 
-fn margin(word: &str) -> Result<f64, String> {
+pub(super) fn margin(word: &str) -> Result<f64, String> {
     let margin = word.parse().ok().filter(|margin| (0.0..=10.0).contains(margin));
     margin.ok_or_else(|| "it is a number from 0 to 10, such as 0.1".to_owned())
 }

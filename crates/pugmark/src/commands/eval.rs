@@ -1,5 +1,6 @@
 //! A classifier, measured on labelled photos.
 
+mod calibrate;
 mod leakage;
 
 use std::collections::HashMap;
@@ -53,6 +54,9 @@ struct Report<'a> {
     evaluation: Evaluation,
     #[serde(flatten)]
     detail: Detail,
+    /// How the last layer itself was calibrated; none where it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calibration: Option<&'a str>,
     /// The logits were divided by it, as validation said; 1 where it found nothing better, or several answer together.
     temperature: f32,
     /// Log loss without it.
@@ -138,6 +142,10 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
         data::exists(&arguments.run, "run")?;
         return leakage::run(&arguments.run, arguments.train, arguments.json, &storage, printer);
     }
+    if arguments.calibration.calibrate.is_some() {
+        data::exists(&arguments.run, "run")?;
+        return calibrate::run(arguments, read, &storage, &inference, printer);
+    }
     // The values of --part are those that a part is read from.
     let part = arguments.part.as_deref().and_then(|part| part.parse().ok());
     let engine = inference.engine()?;
@@ -201,6 +209,7 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
         detail: detail(&card.classes, &labels, &probabilities, &origins)?,
         accept: accept(&labels, &probabilities, arguments.accept),
         sets: sets.map(|sets| Sets::new(sets, &labels, &probabilities)),
+        calibration: card.calibration.as_deref(),
         temperature,
         uncalibrated_log_loss: evaluate(&card.classes, &labels, &raw)?.log_loss,
         site_alone,
@@ -341,6 +350,9 @@ fn table(report: &Report<'_>, wanted: f64, own: bool, fitted_here: bool) -> Stri
     }
     if own && sites_are_apart(report.split, report.site_alone.as_ref()) == Some(false) {
         text.push_str("Photos of one place are in every part of this split: expect less at new places.\n");
+    }
+    if let Some(how) = report.calibration {
+        let _ = writeln!(text, "Its last layer is calibrated by {how}.");
     }
     if report.temperature != 1.0 {
         let _ = writeln!(

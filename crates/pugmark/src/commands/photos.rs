@@ -6,11 +6,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use pugmark_data::storage::is_url;
-use pugmark_data::{Item, StorageOptions, photos_below};
+use pugmark_data::{Item, Object, Storage, StorageOptions, Stored, is_photo, photos_below};
 
 use super::data;
 use crate::error::WrongCall;
 use crate::printer::Printer;
+
+/// A source without patterns.
+enum Named {
+    Path(PathBuf),
+    /// What a URL names.
+    Objects(PathBuf, Vec<Object>),
+}
 
 /// Photos, and the folder that their ids are paths below.
 pub(super) struct Found {
@@ -18,8 +25,8 @@ pub(super) struct Found {
     pub(super) root: PathBuf,
 }
 
-/// Every photo that `sources` name, in their order. Below one folder, the id is the path below it; in a prepared one it is
-/// what it was there; otherwise the path.
+/// Every photo that `sources` name, in their order. Below one folder or prefix, the id is the path below it; in a prepared one it
+/// is what it was there; otherwise the path.
 pub(super) fn find(
     sources: &[PathBuf],
     storage: &StorageOptions,
@@ -28,18 +35,37 @@ pub(super) fn find(
     let mut named = Vec::new();
     for source in sources {
         match source {
-            url if is_url(url) => named.push(data::fetched(url, storage, printer)?),
-            pattern if !pattern.exists() && is_pattern(pattern) => named.extend(matching(pattern)?),
-            path => named.push(path.clone()),
+            url if is_url(url) => named.push(match objects(url, storage)? {
+                Some(photos) => Named::Objects(url.clone(), photos),
+                None => Named::Path(data::fetched(url, storage, printer)?),
+            }),
+            pattern if !pattern.exists() && is_pattern(pattern) => {
+                named.extend(matching(pattern)?.into_iter().map(Named::Path));
+            }
+            path => named.push(Named::Path(path.clone())),
         }
     }
-    let sources = named.as_slice();
-    let root = match sources {
-        [only] if only.is_dir() => only.as_path(),
-        _ => Path::new(""),
+    let root = match named.as_slice() {
+        [Named::Path(only)] if only.is_dir() => only.clone(),
+        _ => PathBuf::new(),
     };
-    let mut items = Vec::new();
-    for source in sources {
+    let (one, mut items) = (named.len() == 1, Vec::new());
+    for source in named {
+        let source = match source {
+            Named::Path(path) => path,
+            Named::Objects(url, photos) => {
+                let below =
+                    if one && !is_photo(&url) { url.join("").display().to_string() } else { String::new() };
+                items.extend(photos.into_iter().map(|photo| {
+                    let path = photo.place();
+                    let id = path.strip_prefix(&below).unwrap_or(&path).to_owned();
+                    let stored = Some(Stored::Object(photo.into()));
+                    Item { id, path: path.into(), stored, crop: None, class: None }
+                }));
+                continue;
+            }
+        };
+        let source = source.as_path();
         data::exists(source, "photo or folder")?;
         if let Some(prepared) = pugmark_data::read_prepared(source)? {
             items.extend(prepared.samples.iter().map(|sample| Item { class: None, ..Item::from(sample) }));
@@ -47,8 +73,9 @@ pub(super) fn find(
         }
         let photos = if is_list(source) { listed(source)? } else { photos_below(source)? };
         items.extend(photos.into_iter().map(|path| {
-            let below = path.strip_prefix(root).unwrap_or(&path);
-            Item { id: below.to_string_lossy().replace('\\', "/"), path, stored: None, class: None }
+            let below = path.strip_prefix(&root).unwrap_or(&path);
+            let id = below.to_string_lossy().replace('\\', "/");
+            Item { id, path, stored: None, crop: None, class: None }
         }));
     }
     once(&mut items)?;
@@ -58,7 +85,19 @@ pub(super) fn find(
             .with_hint("name photos, or a folder with photos in it or below it")
             .into());
     }
-    Ok(Found { items, root: root.to_owned() })
+    Ok(Found { items, root })
+}
+
+/// The photos in a bucket that a URL names; none where it names a prepared folder.
+fn objects(url: &Path, options: &StorageOptions) -> anyhow::Result<Option<Vec<Object>>> {
+    if is_photo(url) {
+        return Ok(Some(vec![Object::at(url, options)?]));
+    }
+    // Web servers do not list what they have.
+    if !url.starts_with("s3:") {
+        return Ok(None);
+    }
+    Ok(Object::photos(&Storage::open(url, options)?)?)
 }
 
 /// Leaves each photo once; refuses two of one name.

@@ -1,5 +1,6 @@
 //! Photos in, classes out.
 
+mod boxes;
 mod burst;
 mod files;
 mod journal;
@@ -22,6 +23,7 @@ use crate::interrupt;
 use crate::memory;
 use crate::printer::Printer;
 use crate::settings::{InferenceSettings, Sources};
+use boxes::Boxes;
 use files::{Asked, Files};
 use journal::Journal;
 
@@ -48,6 +50,10 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
     data::exists(&arguments.run, "run or model")?;
     let files = Files::new(arguments)?;
     let photos::Found { items, root } = photos::find(&arguments.sources, &storage, printer)?;
+    let (items, boxes) = match Boxes::new(&arguments.boxes, &items, printer)? {
+        Some((boxes, crops)) => (crops, Some(boxes)),
+        None => (items, None),
+    };
     let photos = items.len();
     let engine = inference.engine()?;
     // Weights are fitted on more photos than there may be here.
@@ -70,7 +76,9 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
         let answer = &mut |rest: files::Rest<'_>, on: files::OnPrediction<'_>| {
             ensemble.predict(rest, Look { digests: true, ..look }, &stop, printer, on)
         };
-        let asked = Asked { items: &items, root: &root, classes: &classes, who: &who, model: &model, set };
+        let boxes = boxes.as_ref();
+        let asked =
+            Asked { items: &items, boxes, root: &root, classes: &classes, who: &who, model: &model, set };
         return files.write(&asked, answer, &stop, printer);
     }
     let mut count = Count::default();
@@ -89,13 +97,13 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
             work(rows::Form::Csv)?;
         }
     }
-    Ok(end(count, photos, None, one, &stop, printer))
+    Ok(end(count, (photos, "photos"), None, one, &stop, printer))
 }
 
 /// Says what came of it.
 fn end(
     count: Count,
-    photos: usize,
+    (photos, what): (usize, &str),
     out: Option<&Path>,
     one: bool,
     stop: &AtomicBool,
@@ -106,7 +114,7 @@ fn end(
         let out = out.map_or_else(String::new, |out| {
             format!(" and in {}; the same command goes on", Journal::path(out).display())
         });
-        printer.warning(&format!("interrupted: {done} of {photos} photos are done{out}"));
+        printer.warning(&format!("interrupted: {done} of {photos} {what} are done{out}"));
         return ExitStatus::Interrupted;
     }
     if !one {
@@ -114,7 +122,7 @@ fn end(
         let memory =
             memory::peak().map_or_else(String::new, |bytes| format!("; peak memory {} MiB", bytes >> 20));
         printer
-            .note(&format!("{done} photos{out}: {broken} cannot be read, {truncated} are cut off{memory}"));
+            .note(&format!("{done} {what}{out}: {broken} cannot be read, {truncated} are cut off{memory}"));
     }
-    if broken == done { ExitStatus::Failed } else { ExitStatus::Done }
+    if broken == done && done > 0 { ExitStatus::Failed } else { ExitStatus::Done }
 }

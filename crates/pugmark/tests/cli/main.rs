@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
+mod boxes;
 mod bucket;
+mod calibrate;
 mod check;
 mod convert;
 mod ensemble;
@@ -10,6 +12,7 @@ mod errors;
 mod explain;
 mod export;
 mod folds;
+mod from_bucket;
 mod harness;
 mod help;
 mod journal;
@@ -20,6 +23,7 @@ mod pages;
 mod prepare;
 mod profile;
 mod recipes;
+mod reports;
 mod results;
 mod resume;
 mod split;

@@ -145,7 +145,8 @@ pub(super) fn key(item: &Item, augment: &Augment, seed: u64, epoch: u64) -> Opti
         stored => {
             let file = fs::metadata(&path).ok()?;
             let changed = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_nanos();
-            format!("\0{} {changed} {stored:?}", file.len())
+            let crop = item.crop.as_ref().map(|crop| format!(" {crop:?}")).unwrap_or_default();
+            format!("\0{} {changed} {stored:?}{crop}", file.len())
         }
     };
     hash.update(facts);
@@ -222,7 +223,7 @@ mod tests {
     }
 
     fn item(folder: &Path, name: &str) -> Item {
-        Item { id: name.into(), path: folder.join(name), stored: None, class: Some(0) }
+        Item { id: name.into(), path: folder.join(name), stored: None, crop: None, class: Some(0) }
     }
 
     #[test]

@@ -65,6 +65,7 @@ pub(super) fn run(
         path,
         class: Some(index % arguments.classes as usize),
         stored: None,
+        crop: None,
     };
     let items: Vec<Item> = files.into_iter().enumerate().map(item).collect();
     let photos = items.len();

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pugmark_data::Item;
+use pugmark_data::formats::LabelTable;
+use pugmark_data::{Item, Stored};
 use pugmark_model::Prediction;
 
+use super::boxes::Boxes;
 use super::burst::Bursts;
 use super::end;
 use super::journal::{Journal, Output};
@@ -27,6 +29,8 @@ pub(super) type Rest<'a> = &'a mut dyn ExactSizeIterator<Item = Item>;
 /// What is asked, and whom.
 pub(super) struct Asked<'a> {
     pub(super) items: &'a [Item],
+    /// The photos that the items are boxes of, where they are.
+    pub(super) boxes: Option<&'a Boxes>,
     /// The folder that ids are paths below.
     pub(super) root: &'a Path,
     pub(super) classes: &'a [String],
@@ -64,35 +68,42 @@ impl<'a> Files<'a> {
     /// Answers what the journal does not know yet, and writes the files once all is known.
     pub(super) fn write(
         &self,
-        &Asked { items, root, classes, who, model, set }: &Asked<'_>,
+        &Asked { items, boxes, root, classes, who, model, set }: &Asked<'_>,
         answer: Answer<'_>,
         stop: &AtomicBool,
         printer: &Printer,
     ) -> anyhow::Result<ExitStatus> {
         let stored = items.iter().find(|item| item.stored.is_some());
         if let (Some(item), true) = (stored, self.sorting.is_some() || self.bursts.is_some()) {
-            return Err(WrongCall::new(format!(
-                "{} lies in a shard: it can be neither sorted nor put into a burst",
-                item.id
-            ))
-            .with_hint("name the folder that the photos were prepared from")
-            .into());
+            let (place, hint) = match item.stored {
+                Some(Stored::Object(_)) => ("in a bucket", "fetch the photos to a disk first"),
+                _ => ("in a shard", "name the folder that the photos were prepared from"),
+            };
+            let message = format!("{} lies {place}: it can be neither sorted nor put into a burst", item.id);
+            return Err(WrongCall::new(message).with_hint(hint).into());
         }
+        if boxes.is_some() {
+            self.outputs.refuse_one_answer_a_photo()?;
+        }
+        let what = if boxes.is_some() { "boxes" } else { "photos" };
         let out = self.outputs.out();
         let photos = items.len();
         let mut journal = Journal::open(out, who, items, self.overwrite, self.retry)?;
         self.recognise(&mut journal, items, stop, printer)?;
         let missing = journal.missing();
-        let call = format!("{:?} {:?} {set:?}", self.outputs, self.bursts);
+        let mut call = format!("{:?} {:?} {set:?}", self.outputs, self.bursts);
+        if let Some(boxes) = boxes {
+            call += &format!(" {boxes:?}");
+        }
         let moves = self.sorting.as_ref().is_some_and(Sorting::moves);
         let known = if self.overwrite { Output::Other } else { journal.output(&call, photos, moves) };
         if !self.overwrite && known == Output::Other {
             let new =
-                format!("answers what is new ({} of {photos} photos) and writes it again", missing.len());
+                format!("answers what is new ({} of {photos} {what}) and writes it again", missing.len());
             self.outputs.refuse_existing(if missing.is_empty() { "writes it again" } else { &new })?;
         }
         if missing.len() < photos {
-            printer.note(&format!("{} of {photos} photos are done already", photos - missing.len()));
+            printer.note(&format!("{} of {photos} {what} are done already", photos - missing.len()));
         }
         self.look(&missing, items, &mut journal, answer)?;
         let count = journal.count(items)?;
@@ -102,34 +113,21 @@ impl<'a> Files<'a> {
                 journal.mark(&call, photos, false)?;
             }
             let label = Labelling { classes, model, root, set, stop, printer };
-            let all = |on: OnPrediction<'_>| self.all(items, &journal, stop, printer, on);
-            self.outputs.write(&label, known == Output::Written, &mut |on| all(on))?;
+            let bursts = self.bursts.as_ref();
+            let answers = Answers { items, boxes, bursts, journal: &journal, stop, printer };
+            self.outputs.write(&label, known == Output::Written, &answers)?;
             if known != Output::Written {
                 journal.mark(&call, photos, true)?;
             }
-            let all = |on: OnPrediction<'_>| self.all(items, &journal, stop, printer, on);
             if let Some(sorting) = &self.sorting {
-                status = sorting.sort(classes, photos, &mut |on| all(on), stop, printer)?;
+                let answers = Answers { items, boxes, bursts, journal: &journal, stop, printer };
+                let photos = boxes.map_or(photos, Boxes::photos);
+                status = sorting.sort(classes, photos, &mut |on| answers.each(on), stop, printer)?;
             }
         }
-        match end(count, photos, Some(out), false, stop, printer) {
+        match end(count, (photos, what), Some(out), false, stop, printer) {
             ExitStatus::Done => Ok(status),
             other => Ok(other),
-        }
-    }
-
-    /// Hands over what the files hold.
-    fn all(
-        &self,
-        items: &[Item],
-        journal: &Journal,
-        stop: &AtomicBool,
-        printer: &Printer,
-        on: OnPrediction<'_>,
-    ) -> anyhow::Result<()> {
-        match &self.bursts {
-            None => journal.predictions(items, on),
-            Some(bursts) => bursts.predictions(items, journal, stop, printer, on),
         }
     }
 
@@ -144,7 +142,7 @@ impl<'a> Files<'a> {
         answer(
             &mut missing.iter().map(|&place| items[place].clone()),
             &mut |prediction| match places.next() {
-                Some(&place) => journal.add(place, prediction),
+                Some(&place) => journal.add(place, &items[place], prediction),
                 None => Ok(()),
             },
         )
@@ -170,6 +168,34 @@ impl<'a> Files<'a> {
             printer.note(&format!("known under another name or date: {known} of {missing} photos"));
         }
         Ok(())
+    }
+}
+
+/// All answers of a call.
+pub(super) struct Answers<'a> {
+    items: &'a [Item],
+    boxes: Option<&'a Boxes>,
+    bursts: Option<&'a Bursts>,
+    journal: &'a Journal,
+    stop: &'a AtomicBool,
+    printer: &'a Printer,
+}
+
+impl Answers<'_> {
+    /// Hands over one a photo.
+    pub(super) fn each(&self, on: OnPrediction<'_>) -> anyhow::Result<()> {
+        match (self.boxes, self.bursts) {
+            (Some(boxes), _) => boxes.predictions(&mut |on| self.journal.predictions(self.items, on), on),
+            (None, Some(bursts)) => bursts.predictions(self.items, self.journal, self.stop, self.printer, on),
+            (None, None) => self.journal.predictions(self.items, on),
+        }
+    }
+
+    /// What a detector found, and what that is; none where no box was looked at.
+    pub(super) fn detected(&self, classes: &[String], model: &str) -> anyhow::Result<Option<LabelTable>> {
+        let table =
+            |boxes: &Boxes| boxes.table(classes, model, &mut |on| self.journal.predictions(self.items, on));
+        self.boxes.map(table).transpose()
     }
 }
 

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::Context;
-use pugmark_data::{Digest, Item};
+use pugmark_data::formats::CropBox;
+use pugmark_data::{Digest, Item, Stored};
 use pugmark_model::Prediction;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,9 @@ struct Line {
     id: String,
     /// Bytes and time of change of the file: a photo that was replaced is looked at again.
     file: Stamp,
+    /// The part that was looked at, where it was not all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crop: Option<CropBox>,
     /// By which it is known under another name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sha256: Option<Digest>,
@@ -51,7 +55,8 @@ struct Mark {
     photos: usize,
 }
 
-/// Bytes and time of change (nanoseconds since 1970); none where the file can't be asked.
+/// Bytes and time of change (nanoseconds since 1970), in a bucket what the version is known by; none where the file can't be
+/// asked.
 type Stamp = Option<(u64, u64)>;
 
 /// An open journal.
@@ -81,8 +86,8 @@ pub(super) enum Output {
 struct Lines {
     /// Of each item, by its place among them.
     of: Vec<Option<u64>>,
-    /// Of photos that are no item any more, by what their files hold.
-    others: HashMap<Digest, u64>,
+    /// Of photos that are no item any more, by what their files hold and by the part looked at, as text.
+    others: HashMap<(Digest, Option<String>), u64>,
     /// How many bytes those files have.
     sizes: HashSet<u64>,
     /// Where no answer came after it.
@@ -171,7 +176,7 @@ impl Journal {
             }
             // One that can't be read will say so when it is looked at.
             let Ok(digest) = Digest::of_file(&items[place].path) else { continue };
-            if let Some(&at) = self.lines.others.get(&digest) {
+            if let Some(&at) = self.lines.others.get(&(digest, as_text(items[place].crop.as_deref()))) {
                 let line = self.read(at)?;
                 let (id, file) = (items[place].id.clone(), self.stamps[place]);
                 self.append(place, &Line { id, file, ..line })?;
@@ -180,8 +185,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Adds the answer to the item at `place`.
-    pub(super) fn add(&mut self, place: usize, prediction: Prediction) -> anyhow::Result<()> {
+    /// Adds the answer to an item, the one at `place`.
+    pub(super) fn add(&mut self, place: usize, item: &Item, prediction: Prediction) -> anyhow::Result<()> {
         let Prediction { id, outcome, truncated, digest, .. } = prediction;
         let (probabilities, reason) = match outcome {
             // JSON has no such numbers.
@@ -191,7 +196,8 @@ impl Journal {
             Ok(row) => (row, None),
             Err(reason) => (Vec::new(), Some(reason)),
         };
-        let line = Line { id, file: self.stamps[place], sha256: digest, probabilities, truncated, reason };
+        let (file, crop, sha256) = (self.stamps[place], item.crop.as_deref().copied(), digest);
+        let line = Line { id, file, crop, sha256, probabilities, truncated, reason };
         self.append(place, &line)
     }
 
@@ -338,12 +344,15 @@ impl Lines {
             self.mark = serde_json::from_slice(&bytes).ok();
             // Marks, and what a broken disk has left: photos without an answer are looked at.
             let Ok(line) = serde_json::from_slice::<Line>(&bytes) else { continue };
-            let place = numbers.get(line.id.as_str()).filter(|&&place| line.file == stamps[place]);
+            let same = |&&place: &&usize| {
+                line.file == stamps[place] && line.crop.as_ref() == items[place].crop.as_deref()
+            };
+            let place = numbers.get(line.id.as_str()).filter(same);
             match (place, line.file.zip(line.sha256)) {
                 _ if retried && line.reason.is_some() => {}
                 (Some(&place), _) => self.of[place] = Some(at),
                 (None, Some(((size, _), digest))) => {
-                    self.others.insert(digest, at);
+                    self.others.insert((digest, as_text(line.crop.as_ref())), at);
                     self.sizes.insert(size);
                 }
                 (None, None) => {}
@@ -352,7 +361,16 @@ impl Lines {
     }
 }
 
+fn as_text(crop: Option<&CropBox>) -> Option<String> {
+    crop.map(|crop| format!("{crop:?}"))
+}
+
 fn stamp(item: &Item) -> Stamp {
+    if let Some(Stored::Object(object)) = &item.stored {
+        let entry = object.entry();
+        let version = entry.etag.as_deref().map_or(0, |etag| Digest::of(etag.as_bytes()).short());
+        return Some((entry.size, version));
+    }
     let facts = fs::metadata(&item.path).ok()?;
     let changed = facts.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     Some((facts.len(), changed.as_nanos() as u64))

@@ -11,7 +11,7 @@ use pugmark_data::formats::{self, Format, FormatError, TableOptions, WriteOption
 use pugmark_data::{DataError, ExifFacts};
 use pugmark_model::{Prediction, write_atomic_with};
 
-use super::files::{OnPrediction, exists};
+use super::files::{Answers, OnPrediction, exists};
 use super::rows::{Form, header};
 use crate::arguments::{FormatFlags, OutputFormat};
 use crate::commands::data;
@@ -81,8 +81,23 @@ impl<'a> Outputs<'a> {
         }
     }
 
-    /// Writes them all, or those that are absent; `each` hands over every prediction.
-    pub(super) fn write(&self, label: &Labelling<'_>, absent: bool, each: Each<'_>) -> anyhow::Result<()> {
+    /// An error where a format has no room for the boxes of a photo, nor a word for one without.
+    pub(super) fn refuse_one_answer_a_photo(&self) -> Result<(), WrongCall> {
+        let of_a_box = [OutputFormat::Csv, OutputFormat::Jsonl, OutputFormat::Megadetector];
+        let other = self.files.iter().find(|(format, _)| !of_a_box.contains(format));
+        let Some(format) = other.and_then(|(format, _)| label_format(*format)) else { return Ok(()) };
+        Err(WrongCall::new(format!("`--boxes` does not go with `--format {format}`"))
+            .with_hint(format!("write megadetector, of which `pugmark convert FILE --to {format}` makes it")))
+    }
+
+    /// Writes them all, or those that are absent.
+    pub(super) fn write(
+        &self,
+        label: &Labelling<'_>,
+        absent: bool,
+        answers: &Answers<'_>,
+    ) -> anyhow::Result<()> {
+        let each = &mut |on: OnPrediction<'_>| answers.each(on);
         if self.files.len() > 1 {
             fs::create_dir_all(self.out).with_context(|| format!("cannot write {}", self.out.display()))?;
         }
@@ -94,34 +109,42 @@ impl<'a> Outputs<'a> {
                     _ => csv(to, label.classes, each),
                 })
                 .with_context(context)?,
-                Some(format) => self.label_file(format, file, label, each)?,
+                Some(format) => self.label_file(format, file, label, answers)?,
             }
         }
         Ok(())
     }
 
-    /// Another tool's format, through the CSV: what `pugmark convert` makes of it.
+    /// Another tool's format, through the CSV: what `pugmark convert` makes of it. Boxes are what the detector wrote, with classes.
     fn label_file(
         &self,
         format: Format,
         file: &Path,
         &Labelling { classes, model, root, stop, printer, .. }: &Labelling<'_>,
-        each: Each<'_>,
+        answers: &Answers<'_>,
     ) -> anyhow::Result<()> {
         let mut name = OsString::from(".");
         name.push(file.file_name().unwrap_or_default());
         name.push(format!(".{}.csv", std::process::id()));
         let between = file.with_file_name(name);
         let written = || -> anyhow::Result<formats::Written> {
-            write_atomic_with(&between, |to| csv(to, classes, each))
-                .with_context(|| format!("cannot write {}", between.display()))?;
-            let photos = Some(root.to_owned());
-            let reading = TableOptions { photos, model: Some(model.to_owned()), ..TableOptions::default() };
-            let mut table = read_table(&between, Some(Format::Predictions), &reading)?;
+            let mut table = match answers.detected(classes, model)? {
+                Some(table) => table,
+                None => {
+                    write_atomic_with(&between, |to| csv(to, classes, &mut |on| answers.each(on)))
+                        .with_context(|| format!("cannot write {}", between.display()))?;
+                    let (photos, model) = (Some(root.to_owned()), Some(model.to_owned()));
+                    let reading = TableOptions { photos, model, ..TableOptions::default() };
+                    read_table(&between, Some(Format::Predictions), &reading)?
+                }
+            };
             let go_on = || !stop.load(Ordering::Relaxed);
             let mut progress = printer.progress(format.title(), table.photos.len() as u64);
             if matches!(format, Format::CamtrapDp | Format::MegaDetector) {
                 for (number, photo) in table.photos.iter_mut().enumerate().take_while(|_| go_on()) {
+                    if photo.time.is_some() {
+                        continue;
+                    }
                     photo.time = ExifFacts::of_file(&root.join(&photo.id)).time.map(|(time, _)| time);
                     progress.set_with_rate(number as u64, "capture times");
                 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pugmark_data::Digest;
 use pugmark_model::{Prediction, write_atomic_with};
 
+use super::boxes::NO_ANIMAL;
 use super::outputs::Each;
 use super::rows::ranked;
 use crate::arguments::{PredictArguments, SortHow};
@@ -15,9 +16,10 @@ use crate::commands::data;
 use crate::error::{ExitStatus, WrongCall};
 use crate::printer::Printer;
 
-/// Where photos go whose class is not sure enough, and those that cannot be read.
+/// Where photos go whose class is not sure enough, those that cannot be read, and those in which a detector found nothing.
 const UNSURE: &str = "unsure";
 const BROKEN: &str = "cannot-read";
+const EMPTY: &str = "no-animal";
 
 /// Where photos go and how.
 pub(super) struct Sorting<'a> {
@@ -118,6 +120,7 @@ impl<'a> Sorting<'a> {
     /// A class, and the photo's path below it.
     fn place(&self, classes: &[String], prediction: &Prediction) -> PathBuf {
         let class = match &prediction.outcome {
+            Err(reason) if reason == NO_ANIMAL => EMPTY,
             Err(_) => BROKEN,
             Ok(row) => match ranked(row).first() {
                 Some(&best) if row[best] >= self.sure => &classes[best],
