@@ -130,7 +130,7 @@ fn loading(loader: &LoaderTime) -> Vec<Html> {
             &[
                 lines("batches ready", &[Line { name: "ready", points: &points }]),
                 paragraph(&format!(
-                    "{:.1} on average, at most {:.0}. At 0 the training waits.",
+                    "{:.1} on average, at most {:.0}. At 0 the training waits, but at the end of an epoch.",
                     ready.mean, ready.max
                 )),
             ],
