@@ -152,7 +152,7 @@ impl Trace {
         samples: &[Sample],
     ) -> io::Result<()> {
         let name = |what: &str, track: usize, name: &str| json!({ "ph": "M", "name": what, "pid": PROCESS, "tid": track, "args": { "name": name } });
-        write!(file, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n")?;
+        writeln!(file, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
         write!(file, "{}", name("process_name", 0, &format!("pugmark train, {engine}")))?;
         let mut tracks = vec![
             (0, "steps".to_owned()),
