@@ -137,7 +137,7 @@ impl Trace {
         let Some(step) = self.steps.checked_sub(WITH_OPERATORS + 1) else { return };
         let earlier = match step {
             ..WITH_OPERATORS => None,
-            ..TRACED_STEPS => self.first.get_mut(step),
+            WITH_OPERATORS..TRACED_STEPS => self.first.get_mut(step),
             _ => self.last.get_mut(step + self.last.len() - self.steps),
         };
         earlier.into_iter().for_each(|events| events.retain(|event| event.track != OPERATORS));
