@@ -1,7 +1,5 @@
 //! What `profile` measures, and that it changes nothing.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
 mod common;
 
 use std::fs;
