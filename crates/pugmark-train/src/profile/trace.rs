@@ -137,7 +137,7 @@ impl Trace {
         let Some(step) = self.steps.checked_sub(WITH_OPERATORS + 1) else { return };
         let earlier = match step {
             ..WITH_OPERATORS => None,
-            ..TRACED_STEPS => self.first.get_mut(step),
+            WITH_OPERATORS..TRACED_STEPS => self.first.get_mut(step),
             _ => self.last.get_mut(step + self.last.len() - self.steps),
         };
         earlier.into_iter().for_each(|events| events.retain(|event| event.track != OPERATORS));
@@ -152,7 +152,7 @@ impl Trace {
         samples: &[Sample],
     ) -> io::Result<()> {
         let name = |what: &str, track: usize, name: &str| json!({ "ph": "M", "name": what, "pid": PROCESS, "tid": track, "args": { "name": name } });
-        write!(file, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n")?;
+        writeln!(file, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
         write!(file, "{}", name("process_name", 0, &format!("pugmark train, {engine}")))?;
         let mut tracks = vec![
             (0, "steps".to_owned()),

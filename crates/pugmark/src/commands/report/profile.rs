@@ -65,9 +65,9 @@ fn numbers(profile: &Profile) -> Vec<Tile> {
 pub(in crate::commands) fn time(seconds: f64) -> String {
     match seconds {
         ..0.1 => format!("{:.1} ms", seconds * 1e3),
-        ..1.0 => format!("{:.0} ms", seconds * 1e3),
-        ..120.0 => format!("{seconds:.1} s"),
-        ..7200.0 => format!("{:.1} min", seconds / 60.0),
+        0.1..1.0 => format!("{:.0} ms", seconds * 1e3),
+        1.0..120.0 => format!("{seconds:.1} s"),
+        120.0..7200.0 => format!("{:.1} min", seconds / 60.0),
         _ => format!("{:.1} h", seconds / 3600.0),
     }
 }
@@ -130,7 +130,7 @@ fn loading(loader: &LoaderTime) -> Vec<Html> {
             &[
                 lines("batches ready", &[Line { name: "ready", points: &points }]),
                 paragraph(&format!(
-                    "{:.1} on average, at most {:.0}. At 0 the training waits.",
+                    "{:.1} on average, at most {:.0}. At 0 the training waits, but at the end of an epoch.",
                     ready.mean, ready.max
                 )),
             ],
