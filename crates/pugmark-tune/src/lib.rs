@@ -1,9 +1,11 @@
 //! Hyperparameter search: search spaces, samplers, pruners and the study journal. Knows trials, not photos.
 
+mod pruner;
 mod samplers;
 mod space;
 mod trial;
 
+pub use pruner::{Hyperband, Median, Pruner, SuccessiveHalving};
 pub use samplers::{Grid, SamplerKind};
 pub use space::{Condition, Domain, Parameter, Scale, Space, SpaceError, Value};
 pub use trial::{Settings, State, Trial};

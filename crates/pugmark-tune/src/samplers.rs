@@ -1,7 +1,7 @@
 //! How the next settings are proposed.
 
 mod grid;
-mod random;
+pub(crate) mod random;
 mod sobol;
 
 use crate::Sampler;

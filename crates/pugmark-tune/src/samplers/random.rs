@@ -3,12 +3,12 @@
 use crate::{Sampler, Settings, Space, Trial};
 
 /// SplitMix64 (Steele, Lea and Flood, 2014), keyed by the study's seed, the trial's number and the purpose.
-pub(super) struct Generator {
+pub(crate) struct Generator {
     state: u64,
 }
 
 impl Generator {
-    pub(super) fn new(seed: u64, number: u32, purpose: u64) -> Self {
+    pub(crate) fn new(seed: u64, number: u32, purpose: u64) -> Self {
         let mut generator = Self { state: seed };
         generator.state = generator.bits() ^ u64::from(number);
         generator.state = generator.bits() ^ purpose;
@@ -16,7 +16,7 @@ impl Generator {
     }
 
     /// 64 random bits.
-    pub(super) fn bits(&mut self) -> u64 {
+    pub(crate) fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,18 +25,18 @@ impl Generator {
     }
 
     /// Evenly in [0, 1).
-    pub(super) fn uniform(&mut self) -> f64 {
+    pub(crate) fn uniform(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// Of the standard normal distribution (Box and Muller, 1958).
-    pub(super) fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
     /// An index, each as likely as its weight.
-    pub(super) fn pick(&mut self, weights: &[f64]) -> usize {
+    pub(crate) fn pick(&mut self, weights: &[f64]) -> usize {
         let mut left = self.uniform() * weights.iter().sum::<f64>();
         for (i, weight) in weights.iter().enumerate() {
             left -= weight;
