@@ -6,7 +6,7 @@ mod space;
 mod trial;
 
 pub use pruner::{Hyperband, Median, Pruner, SuccessiveHalving};
-pub use samplers::{Grid, SamplerKind};
+pub use samplers::{Grid, SAMPLERS, SamplerKind};
 pub use space::{Condition, Domain, Parameter, Scale, Space, SpaceError, Value};
 pub use trial::{Settings, State, Trial};
 

@@ -63,6 +63,22 @@ impl Domain {
         Some(if high > low { ((x - low) / (high - low)).clamp(0.0, 1.0) } else { 0.5 })
     }
 
+    /// The part of [0, 1] whose positions have the same value as this one; none where only it has.
+    pub(crate) fn bin(&self, unit: f64) -> Option<(f64, f64)> {
+        let (low, high) = self.ends();
+        let ends = match (self, self.from_unit(unit)) {
+            (Self::Integer { scale, .. }, Value::Integer(x)) => {
+                (scale.forward(x as f64 - 0.5), scale.forward(x as f64 + 0.5))
+            }
+            (Self::Categorical(values), Value::Text(text)) => {
+                let i = values.iter().position(|value| *value == text)? as f64;
+                (i, i + 1.0)
+            }
+            _ => return None,
+        };
+        Some(((ends.0 - low) / (high - low), (ends.1 - low) / (high - low)))
+    }
+
     /// The value at a position, which is taken into [0, 1].
     pub fn from_unit(&self, unit: f64) -> Value {
         let (low, high) = self.ends();
