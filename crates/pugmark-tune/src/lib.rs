@@ -1,10 +1,12 @@
 //! Hyperparameter search: search spaces, samplers, pruners and the study journal. Knows trials, not photos.
 
+mod importance;
 mod pruner;
 mod samplers;
 mod space;
 mod trial;
 
+pub use importance::importance;
 pub use pruner::{Hyperband, Median, Pruner, SuccessiveHalving};
 pub use samplers::{Grid, SAMPLERS, SamplerKind};
 pub use space::{Condition, Domain, Parameter, Scale, Space, SpaceError, Value};

@@ -6,7 +6,7 @@ mod minimise;
 mod normal;
 pub(crate) mod observed;
 pub(crate) mod random;
-mod sobol;
+pub(crate) mod sobol;
 mod tpe;
 
 use std::{fmt, str::FromStr};

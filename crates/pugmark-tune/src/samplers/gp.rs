@@ -13,7 +13,7 @@ use regression::Process;
 /// Trials before there is enough to fit a process to.
 const STARTUP: usize = 10;
 /// Trials a process is fitted to: the best half and the latest half of more. Its time grows with the cube.
-const MOST: usize = 300;
+pub(crate) const MOST: usize = 300;
 /// Best trials around which the search looks closely.
 const BEST: usize = 3;
 

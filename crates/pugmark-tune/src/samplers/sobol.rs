@@ -48,14 +48,14 @@ const DIMENSIONS: [(u32, &[u32]); 39] = [
 ];
 
 /// A scrambled Sobol sequence.
-pub(super) struct Sequence {
+pub(crate) struct Sequence {
     /// By dimension, the point's bits for each bit of its index.
     directions: Vec<[u32; 32]>,
     seed: u64,
 }
 
 impl Sequence {
-    pub(super) fn new(dimensions: usize, seed: u64) -> Self {
+    pub(crate) fn new(dimensions: usize, seed: u64) -> Self {
         Self { directions: (0..dimensions.min(DIMENSIONS.len() + 1)).map(directions).collect(), seed }
     }
 
@@ -66,7 +66,7 @@ impl Sequence {
     }
 
     /// A coordinate of a point in (0, 1). Dimensions beyond the table are random.
-    pub(super) fn coordinate(&self, index: u32, dimension: usize) -> f64 {
+    pub(crate) fn coordinate(&self, index: u32, dimension: usize) -> f64 {
         let mut random = Generator::new(self.seed, dimension as u32, 1);
         let bits = if dimension < self.directions.len() {
             scramble(self.plain(index, dimension), random.bits() as u32)
