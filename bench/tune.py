@@ -18,7 +18,7 @@ from pathlib import Path
 from tune_problems import EPOCHS, INTEGER, LOG, LOG_INTEGER, PROBLEMS, REAL, REVERSE_LOG
 
 BUDGETS = (20, 40, 80)
-OURS = ("pugmark-auto", "pugmark-gp", "pugmark-tpe", "pugmark-sobol", "pugmark-random")
+OURS = ("pugmark-auto", "pugmark-tpe", "pugmark-sobol", "pugmark-random")
 OPTUNA = ("optuna-gp", "optuna-tpe", "optuna-random")
 # Of the problem with learning curves, after a "+".
 PRUNERS = ("median", "hyperband")

@@ -2,11 +2,7 @@
 
 use crate::{
     Space, Trial,
-    samplers::{
-        gp::{self, layout::Layout, regression::Process},
-        observed::Observed,
-        sobol::Sequence,
-    },
+    samplers::{gp, observed::Observed, sobol::Sequence},
 };
 
 /// Ended trials below which nothing is said.
@@ -27,11 +23,7 @@ pub fn importance(space: &Space, history: &[Trial]) -> Vec<f64> {
     if observed.ended.len() < FEWEST {
         return vec![0.0; dimensions];
     }
-    let layout = Layout { space };
-    let kept = &observed.ended[observed.ended.len().saturating_sub(gp::MOST)..];
-    let points: Vec<Vec<f64>> = kept.iter().map(|(settings, _)| layout.of_settings(settings)).collect();
-    let values = gp::standardised(&kept.iter().map(|(_, value)| *value).collect::<Vec<_>>());
-    let process = Process::fit(&points, &values, &layout.categorical());
+    let (layout, process) = gp::fit(space, &observed);
 
     let sequence = Sequence::new(2 * dimensions, 0);
     let mut effects = vec![0.0; dimensions];

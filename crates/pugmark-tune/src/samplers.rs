@@ -96,8 +96,8 @@ struct Auto {
 
 impl Sampler for Auto {
     fn propose(&self, space: &Space, history: &[Trial], number: u32) -> Settings {
-        let ended = history.iter().filter(|trial| trial.state != State::Running).count();
-        let kind = if ended <= FEW_TRIALS { SamplerKind::GaussianProcess } else { SamplerKind::Tpe };
+        let complete = history.iter().filter(|trial| trial.state == State::Complete).count();
+        let kind = if complete <= FEW_TRIALS { SamplerKind::GaussianProcess } else { SamplerKind::Tpe };
         kind.sampler(self.seed).propose(space, history, number)
     }
 }

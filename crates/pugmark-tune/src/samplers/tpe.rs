@@ -27,13 +27,12 @@ impl Sampler for Tpe {
         if observed.ended.len() < STARTUP {
             return Sobol { seed: self.seed }.propose(space, history, number);
         }
-        let mut order: Vec<usize> = (0..observed.ended.len()).collect();
-        order.sort_by(|a, b| observed.ended[*a].1.total_cmp(&observed.ended[*b].1));
+        let mut order = observed.order();
         let (good, bad) = order.split_at_mut(good(observed.ended.len()));
         // Later trials weigh more.
         good.sort_unstable();
         bad.sort_unstable();
-        let point = |i: &usize| space.to_unit(&observed.ended[*i].0);
+        let point = |i: &usize| space.to_unit(&observed.ended[*i].settings);
         let good = Parzen::new(space, &good.iter().map(point).collect::<Vec<_>>());
         let running = observed.running.iter().map(|settings| space.to_unit(settings));
         let bad = Parzen::new(space, &bad.iter().map(point).chain(running).collect::<Vec<_>>());

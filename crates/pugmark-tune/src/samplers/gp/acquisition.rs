@@ -167,7 +167,7 @@ fn climb(layout: &Layout<'_>, acquisition: &Acquisition<'_>, candidate: &mut Can
             && !matches!(domain, Domain::Categorical(_))
             && domain.count().is_none_or(|count| count > FEW)
     };
-    let moved: Vec<usize> = (0..point.len()).filter(is_number).collect();
+    let moved: Vec<usize> = (0..active.len()).filter(is_number).collect();
     if moved.is_empty() {
         return;
     }
@@ -176,7 +176,8 @@ fn climb(layout: &Layout<'_>, acquisition: &Acquisition<'_>, candidate: &mut Can
     let widths: Vec<f64> = moved.iter().map(width).collect();
     let bounds: Vec<(f64, f64)> = widths.iter().map(|width| (0.0, 1.0 / width)).collect();
     let mut x: Vec<f64> = moved.iter().zip(&widths).map(|(j, width)| point[*j] / width).collect();
-    let (mut whole, mut slope) = (point, vec![0.0; layout.space.parameters.len()]);
+    let mut slope = vec![0.0; point.len()];
+    let mut whole = point;
     let function = |x: &[f64], gradient: &mut [f64]| {
         moved.iter().zip(x).zip(&widths).for_each(|((j, x), width)| whole[*j] = (x * width).clamp(0.0, 1.0));
         let value = acquisition.gradient(&whole, &mut slope);

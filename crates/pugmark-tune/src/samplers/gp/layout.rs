@@ -4,21 +4,22 @@ use crate::{Domain, Settings, Space};
 
 /// A coordinate for each parameter: a number's position, a category's index. A parameter that is not active has the middle of its range
 /// or a category of its own, so that trials without it are alike in it.
+/// Where trials were pruned, one more says how far a trial came: what is good early need not be in the end.
 pub(crate) struct Layout<'a> {
     pub(crate) space: &'a Space,
+    /// Whether there is that one more.
+    pub(crate) progress: bool,
 }
 
 impl Layout<'_> {
     /// Which coordinates have no order.
     pub(crate) fn categorical(&self) -> Vec<bool> {
-        self.space
-            .parameters
-            .iter()
-            .map(|parameter| matches!(parameter.domain, Domain::Categorical(_)))
-            .collect()
+        let parameters = self.space.parameters.iter();
+        let unordered = parameters.map(|parameter| matches!(parameter.domain, Domain::Categorical(_)));
+        unordered.chain(self.progress.then_some(false)).collect()
     }
 
-    /// The coordinates of settings.
+    /// The coordinates of settings, trained to the end.
     pub(crate) fn of_settings(&self, settings: &Settings) -> Vec<f64> {
         let coordinate = |(parameter, unit): (&crate::Parameter, Option<f64>)| match (&parameter.domain, unit)
         {
@@ -28,7 +29,13 @@ impl Layout<'_> {
             (Domain::Categorical(_), None) => -1.0,
             (_, unit) => unit.unwrap_or(0.5),
         };
-        self.space.parameters.iter().zip(self.space.to_unit(settings)).map(coordinate).collect()
+        self.space
+            .parameters
+            .iter()
+            .zip(self.space.to_unit(settings))
+            .map(coordinate)
+            .chain(self.progress.then_some(1.0))
+            .collect()
     }
 
     /// The coordinates of the settings at a point of the unit cube.

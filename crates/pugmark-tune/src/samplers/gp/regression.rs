@@ -28,6 +28,7 @@ pub(crate) struct Process {
     cholesky: Vec<f64>,
     /// The inverse covariance times the observations.
     weights: Vec<f64>,
+    values: Vec<f64>,
 }
 
 /// Matern 5/2 of a squared scaled distance, and its derivative.
@@ -56,6 +57,7 @@ impl Process {
             hyperparameters,
             cholesky: vec![0.0; n * n],
             weights: values.to_vec(),
+            values: values.to_vec(),
         };
         for i in 0..n {
             for j in 0..=i {
@@ -84,7 +86,7 @@ impl Process {
             let mut logarithms = vec![inverse_square.ln(); dimensions];
             logarithms.extend([0.0, noise.ln()]);
             let bounds = vec![BOUNDS; dimensions + 2];
-            let limits = Limits { iterations: 100, gradient: 1e-2 };
+            let limits = Limits { iterations: 60, gradient: 1e-2 };
             let loss = minimise(
                 |x, gradient| distances.loss(values, x, gradient),
                 &mut logarithms,
@@ -96,13 +98,32 @@ impl Process {
             }
         }
         let logarithms = best.map(|best| best.1).unwrap_or_default();
-        let mut hyperparameters = exponentials(&logarithms);
+        Self::with_noise(points, values, categorical, exponentials(&logarithms))
+    }
+
+    /// With as much more noise as it takes for the covariance to be positive definite.
+    fn with_noise(
+        points: &[Vec<f64>],
+        values: &[f64],
+        categorical: &[bool],
+        mut hyperparameters: Hyperparameters,
+    ) -> Self {
         loop {
             if let Some(process) = Self::new(points, values, categorical, hyperparameters.clone()) {
                 return process;
             }
             hyperparameters.noise *= 10.0;
         }
+    }
+
+    /// The process if at each of `at` its mean were observed.
+    pub(crate) fn with_beliefs(&self, at: impl Iterator<Item = Vec<f64>>) -> Self {
+        let (mut points, mut values) = (self.points.clone(), self.values.clone());
+        for point in at {
+            values.push(self.mean(&point));
+            points.push(point);
+        }
+        Self::with_noise(&points, &values, &self.categorical, self.hyperparameters.clone())
     }
 
     fn kernel(&self, a: &[f64], b: &[f64]) -> f64 {

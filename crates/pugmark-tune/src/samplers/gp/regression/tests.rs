@@ -68,7 +68,7 @@ fn the_gradient_of_the_loss() {
 #[test]
 fn the_fit_finds_what_matters() {
     let (points, values) = data(60, 3);
-    let values = super::super::standardised(&values);
+    let values = super::super::warped(&values);
     let Hyperparameters { inverse_squares, noise, .. } =
         Process::fit(&points, &values, &[false; 3]).hyperparameters;
     assert!(inverse_squares[0] > 5.0 * inverse_squares[2], "{inverse_squares:?}");
