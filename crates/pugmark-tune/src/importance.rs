@@ -23,7 +23,7 @@ pub fn importance(space: &Space, history: &[Trial]) -> Vec<f64> {
     if observed.ended.len() < FEWEST {
         return vec![0.0; dimensions];
     }
-    let (layout, process) = gp::fit(space, &observed);
+    let (layout, process) = gp::fit(space, &observed, gp::standardised);
 
     let sequence = Sequence::new(2 * dimensions, 0);
     let mut effects = vec![0.0; dimensions];

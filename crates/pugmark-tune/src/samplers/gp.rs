@@ -10,7 +10,7 @@ use crate::{Sampler, Settings, Space, Trial};
 use acquisition::{Acquisition, search};
 use layout::Layout;
 use regression::Process;
-use warp::warped;
+pub(crate) use warp::{standardised, warped};
 
 /// Trials before there is enough to fit a process to.
 const STARTUP: usize = 10;
@@ -30,7 +30,7 @@ impl Sampler for GaussianProcess {
         if observed.ended.len() < STARTUP {
             return Sobol { seed: self.seed }.propose(space, history, number);
         }
-        let (layout, mut process) = fit(space, &observed);
+        let (layout, mut process) = fit(space, &observed, warped);
         let best: Vec<Vec<f64>> = observed
             .order()
             .iter()
@@ -50,8 +50,12 @@ impl Sampler for GaussianProcess {
     }
 }
 
-/// A process fitted to the ended trials.
-pub(crate) fn fit<'a>(space: &'a Space, observed: &Observed) -> (Layout<'a>, Process) {
+/// A process fitted to the ended trials, whose values `scaled` brings to mean 0 and variance 1.
+pub(crate) fn fit<'a>(
+    space: &'a Space,
+    observed: &Observed,
+    scaled: fn(&[f64]) -> Vec<f64>,
+) -> (Layout<'a>, Process) {
     let ended = &observed.ended;
     let layout = Layout { space, progress: ended.iter().any(|trial| trial.progress < 1.0) };
     let mut kept = observed.order();
@@ -73,7 +77,7 @@ pub(crate) fn fit<'a>(space: &'a Space, observed: &Observed) -> (Layout<'a>, Pro
         point
     };
     let points: Vec<Vec<f64>> = kept.iter().map(point).collect();
-    let values = warped(&kept.iter().map(|i| ended[*i].value).collect::<Vec<_>>());
+    let values = scaled(&kept.iter().map(|i| ended[*i].value).collect::<Vec<_>>());
     let process = Process::fit(&points, &values, &layout.categorical());
     (layout, process)
 }

@@ -72,3 +72,41 @@ fn gain_behind(epochs: usize, history: &[Trial]) -> f64 {
     gains.sort_by(f64::total_cmp);
     gains.get(gains.len() / 2).map_or(0.0, |gain| gain.max(0.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Value;
+
+    #[test]
+    fn values_of_trials() {
+        let space = Space::from_flags(&["x=0.0..1.0"]).unwrap();
+        let trial = |number: u32, state, reported: &[f64], value| Trial {
+            number,
+            settings: Settings::from([("x".to_owned(), Value::Number(f64::from(number) / 10.0))]),
+            state,
+            reported: reported.to_vec(),
+            value,
+        };
+        let history = [
+            trial(0, State::Complete, &[5.0, 3.0, 2.0], Some(2.0)),
+            trial(1, State::Complete, &[6.0, 5.0, 1.0], Some(1.0)),
+            trial(2, State::Complete, &[4.0, 3.0, 3.0], Some(3.0)),
+            // After one epoch the others gained 3, 5 and 1.
+            trial(3, State::Pruned, &[7.0], Some(7.0)),
+            trial(4, State::Failed, &[0.0], Some(0.0)),
+            trial(5, State::Complete, &[0.0], Some(f64::NAN)),
+            trial(6, State::Running, &[0.0], None),
+            trial(20, State::Complete, &[0.0], Some(0.0)),
+        ];
+        let observed = Observed::new(&space, &history);
+        assert_eq!(
+            observed.ended.iter().map(|trial| trial.value).collect::<Vec<_>>(),
+            [2.0, 1.0, 3.0, 4.0, 4.0, 4.0]
+        );
+        let progress: Vec<f64> = observed.ended.iter().map(|trial| trial.progress).collect();
+        assert_eq!(progress, [1.0, 1.0, 1.0, 0.5, 1.0, 1.0]);
+        assert_eq!(observed.order()[..3], [1, 0, 2]);
+        assert!(observed.has(&history[6].settings) && !observed.has(&history[7].settings));
+    }
+}
