@@ -1,4 +1,4 @@
-use crate::{Graph, Role, Tensor, Tensors};
+use crate::{Graph, Param, Role, Tensor, Tensors};
 
 /// How a parameter's first values are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,8 +60,14 @@ impl Graph {
     ///
     /// A tensor's values depend on the seed, its name and how it is drawn alone.
     pub fn initialise(&self, seed: u64) -> Tensors {
+        self.initialise_where(seed, |_| true)
+    }
+
+    /// [`Graph::initialise`] for some of the parameters: drawing millions of values that a file has is no use.
+    pub fn initialise_where(&self, seed: u64, wanted: impl Fn(&Param) -> bool) -> Tensors {
         self.params()
             .iter()
+            .filter(|param| wanted(param))
             .map(|param| {
                 let mut random = Random::new(seed, &param.name);
                 let mut value = || match param.initial {

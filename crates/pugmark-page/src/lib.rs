@@ -9,6 +9,7 @@ mod heat;
 mod html;
 mod line;
 mod pieces;
+mod scatter;
 
 pub use bars::{Bar, bars};
 pub use columns::{Column, columns};
@@ -19,6 +20,7 @@ pub use pieces::{
     Align, Figure, Tile, Tone, block, fold, gallery, paragraph, section, side_by_side, strip, table, tiles,
     verdict,
 };
+pub use scatter::{Axis, Point, Strand, parallel, scatter};
 
 /// The look of every page.
 const STYLE: &str = include_str!("style.css");

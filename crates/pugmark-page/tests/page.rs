@@ -1,8 +1,9 @@
 //! Pages hold what they are given, escaped, and nothing that leads elsewhere.
 
 use pugmark_page::{
-    Align, Bar, Column, Figure, HeatTable, Html, Line, Tile, Tone, bars, block, columns, fold, gallery,
-    heat_table, lines, page, paragraph, section, side_by_side, strip, table, tiles, verdict,
+    Align, Axis, Bar, Column, Figure, HeatTable, Html, Line, Point, Strand, Tile, Tone, bars, block, columns,
+    fold, gallery, heat_table, lines, page, paragraph, parallel, scatter, section, side_by_side, strip,
+    table, tiles, verdict,
 };
 
 const HOSTILE: &str = "<script>alert(\"1\")</script> & 'x'\u{7}";
@@ -18,7 +19,17 @@ fn everything() -> String {
         rows: vec![(text.clone(), vec![(0.7, text.clone()), (f64::NAN, text.clone())])],
     };
     let curve = Line { name: HOSTILE, points: &[(0.0, 1.0), (1.0, f64::NAN), (2.0, 0.25)] };
+    let axis = Axis { name: text.clone(), ticks: vec![(0.0, text.clone()), (1.0, text.clone())] };
+    let point = Point { x: 0.5, y: f64::NAN, heat: f64::NAN, best: false, hollow: true };
+    let strand = Strand { values: vec![Some(0.5), Some(1.0)], heat: f64::NAN, best: true };
     let pieces = [
+        section(
+            "d",
+            &[
+                scatter(HOSTILE, [&axis, &axis], &[point], &[(0.0, 1.0)]),
+                parallel(HOSTILE, &[axis.clone(), axis.clone()], &[strand]),
+            ],
+        ),
         verdict(Tone::Warning, &[text.clone(), text.clone()]),
         tiles(&[Tile { label: text.clone(), value: text.clone(), note: text.clone(), tone: Tone::Good }]),
         section(HOSTILE, &[paragraph(HOSTILE), bars(&[bar], None, Some(1.5))]),
@@ -97,6 +108,30 @@ fn bars_are_as_long_as_their_values() {
     }
     let all_zero = bars(&[bar(0.0)], None, None).to_string();
     assert!(all_zero.contains("width=\"0.00%\"") && !all_zero.contains("NaN"));
+}
+
+#[test]
+fn points_and_strands_stand_where_their_values_are() {
+    let axis = Axis { name: "x".to_owned(), ticks: vec![(0.5, "half".to_owned())] };
+    let point = |x, y| Point { x, y, heat: 1.0, best: x > 0.9, hollow: x < 0.1 };
+    let html =
+        scatter("s", [&axis, &axis], &[point(0.0, 0.0), point(1.0, 1.0), point(7.0, 0.5)], &[]).to_string();
+    // From 86 to 620 across, from 210 up to 18.
+    for part in [
+        "dot hollow\" style=\"--heat:1.000\" cx=\"86.0\" cy=\"210.0\"",
+        "dot best\" style=\"--heat:1.000\" cx=\"620.0\" cy=\"18.0\"",
+        "cx=\"620.0\" cy=\"114.0\"",
+    ] {
+        assert!(html.contains(part), "{part} in {html}");
+    }
+    let strand = |values: [Option<f64>; 4]| Strand { values: values.into(), heat: 0.5, best: false };
+    let axes = [axis.clone(), axis.clone(), axis.clone(), axis];
+    let whole = parallel("p", &axes, &[strand([Some(0.0), Some(1.0), Some(0.0), Some(1.0)])]).to_string();
+    assert!(whole.contains("points=\"66.0,240.0 196.0,34.0 326.0,240.0 456.0,34.0\""), "{whole}");
+    // A gap leaves two pieces, and of a single point no line.
+    let gap = parallel("p", &axes, &[strand([Some(0.0), None, Some(0.0), Some(1.0)])]).to_string();
+    assert_eq!(gap.matches("<polyline").count(), 1);
+    assert!(gap.contains("points=\"326.0,240.0 456.0,34.0\""), "{gap}");
 }
 
 #[test]

@@ -1,9 +1,18 @@
 //! Hyperparameter search: search spaces, samplers, pruners and the study journal. Knows trials, not photos.
 
+mod importance;
+mod journal;
+mod pruner;
+mod samplers;
 mod space;
+mod study;
 mod trial;
 
-pub use space::{Condition, Domain, Parameter, Scale, Space, Value};
+pub use importance::importance;
+pub use pruner::{Hyperband, Median, Pruner, SuccessiveHalving};
+pub use samplers::{Grid, SAMPLERS, SamplerKind};
+pub use space::{Condition, Domain, Parameter, Scale, Space, SpaceError, Value};
+pub use study::{Direction, Ending, Limits, Metrics, Next, Objective, Over, Plan, Run, Study, StudyError};
 pub use trial::{Settings, State, Trial};
 
 /// Proposes settings for the next trial.

@@ -17,6 +17,7 @@ mod report;
 mod split;
 mod storage;
 mod train;
+mod tune;
 mod weights;
 
 use std::path::PathBuf;
@@ -43,6 +44,7 @@ pub(crate) use report::ReportArguments;
 pub(crate) use split::{SplitArguments, SplitFlags};
 pub(crate) use storage::StorageFlags;
 pub(crate) use train::{TrainArguments, TrainFlags};
+pub(crate) use tune::TuneArguments;
 pub(crate) use weights::{WeightsArguments, WeightsCommand};
 
 use crate::settings;
@@ -74,6 +76,8 @@ pub(crate) enum Command {
     Prepare(PrepareArguments),
     /// Train a classifier on labelled photos
     Train(Box<TrainArguments>),
+    /// Search the settings of a training
+    Tune(Box<TuneArguments>),
     /// List the recipes of a training, or print one to copy and change
     Recipes(RecipesArguments),
     /// Measure a trained classifier

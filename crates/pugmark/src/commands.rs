@@ -18,6 +18,7 @@ pub(crate) mod report;
 mod split;
 mod thumbnails;
 mod train;
+mod tune;
 mod weights;
 
 use crate::arguments::{Command, DemoArguments};
@@ -37,6 +38,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
         Command::Check(arguments) => check::run(&arguments, printer),
         Command::Prepare(arguments) => prepare::run(&arguments, printer),
         Command::Train(arguments) => train::run(&arguments, printer),
+        Command::Tune(arguments) => tune::run(&arguments, printer),
         Command::Recipes(arguments) => recipes::run(&arguments, printer),
         Command::Report(arguments) => report::run(&arguments, printer),
         Command::Eval(arguments) => eval::run(&arguments, printer),

@@ -11,6 +11,7 @@ use pugmark_graph::WeightsError;
 use pugmark_model::hub::HubError;
 use pugmark_model::{ExportError, ModelError};
 use pugmark_train::TrainError;
+use pugmark_tune::StudyError;
 
 use crate::printer::Printer;
 
@@ -159,8 +160,12 @@ fn is_wrong_call(error: &(dyn Error + 'static)) -> bool {
                 | PrepareError::Storage(StorageError::Url { .. })
         )
     ) || matches!(error.downcast_ref(), Some(StorageError::Url { .. }));
+    let study = matches!(
+        error.downcast_ref(),
+        Some(StudyError::NotAStudy { .. } | StudyError::OtherFiles { .. } | StudyError::Other { .. })
+    );
     let name = matches!(error.downcast_ref(), Some(HubError::UnknownName { .. }));
-    error.is::<WrongCall>() || path || settings || data || fold || format || out || name
+    error.is::<WrongCall>() || path || settings || data || fold || format || out || study || name
 }
 
 /// What is wrong with a split, whichever crate found it.
@@ -184,6 +189,7 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         WrongCall,
         Interrupted,
         TrainError,
+        StudyError,
         ModelError,
         ExportError,
         HubError,

@@ -5,6 +5,7 @@
 
 mod document;
 mod layer;
+mod searched;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -23,6 +24,7 @@ use crate::error::WrongCall;
 pub(crate) use document::document;
 use layer::Layer;
 pub(crate) use layer::{nearest_name, shipped_recipe};
+pub(crate) use searched::{given, is_continuous, searched_setting, with_values};
 
 /// How a data set is read.
 #[derive(Serialize, Deserialize, Default, Debug)]

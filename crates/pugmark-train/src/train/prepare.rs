@@ -111,14 +111,18 @@ impl Prepared {
             epoch: 0,
         };
         let graph = settings.model.graph_with(data.classes.len(), settings.graph_settings());
-        let mut tensors = graph.initialise(settings.seed);
         let mut notes = Vec::new();
-        if let Some(path) = &settings.weights {
-            let loaded = read_weights(path)?;
-            let (fitted, report) = fit(&graph, &loaded, tensors, HeadPolicy::Replace)?;
-            tensors = fitted;
-            notes.push(format!("weights: {}: {report}", path.display()));
-        }
+        let tensors = match &settings.weights {
+            Some(path) => {
+                let loaded = read_weights(path)?;
+                // The others are those of the file, or `fit` refuses it.
+                let initial = graph.initialise_where(settings.seed, |param| param.head);
+                let (fitted, report) = fit(&graph, &loaded, initial, HeadPolicy::Replace)?;
+                notes.push(format!("weights: {}: {report}", path.display()));
+                fitted
+            }
+            None => graph.initialise(settings.seed),
+        };
         let mut prepared = Self::with_split(
             data,
             settings,

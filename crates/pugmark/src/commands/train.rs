@@ -14,7 +14,7 @@ use pugmark_train::profile::PhaseTime;
 use pugmark_train::{Mode, Outcome, Profile, ShippedRecipe, TrainSettings, train};
 
 use super::{data, report};
-use crate::arguments::TrainArguments;
+use crate::arguments::{TrainArguments, TrainFlags};
 use crate::error::{ExitStatus, WrongCall};
 use crate::interrupt;
 use crate::printer::Printer;
@@ -30,7 +30,9 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         printer.note("there is no GPU engine yet: the CPU does the work");
     }
     let resumed = resumed(arguments)?;
-    let settings = settings(arguments, resumed.as_ref(), printer)?;
+    let TrainArguments { training, config, dataset, .. } = arguments;
+    let run = resumed.as_ref().map(|run| run.config.as_path());
+    let settings = settings(training, config.config.as_deref(), dataset.as_deref(), run, printer)?;
     let data = settings.data.clone().ok_or_else(|| {
         WrongCall::new("no data set is named").with_hint(
             "name one: `pugmark train DATA`, `PUGMARK_DATA`, or `data = \"...\"` in the configuration file",
@@ -47,7 +49,7 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
     let (out, mode) = match (&resumed, &arguments.out) {
         (Some(Resumed { folder, .. }), _) => (folder.clone(), Mode::Resume),
         (None, Some(out)) => (out.clone(), if arguments.overwrite { Mode::Overwrite } else { Mode::New }),
-        (None, None) => (free_run(&data), Mode::New),
+        (None, None) => (free_folder(&data, ""), Mode::New),
     };
     let engine = Cpu::new(settings.threads)?.with_precision(settings.precision.precision());
     let stop = interrupt::stop_flag()?;
@@ -91,7 +93,7 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
 }
 
 /// Draws the run's page. The training is done and saved, and the page can be made again: an error is but a warning.
-fn draw(run: &RunFolder, printer: &Printer) {
+pub(super) fn draw(run: &RunFolder, printer: &Printer) {
     if let Err(error) = report::of_run(run) {
         printer.warning(&format!("no page was drawn: {error:#}"));
     }
@@ -163,22 +165,25 @@ fn resumed(arguments: &TrainArguments) -> anyhow::Result<Option<Resumed>> {
     }))
 }
 
-/// The training's settings, checked; a bad value is told with the place it stands in.
-fn settings(
-    arguments: &TrainArguments,
-    resumed: Option<&Resumed>,
+/// The training's settings, checked; a bad value is told with the place it stands in. A run that goes on has all of them in
+/// its `config.toml`, `resumed`.
+pub(super) fn settings(
+    training: &TrainFlags,
+    config: Option<&Path>,
+    dataset: Option<&Path>,
+    resumed: Option<&Path>,
     printer: &Printer,
 ) -> anyhow::Result<TrainSettings> {
-    let recipe = arguments.training.recipe();
+    let recipe = training.recipe();
     let (sources, open) = match resumed {
-        Some(run) => (Sources::new(Some(&run.config))?, false),
+        Some(run) => (Sources::new(Some(run))?, false),
         None => {
-            let sources = Sources::new(arguments.config.config.as_deref())?;
+            let sources = Sources::new(config)?;
             let open = sources.leave_the_recipe_open(recipe);
             (sources.with_recipe(recipe)?, open)
         }
     };
-    let resolve = |sources: &Sources| sources.resolve::<_, TrainSettings>(&arguments.training);
+    let resolve = |sources: &Sources| sources.resolve::<_, TrainSettings>(training);
     let mut resolved = resolve(&sources)?;
     // A frozen backbone is for speed: its features are computed once, which the recipe's augmentation would undo.
     let from_weights =
@@ -199,7 +204,7 @@ fn settings(
     })?;
     // The run keeps what was chosen here, wherever it goes on.
     settings.precision = settings.precision.precision().into();
-    settings.data = arguments.dataset.clone().or(settings.data);
+    settings.data = dataset.map(Path::to_owned).or(settings.data);
     settings.feature_folder = hub::cache_dir().ok().map(|weights| weights.with_file_name("features"));
     if let Some(recipe) = &mut settings.recipe
         && ShippedRecipe::find(recipe).is_none()
@@ -208,7 +213,7 @@ fn settings(
         *recipe = std::path::absolute(&*recipe)?.to_string_lossy().into_owned();
     }
     // A resumed run has its weights in its checkpoint; the file they came from may be gone.
-    let started_from = resumed.map(|run| TrainSettings::read(&run.config)).transpose()?;
+    let started_from = resumed.map(TrainSettings::read).transpose()?;
     if let Some(run) = &started_from {
         settings.recipe.clone_from(&run.recipe);
     }
@@ -221,12 +226,12 @@ fn settings(
     Ok(settings)
 }
 
-/// `runs/NAME-N` with the first free number.
-fn free_run(data: &Path) -> PathBuf {
+/// `runs/NAME-N` with the first free number, and what it is behind the name.
+pub(super) fn free_folder(data: &Path, kind: &str) -> PathBuf {
     // `.` and `..` have no name before they are resolved.
     let resolved = data.canonicalize().unwrap_or_else(|_| data.to_owned());
     let name = resolved.file_stem().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
-    let mut numbered = (1_u32..).map(|number| Path::new("runs").join(format!("{name}-{number}")));
+    let mut numbered = (1_u32..).map(|number| Path::new("runs").join(format!("{name}{kind}-{number}")));
     numbered.find(|folder| !folder.exists()).unwrap_or_default()
 }
 

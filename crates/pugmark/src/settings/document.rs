@@ -16,6 +16,10 @@ pub(crate) fn document(command: Command) -> Command {
         .mut_subcommand("split", settings::<SplitFlags, TrainSettings>)
         .mut_subcommand("prepare", |prepare| buckets(settings::<ReadFlags, ReadSettings>(prepare)))
         .mut_subcommand("train", |train| buckets(settings::<TrainFlags, TrainSettings>(train)))
+        .mut_subcommand("tune", |tune| {
+            let budget = "End the search in time: 30m, 2h; trials in progress are saved, and `--resume` goes on with them";
+            buckets(settings::<TrainFlags, TrainSettings>(tune.mut_arg("time_budget", |arg| arg.help(budget))))
+        })
         .mut_subcommand("eval", |eval| {
             buckets(settings::<InferenceFlags, InferenceSettings>(settings::<ReadFlags, ReadSettings>(eval)))
         })

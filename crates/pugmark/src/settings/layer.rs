@@ -119,7 +119,7 @@ pub(crate) fn nearest_name(word: &str, names: impl Iterator<Item = String>) -> O
 }
 
 /// The setting that `key` resembles most, as clap finds it.
-fn nearest_setting(command: &Command, key: &str) -> Option<String> {
+pub(super) fn nearest_setting(command: &Command, key: &str) -> Option<String> {
     let error = command.clone().try_get_matches_from([format!("--{}", key.replace('_', "-"))]).err()?;
     let flag = suggested(&error, ContextKind::SuggestedArg)?;
     let long = flag.trim_start_matches('-').split('=').next()?;

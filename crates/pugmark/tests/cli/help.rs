@@ -4,13 +4,14 @@ use std::path::Path;
 
 use crate::harness::{Place, compare};
 
-const VERBS: [&[&str]; 19] = [
+const VERBS: [&[&str]; 20] = [
     &[],
     &["demo"],
     &["check"],
     &["split"],
     &["prepare"],
     &["train"],
+    &["tune"],
     &["recipes"],
     &["eval"],
     &["report"],

@@ -27,3 +27,4 @@ mod reports;
 mod results;
 mod resume;
 mod split;
+mod tune;

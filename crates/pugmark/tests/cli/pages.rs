@@ -80,7 +80,18 @@ fn pages_are_whole_and_legible() {
     place.done(&["report", "one", "two", "--out", "compare.html"]);
     place.write("photos/day/broken.png", "no photo");
     place.done(&["check", "photos", "--html", "check.html"]);
-    for page in ["one/report.html", "compare.html", "check.html"] {
+    let tune =
+        ["tune", "photos", "--model", "simple_cnn", "--image-size", "32", "--out", "study", "--trials", "8"];
+    let search = [
+        "--search",
+        "lr=log(1e-6,1e-2)",
+        "batch=4,8,16",
+        "epochs=1..3",
+        "optimiser=sgd,adamw",
+        "flip=false,true",
+    ];
+    place.done(&[&tune[..], &search, &["--pruner", "median", "--test", "0.2", "--retrain-best"]].concat());
+    for page in ["one/report.html", "compare.html", "check.html", "study/study.html"] {
         for width in WIDTHS {
             for scheme in ["light", "dark"] {
                 let Some(said) = look(&place, page, width, scheme) else { return };

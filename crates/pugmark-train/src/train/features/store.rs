@@ -22,6 +22,8 @@ use crate::{TrainError, TrainSettings};
 
 /// Part of every hash: to be raised when features change for another reason than those hashed.
 const FORMAT: u32 = 1;
+/// Values that are hashed at once.
+const VALUES: usize = 1024;
 const TENSOR: &str = "features";
 const PHOTOS: &str = "photos";
 const EXTENSION: &str = "safetensors";
@@ -57,9 +59,12 @@ impl Store {
         hash.update(format!("{FORMAT} {} {arithmetic} {recipe}", card.architecture));
         for param in graph.params().iter().filter(|param| !param.head) {
             hash.update(&param.name);
-            if let Some(tensor) = tensors.get(&param.name) {
-                let bytes: Vec<u8> = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                hash.update(bytes);
+            let mut bytes = [0; 4 * VALUES];
+            for values in tensors.get(&param.name).iter().flat_map(|tensor| tensor.values.chunks(VALUES)) {
+                for (bytes, value) in bytes.chunks_exact_mut(4).zip(values) {
+                    bytes.copy_from_slice(&value.to_le_bytes());
+                }
+                hash.update(&bytes[..values.len() * 4]);
             }
         }
         Ok(Self { folder: Some(folder.join(hex(hash))) })
