@@ -155,8 +155,8 @@ fn wrong_files_say_what_to_do() {
         ),
         (
             r#"{"IntegerParameterRanges": [{"Name": "n", "MinValue": "1.5", "MaxValue": "2"}]}"#,
-            "n: \"1.5\" is no integer",
-            "give a integer",
+            "n: \"1.5\" is not an integer",
+            "give an integer",
         ),
         (
             r#"{"IntegerParameterRanges": [{"Name": "n", "MinValue": "0", "MaxValue": "2", "ScalingType": "Log"}]}"#,

@@ -37,10 +37,12 @@ impl Sampler for GaussianProcess {
             .take(BEST)
             .map(|i| positions(space, &observed.ended[*i].settings))
             .collect();
-        // What is best without its noise.
-        let complete = observed.ended.iter().filter(|trial| trial.progress == 1.0);
-        let means = complete.map(|trial| process.mean(&layout.of_settings(&trial.settings)));
-        let least = means.fold(f64::INFINITY, f64::min);
+        // What is best without its noise, of the trials that were trained to the end or will be.
+        let complete =
+            observed.ended.iter().filter(|trial| trial.progress == 1.0).map(|trial| &trial.settings);
+        let whole: Vec<Vec<f64>> =
+            complete.chain(&observed.running).map(|settings| layout.of_settings(settings)).collect();
+        let least = whole.iter().map(|point| process.mean(point)).fold(f64::INFINITY, f64::min);
         if !observed.running.is_empty() {
             process =
                 process.with_beliefs(observed.running.iter().map(|settings| layout.of_settings(settings)));

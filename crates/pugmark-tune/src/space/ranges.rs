@@ -201,8 +201,7 @@ fn text(json: &Json, place: &str) -> Result<String, SpaceError> {
 }
 
 fn number<T: std::str::FromStr>(text: &str, place: &str) -> Result<T, SpaceError> {
-    let kind = if std::any::type_name::<T>() == "i64" { "integer" } else { "number" };
-    text.trim()
-        .parse()
-        .map_err(|_| SpaceError::new(place, format!("\"{text}\" is no {kind}"), format!("give a {kind}")))
+    let kind = if std::any::type_name::<T>() == "i64" { "an integer" } else { "a number" };
+    let fail = |_| SpaceError::new(place, format!("\"{text}\" is not {kind}"), format!("give {kind}"));
+    text.trim().parse().map_err(fail)
 }
