@@ -10,6 +10,7 @@ OURS, OTHERS = "pugmark-auto", ("optuna-gp", "optuna-tpe")
 SHOWN = ("pugmark-auto", "pugmark-tpe", "pugmark-sobol", "pugmark-random", *OTHERS)
 # No solver goes closer for a reason; a smaller regret is rounding.
 ROUNDING = 1e-7
+SEEDS, FEWEST = 30, 5
 SPACES = {
     "Branin": "2 numbers",
     "Hartmann3": "3 numbers",
@@ -30,8 +31,8 @@ smallest of a row in bold. Objectives have no noise. A missing figure is a searc
 - `Curves`: learning curves of {EPOCHS} epochs that cross, with a pruner; a budget of 20 is {20 * EPOCHS} epochs, however many trials that
   is, and only trials that were trained to the end count. Optuna's process does not learn from pruned trials, ours does.
 - The verdict compares all seeds of `auto` with those of the better of Optuna's two (the smaller median): "ahead" and "behind" where the
-  Mann-Whitney test says so at 5 %, two-sided, else "level". Where a solver has fewer than 30 seeds, as the last table says, "level"
-  says little.
+  Mann-Whitney test says so at 5 %, two-sided, else "level". The seeds of both stand there where they are fewer than {SEEDS}: then "level"
+  says little; with fewer than {FEWEST} there is no verdict.
 """
 
 
@@ -56,8 +57,10 @@ def interval(values: list[float]) -> tuple[float, float]:
 
 def document(lines: list[dict]) -> str:
     found = regrets(lines)
+    names = list(PROBLEMS)
+    found = {name: found[name] for name in sorted(found, key=lambda name: names.index(name.split(",")[0]))}
     verdicts = {(problem, budget): verdict(found[problem], budget) for problem in found for budget in BUDGETS}
-    rows = [f"| {problem} | {budget} |" + cells(found[problem], budget) + f" {verdicts[problem, budget]} |" for problem in found for budget in BUDGETS]
+    rows = [f"| {name} | {budget} |{cells(found[name], budget)} {text} |" for (name, budget), (text, _) in verdicts.items()]
     head = "| problem | trials | " + " | ".join(name.replace("-", " ") for name in SHOWN) + " | auto is |"
     table = [head, "|---|---:|" + "---:|" * len(SHOWN) + "---|", *rows]
     return "\n".join([HEAD, summary(verdicts), "", "## Regret", "", *table, "", *footer(lines), ""])
@@ -76,35 +79,38 @@ def cells(solvers: dict, budget: int) -> str:
     return text
 
 
-def verdict(solvers: dict, budget: int) -> str:
-    others = [name for name in OTHERS if name in solvers]
-    if OURS not in solvers or not others:
-        return ""
+def verdict(solvers: dict, budget: int) -> tuple[str, bool]:
+    """In words, and whether our median is the larger one."""
+    others = [name for name in OTHERS if len(solvers.get(name, {}).get(budget, [])) >= FEWEST]
+    ours = solvers.get(OURS, {}).get(budget, [])
+    if len(ours) < FEWEST or not others:
+        return "", False
     best = min(others, key=lambda name: np.median(solvers[name][budget]))
-    ours, theirs = solvers[OURS][budget], solvers[best][budget]
-    if mannwhitneyu(ours, theirs).pvalue >= 0.05:
-        return f"level with {best.replace('-', ' ')}"
-    side = "ahead of" if np.median(ours) < np.median(theirs) else "**behind**"
-    return f"{side} {best.replace('-', ' ')}"
+    theirs = solvers[best][budget]
+    larger = bool(np.median(ours) > np.median(theirs))
+    side = "level with" if mannwhitneyu(ours, theirs).pvalue >= 0.05 else "**behind**" if larger else "ahead of"
+    seeds = "" if min(len(ours), len(theirs)) >= SEEDS else f" ({len(ours)} and {len(theirs)} seeds)"
+    return f"{side} {best.replace('-', ' ')}{seeds}", larger
 
 
 def summary(verdicts: dict) -> str:
-    words = [text.split(" ")[0].strip("*") for text in verdicts.values() if text]
-    behind = [f"{problem} at {budget}" for (problem, budget), text in verdicts.items() if "behind" in text]
-    text = f"Of {len(words)} comparisons `auto` is ahead in {words.count('ahead')}, level in {words.count('level')}, behind in "
-    return text + f"{len(behind)}" + (": " + ", ".join(behind) + "." if behind else ".")
+    known = {cell: found for cell, found in verdicts.items() if found[0]}
+    words = [text.split(" ")[0].strip("*") for text, _ in known.values()]
+    larger = [f"{problem} at {budget}" for (problem, budget), (_, larger) in known.items() if larger]
+    text = f"Of {len(words)} comparisons `auto` is ahead in {words.count('ahead')}, level in {words.count('level')} and behind in "
+    text += f"{words.count('behind')}; {sum('seeds' in text for text, _ in known.values())} of them are of fewer seeds than {SEEDS}. "
+    return text + "Where its median is the larger one: " + (", ".join(larger) or "nowhere") + "."
 
 
 def footer(lines: list[dict]) -> list[str]:
-    """The seeds, the time of a search and the problems."""
-    text = ["## Seeds and time", "", "Seeds of each solver, and the median time of a search of 80 trials in seconds on a busy machine.", ""]
+    """The seeds, the problems and the versions."""
+    text = ["## Seeds", ""]
     text += ["| problem | " + " | ".join(name.replace("-", " ") for name in SHOWN) + " |", "|---|" + "---:|" * len(SHOWN)]
     for problem in PROBLEMS:
         row = f"| {problem} |"
         for name in SHOWN:
             known = [line for line in lines if line["problem"] == problem and line["solver"].split("+")[0] == name]
-            seeds = len({line["seed"] for line in known})
-            row += f" {seeds}, {np.median([line['seconds'] for line in known]):.2g} s |" if known else " |"
+            row += f" {len({line['seed'] for line in known})} |"
         text.append(row)
     versions = sorted({(line["solver"].split("-")[0], line["version"]) for line in lines})
     text += ["", "Problems: " + "; ".join(f"{name}: {what}" for name, what in SPACES.items()) + "."]

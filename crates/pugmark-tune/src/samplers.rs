@@ -14,13 +14,13 @@ use std::{fmt, str::FromStr};
 use crate::{Sampler, Settings, Space, State, Trial};
 pub use grid::Grid;
 
-/// Ended trials up to which [`SamplerKind::Auto`] takes the Gaussian process.
+/// Complete trials up to which [`SamplerKind::Auto`] takes the Gaussian process.
 const FEW_TRIALS: usize = 100;
 
 /// The samplers by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SamplerKind {
-    /// The Gaussian process for up to 100 trials, then the Parzen estimator, which takes no longer with more.
+    /// The Gaussian process for up to 100 complete trials, then the Parzen estimator, whose time hardly grows.
     #[default]
     Auto,
     /// Bayesian optimisation with a Gaussian process (Matern 5/2) and the logarithm of the expected improvement.

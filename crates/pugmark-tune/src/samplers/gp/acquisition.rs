@@ -2,7 +2,7 @@
 
 use super::{layout::Layout, regression::Process};
 use crate::{
-    Domain, Settings,
+    Domain, Settings, Value,
     samplers::{
         minimise::{Limits, minimise},
         normal::log_expected_improvement,
@@ -131,28 +131,17 @@ fn improve(layout: &Layout<'_>, acquisition: &Acquisition<'_>, candidate: &mut C
     }
 }
 
-/// The positions to try of a parameter that is not a plain number.
+/// The positions to try of a parameter that is not a plain number: of all its values, or of those near by.
 fn choices(domain: &Domain, unit: f64) -> Vec<f64> {
-    match domain.count() {
-        Some(count @ 2..=FEW) => {
-            // Logarithmic integers have bins of different widths: their positions, not even ones.
-            match domain {
-                Domain::Integer { min, max, .. } => {
-                    (*min..=*max).filter_map(|value| domain.to_unit(&crate::Value::Integer(value))).collect()
-                }
-                _ => (0..count).map(|i| (i as f64 + 0.5) / count as f64).collect(),
-            }
+    match (domain, domain.count(), domain.from_unit(unit)) {
+        (_, Some(1), _) => Vec::new(),
+        (Domain::Categorical(values), ..) => {
+            values.iter().filter_map(|value| domain.to_unit(&Value::Text(value.clone()))).collect()
         }
-        Some(count) if matches!(domain, Domain::Categorical(_)) => {
-            (0..count).map(|i| (i as f64 + 0.5) / count as f64).collect()
+        (Domain::Integer { min, max, .. }, Some(count), Value::Integer(value)) => {
+            let values = if count <= FEW { *min..=*max } else { value - 2..=value + 2 };
+            values.filter_map(|value| domain.to_unit(&Value::Integer(value))).collect()
         }
-        Some(2..) => match domain.from_unit(unit) {
-            crate::Value::Integer(value) => [-2, -1, 1, 2]
-                .iter()
-                .filter_map(|step| domain.to_unit(&crate::Value::Integer(value + step)))
-                .collect(),
-            _ => Vec::new(),
-        },
         _ => Vec::new(),
     }
 }
@@ -237,7 +226,7 @@ mod tests {
         assert_eq!(choices(1, 0.1), [0.125, 0.375, 0.625, 0.875]);
         let near: Vec<_> =
             choices(2, 0.5).into_iter().map(|unit| space.parameters[2].domain.from_unit(unit)).collect();
-        assert_eq!(near, [20, 21, 23, 24].map(crate::Value::Integer));
+        assert_eq!(near, [20, 21, 22, 23, 24].map(Value::Integer));
         assert!(choices(3, 0.5).is_empty() && choices(4, 0.5).is_empty());
     }
 }

@@ -12,7 +12,7 @@ fn data(n: usize, dimensions: usize) -> (Vec<Vec<f64>>, Vec<f64>) {
 #[test]
 fn the_posterior_of_scikit_learn() {
     let fixture: serde_json::Value =
-        serde_json::from_str(include_str!("../../../../fixtures/gaussian_process.json")).unwrap();
+        serde_json::from_str(include_str!("../../../../../../fixtures/gaussian_process.json")).unwrap();
     let numbers = |key: &str| -> Vec<f64> { serde_json::from_value(fixture[key].clone()).unwrap() };
     let rows = |key: &str| -> Vec<Vec<f64>> { serde_json::from_value(fixture[key].clone()).unwrap() };
     let inverse_squares = numbers("length_scales").iter().map(|x| 1.0 / (x * x)).collect();
