@@ -125,9 +125,8 @@ fn layers_are_what_taps_read() {
             let (images, channels) = (value.shape[0], value.shape[1]);
             let pixels = value.values.len() / images / channels;
             for channel in 0..channels {
-                let values = || {
-                    value.values.chunks_exact(pixels).skip(channel).step_by(channels).flatten().copied()
-                };
+                let values =
+                    || value.values.chunks_exact(pixels).skip(channel).step_by(channels).flatten().copied();
                 let count = (images * pixels) as f64;
                 let mean = values().map(f64::from).sum::<f64>() / count;
                 // Taps keep fused nodes apart, which rounds once more in bf16: 2^-8 of the values.

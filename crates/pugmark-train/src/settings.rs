@@ -13,7 +13,7 @@ use pugmark_engine::{Clip, Freeze, Optimiser, PrecisionChoice};
 use pugmark_graph::{Architecture, GraphSettings};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::TrainError;
+use crate::{Thresholds, TrainError, WatchMode};
 
 pub use augment::{AutoAugmentKind, ResizeKind};
 pub use cache_features::CacheFeatures;
@@ -242,6 +242,12 @@ pub struct TrainSettings {
     /// The recipe that the other settings were taken from, by name or as a file; kept to be told, never read again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipe: Option<String>,
+    /// What the watch does with what it finds; it changes no result but by ending the training.
+    pub watch: WatchMode,
+    /// Optimiser steps between two that are looked at in full; 0 chooses.
+    pub watch_every: u64,
+    /// Thresholds of the watch that are not the default.
+    pub watch_thresholds: Thresholds,
     /// Whether the features of a frozen backbone are computed once and kept.
     pub cache_features: CacheFeatures,
     /// The folder where features are kept from one training to the next; without one they are kept in memory alone. It
@@ -322,6 +328,9 @@ impl Default for TrainSettings {
             cache_mib: 1024,
             checkpoint_minutes: 10.0,
             recipe: None,
+            watch: WatchMode::default(),
+            watch_every: 0,
+            watch_thresholds: Thresholds::default(),
             cache_features: CacheFeatures::Auto,
             feature_folder: None,
         }
@@ -343,7 +352,7 @@ fn as_decimal_if_set<S: Serializer>(value: &Option<f32>, serializer: S) -> Resul
 
 /// Settings that a resumed run may change: the result does not depend on them, or only grows, or is checked by the data
 /// set's hash.
-const FREE_ON_RESUME: [&str; 11] = [
+const FREE_ON_RESUME: [&str; 14] = [
     "epochs",
     "memory",
     "threads",
@@ -351,6 +360,9 @@ const FREE_ON_RESUME: [&str; 11] = [
     "cache_mib",
     "checkpoint_minutes",
     "recipe",
+    "watch",
+    "watch_every",
+    "watch_thresholds",
     "data",
     "photos",
     "skip_missing",

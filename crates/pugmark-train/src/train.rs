@@ -11,6 +11,7 @@ mod session;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use pugmark_data::{Dataset, Part};
 use pugmark_engine::Engine;
@@ -18,7 +19,7 @@ use pugmark_eval::Evaluation;
 use pugmark_model::RunFolder;
 use serde::{Deserialize, Serialize};
 
-use crate::{EpochMetrics, Event, Observer, TrainError, TrainSettings};
+use crate::{EpochMetrics, Event, Finding, Observer, TrainError, TrainSettings};
 use features::Features;
 use predictions::Predictions;
 pub use predictions::predictions_csv;
@@ -53,6 +54,10 @@ pub struct Outcome {
     pub best: Option<EpochMetrics>,
     /// The best model on the test part; none where there is no test part or nothing was left to do.
     pub test: Option<Evaluation>,
+    /// What the watch found.
+    pub findings: Vec<Finding>,
+    /// What of it ended the training, with [`crate::WatchMode::Stop`].
+    pub stopped_by: Option<Finding>,
 }
 
 /// Trains a model into the run folder `out`. When `stop` becomes true, the step in progress is finished and everything
@@ -69,10 +74,11 @@ pub fn train(
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
+    let started = Instant::now();
     settings.validate()?;
     let mut settings = settings.resolved(data);
     // Nothing is made or deleted before data, settings and weights are known to be good.
-    let (prepared, folder) = match mode {
+    let (mut prepared, folder) = match mode {
         Mode::New => {
             RunFolder::vacant(out)?;
             let prepared = Prepared::new(data, &mut settings, engine)?;
@@ -93,6 +99,7 @@ pub fn train(
     if !prepared.is_finished(settings) {
         prepared.write(data, settings, &folder)?;
     }
+    prepared.startup = started.elapsed();
     let mut report = Report::new(&folder, observer)?;
     let outcome = run(settings, prepared, &folder, engine, stop, &mut report);
     report.end(&outcome)?;
@@ -119,6 +126,8 @@ fn run(
         interrupted: false,
         best: prepared.state.best_model().cloned(),
         test: None,
+        findings: Vec::new(),
+        stopped_by: None,
     };
     let finished = prepared.is_finished(settings);
     if finished {
@@ -152,6 +161,7 @@ fn run(
         outcome.epochs_done = state.epochs_done;
         outcome.best = state.best_model().cloned();
         damaged = state.damaged.clone();
+        (outcome.findings, outcome.stopped_by) = session.into_findings();
     }
     if !outcome.interrupted {
         let predictions = Predictions { settings, folder, part, items, features: features.as_ref(), stop };

@@ -17,6 +17,7 @@ mod report;
 mod split;
 mod storage;
 mod train;
+mod watch;
 mod weights;
 
 use std::path::PathBuf;
@@ -43,6 +44,7 @@ pub(crate) use report::ReportArguments;
 pub(crate) use split::{SplitArguments, SplitFlags};
 pub(crate) use storage::StorageFlags;
 pub(crate) use train::{TrainArguments, TrainFlags};
+pub(crate) use watch::WatchArguments;
 pub(crate) use weights::{WeightsArguments, WeightsCommand};
 
 use crate::settings;
@@ -80,6 +82,8 @@ pub(crate) enum Command {
     Eval(EvalArguments),
     /// Draw a run, or several to compare, as a page
     Report(ReportArguments),
+    /// Show what went wrong in a training, and what to try
+    Watch(WatchArguments),
     /// Classify photos
     Predict(PredictArguments),
     /// Show where a classifier looks, and whether that is what it goes by

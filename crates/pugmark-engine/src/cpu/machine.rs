@@ -49,7 +49,19 @@ impl<E: Activation> Machine<E> {
         let workspaces = Workspaces::new(&program, &parameters, &stages, winograd);
         let logits = vec![0.0; stages.images * program.values[program.output.0].plane.len()];
         let (images, before, clock, observer) = (0, 0, Clock::default(), Observer::default());
-        Self { program, parameters, input, memory, workspaces, stages, logits, images, before, clock, observer }
+        Self {
+            program,
+            parameters,
+            input,
+            memory,
+            workspaces,
+            stages,
+            logits,
+            images,
+            before,
+            clock,
+            observer,
+        }
     }
 
     /// Bytes that a machine takes, without its parameters.

@@ -14,7 +14,8 @@ use super::program::{Kind, Norm, Program};
 use super::stages::Stages;
 use super::update::{Updater, gradient_norm, moving_statistics};
 use crate::{
-    EngineError, InputSpec, Loss, OperatorTime, Pass, StepOutput, StepStatistics, TrainBatch, Training, TrainingSpec,
+    EngineError, InputSpec, Loss, OperatorTime, Pass, StepOutput, StepStatistics, TrainBatch, Training,
+    TrainingSpec,
 };
 
 /// A training plan on the CPU.

@@ -1,6 +1,7 @@
 mod average;
 mod pace;
 mod validation;
+mod watching;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,9 +17,11 @@ use super::prepare::{Loaded, Photos, Prepared};
 use super::report::{Report, save, save_damaged};
 use super::saliency::{self, SaliencyPass};
 use crate::checkpoint::{Ended, State, Sums};
+use crate::watch::{Begun, Finding, Recorder};
 use crate::{EpochMetrics, Event, Schedule, TrainError, TrainSettings, memory, metrics};
 use pace::Pace;
 use validation::Validation;
+use watching::{Watching, begun};
 
 /// A training in progress.
 pub(super) struct Session<'a, 'o> {
@@ -40,6 +43,7 @@ pub(super) struct Session<'a, 'o> {
     backbone: Tensors,
     state: State,
     pace: Pace,
+    watching: Watching,
     saved: Instant,
     unsaved: Unsaved,
     /// How long validation took last time.
@@ -70,7 +74,9 @@ impl<'a, 'o> Session<'a, 'o> {
         stop: &'a AtomicBool,
         report: &'a mut Report<'o>,
     ) -> Result<Self, TrainError> {
+        let started = Instant::now();
         let (train_photos, val_photos, looking) = prepared.photos(settings, features);
+        let (photos, before) = (prepared.photos_of_class(), prepared.startup);
         let Prepared { graph, state, mut tensors, optimiser, saliency, spec, train, val, test, .. } =
             prepared;
         let saliency = saliency::from_tensors(&saliency, train.len());
@@ -101,6 +107,9 @@ impl<'a, 'o> Session<'a, 'o> {
             first_epoch: state.epochs_done + 1,
         })?;
         let pace = Pace::new(settings, train_photos.loader.batches(), &state);
+        let startup = (before + started.elapsed()).as_secs_f64();
+        let begun = Begun { startup, ..begun(settings, &state, photos, pace.epoch_steps()) };
+        let watching = Watching::new(Recorder::open(settings, folder, begun)?);
         Ok(Self {
             settings,
             folder,
@@ -117,6 +126,7 @@ impl<'a, 'o> Session<'a, 'o> {
             backbone,
             state,
             pace,
+            watching,
             saved: Instant::now(),
             unsaved: Unsaved::default(),
             validation: None,
@@ -125,6 +135,11 @@ impl<'a, 'o> Session<'a, 'o> {
 
     pub(super) fn state(&self) -> &State {
         &self.state
+    }
+
+    /// What the watch found, and what of it ended the training.
+    pub(super) fn into_findings(self) -> (Vec<Finding>, Option<Finding>) {
+        (self.watching.findings, self.watching.stopped_by)
     }
 
     /// Trains the epochs that are left, and averages the best ones; breaks off when stopped, with everything saved.
@@ -217,6 +232,7 @@ impl<'a, 'o> Session<'a, 'o> {
         }
         let mut clock = Instant::now();
         let mut step = Vec::with_capacity(self.settings.accumulate);
+        let mut before = self.state.sums;
         for loaded in self.photos.0.epoch(self.number().into(), self.state.step) {
             self.state.sums.waiting += clock.elapsed().as_secs_f64();
             if self.stopped() {
@@ -233,9 +249,11 @@ impl<'a, 'o> Session<'a, 'o> {
             self.state.step += step.len();
             step.clear();
             self.state.sums.seconds += clock.elapsed().as_secs_f64();
+            self.watch_step(output.as_ref(), &before)?;
+            before = self.state.sums;
             clock = Instant::now();
             self.tell_step(batches, images, output.map_or(0.0, |o| o.loss))?;
-            self.state.ended = self.pace.ended(&self.state, self.closing());
+            self.state.ended = self.pace.ended(&self.state, self.closing()).or(self.watching.ended());
             if self.state.ended.is_some() {
                 break;
             }
@@ -274,6 +292,7 @@ impl<'a, 'o> Session<'a, 'o> {
         if parts.is_empty() {
             return Ok(None);
         }
+        self.watch_next();
         let (what, value) =
             match self.training.accumulated_step(&parts, rate as f32, self.settings.weight_decay) {
                 Ok(output) if output.loss.is_finite() => {
@@ -284,6 +303,7 @@ impl<'a, 'o> Session<'a, 'o> {
                 Err(EngineError::NonFiniteGradient { norm }) => ("norm of the gradient", norm),
                 Err(error) => return Err(error.into()),
             };
+        self.watch_failure(&parts, rate, what)?;
         let (step, steps) = (self.state.step + 1, self.photos.0.loader.batches());
         Err(self.not_finite(what, value, format!("epoch {epoch}, step {step} of {steps}")))
     }
@@ -384,6 +404,7 @@ impl<'a, 'o> Session<'a, 'o> {
             state.ended = state.ended.or(Some(Ended::EarlyStopping));
         }
         state.ended = state.ended.or(self.pace.ended(state, closing));
+        self.watch_epoch(&validation.confusion)?;
         self.keep_candidate(row.epoch, &tensors)?;
 
         let (metrics, temperature) = (row.repeatable(), validation.temperature);
@@ -419,6 +440,7 @@ impl<'a, 'o> Session<'a, 'o> {
 
     /// Saves the models that are not on disk yet, and last the checkpoint.
     fn save(&mut self) -> Result<(), TrainError> {
+        self.save_watch()?;
         let finished = self.save_models()?;
         // At the end of an epoch they are those of its model, unless that is an average.
         let tensors = match finished {

@@ -5,6 +5,7 @@ mod compare;
 mod files;
 mod heat;
 mod page;
+mod watch;
 
 use std::path::Path;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::harness::{Place, compare};
 
-const VERBS: [&[&str]; 19] = [
+const VERBS: [&[&str]; 20] = [
     &[],
     &["demo"],
     &["check"],
@@ -14,6 +14,7 @@ const VERBS: [&[&str]; 19] = [
     &["recipes"],
     &["eval"],
     &["report"],
+    &["watch"],
     &["predict"],
     &["explain"],
     &["export"],
