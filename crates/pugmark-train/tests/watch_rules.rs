@@ -62,9 +62,9 @@ fn weights(world: &World, model: Architecture, change: impl Fn(&str, Role, &mut 
 
 /// Healthy trainings of twenty kinds.
 fn healthy() -> Vec<(&'static str, TrainSettings)> {
-    let of = |model| TrainSettings { model, image_size: 32, batch_size: 8, ..settings() };
+    let of = |model| TrainSettings { model, image_size: 32, batch_size: 8, watch_every: 3, ..settings() };
     let cnn = || TrainSettings { epochs: 6, ..of(Architecture::SimpleCnn) };
-    let resnet = || TrainSettings { epochs: 4, ..of(Architecture::ResNet18) };
+    let resnet = || TrainSettings { epochs: 2, ..of(Architecture::ResNet18) };
     let sgd = |s: TrainSettings| TrainSettings { optimiser: OptimiserKind::Sgd, learning_rate: 0.01, ..s };
     vec![
         ("simple_cnn", cnn()),
@@ -77,7 +77,7 @@ fn healthy() -> Vec<(&'static str, TrainSettings)> {
         ("simple_cnn, batches of 2", TrainSettings { batch_size: 2, learning_rate: 0.001, ..cnn() }),
         ("resnet18", resnet()),
         ("resnet18, sgd", sgd(resnet())),
-        ("resnet18, head alone", TrainSettings { freeze: Freeze::Backbone, epochs: 10, ..resnet() }),
+        ("resnet18, head alone", TrainSettings { freeze: Freeze::Backbone, epochs: 4, ..resnet() }),
         ("resnet18, first stages frozen", TrainSettings { freeze: Freeze::Stages(3), ..resnet() }),
         ("resnet18, layer decay", TrainSettings { layer_decay: 0.65, learning_rate: 0.0003, ..resnet() }),
         (
@@ -89,13 +89,13 @@ fn healthy() -> Vec<(&'static str, TrainSettings)> {
             TrainSettings { random_crop: 0.5, flip: true, jitter: 0.3, erasing: 0.5, ..resnet() },
         ),
         ("efficientnet_b0", TrainSettings { epochs: 2, ..of(Architecture::EfficientNetB0) }),
-        ("efficientnet_b0, sgd", sgd(TrainSettings { epochs: 2, ..of(Architecture::EfficientNetB0) })),
+        ("efficientnet_b0, sgd", sgd(TrainSettings { epochs: 1, ..of(Architecture::EfficientNetB0) })),
         (
             "convnext_tiny",
-            TrainSettings { epochs: 2, learning_rate: 0.0003, ..of(Architecture::ConvNextTiny) },
+            TrainSettings { epochs: 1, learning_rate: 0.0003, ..of(Architecture::ConvNextTiny) },
         ),
-        ("swin_t", TrainSettings { epochs: 2, learning_rate: 0.0003, ..of(Architecture::SwinT) }),
-        ("resnet50", TrainSettings { epochs: 2, ..of(Architecture::ResNet50) }),
+        ("swin_t", TrainSettings { epochs: 1, learning_rate: 0.0003, ..of(Architecture::SwinT) }),
+        ("resnet50", TrainSettings { epochs: 1, ..of(Architecture::ResNet50) }),
     ]
 }
 
@@ -158,7 +158,7 @@ fn broken() -> Vec<Broken> {
     add("dead-relu", "biases of -1,000 in nine tenths of a layer", &[], dead, world);
 
     let world = World::new(12);
-    let efficient = TrainSettings { model: Architecture::EfficientNetB0, epochs: 4, ..cnn() };
+    let efficient = TrainSettings { model: Architecture::EfficientNetB0, epochs: 2, watch_every: 2, ..cnn() };
     let saturated = with(&world, efficient, &|name, _, values| {
         if name.ends_with("fc2.bias") {
             values.fill(60.0);
@@ -181,7 +181,7 @@ fn broken() -> Vec<Broken> {
     add("poor-initialization", "a norm with factors of 10,000", &[], uneven, world);
 
     let world = World::new(20);
-    let large = TrainSettings { model: Architecture::ResNet18, learning_rate: 10.0, epochs: 4, ..cnn() };
+    let large = TrainSettings { model: Architecture::ResNet18, learning_rate: 10.0, epochs: 2, ..cnn() };
     add(
         "update-ratio",
         "ResNet18, AdamW with learning rate 10",

@@ -250,9 +250,9 @@ impl Record {
         }
     }
 
-    /// The part of the line up to a step; none where nothing of it is left. What was written behind the checkpoint that a
-    /// training goes on from is trained again.
-    pub fn up_to(self, last: u64) -> Option<Self> {
+    /// The part of the line up to a step and before an epoch; none where nothing of it is left. What was written behind the
+    /// checkpoint that a training goes on from is trained again.
+    pub fn up_to(self, last: u64, next_epoch: u32) -> Option<Self> {
         match self {
             Self::Steps { step, epoch, begins, mut losses, mut milliseconds } if step > last => {
                 let left = losses.len().saturating_sub((step - last) as usize);
@@ -261,6 +261,7 @@ impl Record {
                 let kept = Self::Steps { step: last, epoch, begins, losses, milliseconds };
                 (left > 0).then_some(kept)
             }
+            Self::Epoch { epoch, .. } if epoch >= next_epoch => None,
             record if record.step().is_some_and(|step| step > last) => None,
             record => Some(record),
         }

@@ -81,8 +81,11 @@ impl Recorder {
             0 if begun.epoch <= 1 => None,
             _ => read_records(&path)?,
         };
-        let kept: Vec<Record> =
-            earlier.into_iter().flatten().filter_map(|record| record.up_to(begun.step)).collect();
+        let kept: Vec<Record> = earlier
+            .into_iter()
+            .flatten()
+            .filter_map(|record| record.up_to(begun.step, begun.epoch))
+            .collect();
         let data = settings.data.as_ref().map_or("DATA".into(), |data| data.display().to_string());
         let mut rules =
             Rules::new(settings.watch_thresholds.clone(), &folder.path().display().to_string(), &data);

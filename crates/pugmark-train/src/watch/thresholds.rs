@@ -347,11 +347,15 @@ impl Thresholds {
     }
 }
 
+/// How no thresholds are written.
+const NONE: &str = "none";
+
 impl FromStr for Thresholds {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut thresholds = BTreeMap::new();
+        let text = if text == NONE { "" } else { text };
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let wrong = || format!("`{part}` is no RULE.NAME=VALUE such as overfit.ratio=0.2");
             let (name, value) = part.split_once('=').ok_or_else(wrong)?;
@@ -381,6 +385,9 @@ impl FromStr for Thresholds {
 
 impl fmt::Display for Thresholds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str(NONE);
+        }
         for (at, (name, value)) in self.0.iter().enumerate() {
             write!(f, "{}{name}={value}", if at == 0 { "" } else { "," })?;
         }
@@ -411,7 +418,10 @@ mod tests {
         assert_eq!(thresholds.to_string(), text);
         let of = |id: &str, name: &str| thresholds.get(rule(id).unwrap(), name);
         assert_eq!((of("overfit", "ratio"), of("overfit", "rise")), (0.2, 0.25));
-        assert_eq!("".parse::<Thresholds>(), Ok(Thresholds::default()));
+        for none in ["", "none"] {
+            assert_eq!(none.parse::<Thresholds>(), Ok(Thresholds::default()));
+        }
+        assert_eq!(Thresholds::default().to_string(), "none");
         for (text, why) in [
             ("overfit", "`overfit` is no RULE.NAME=VALUE such as overfit.ratio=0.2"),
             ("overfit.ratio=x", "`overfit.ratio=x` is no RULE.NAME=VALUE such as overfit.ratio=0.2"),

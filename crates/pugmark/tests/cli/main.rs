@@ -22,3 +22,4 @@ mod recipes;
 mod results;
 mod resume;
 mod split;
+mod watch;

@@ -78,7 +78,7 @@ impl Rule for OfSamples {
                     epoch: *epoch,
                     tensor,
                     value,
-                    threshold: f64::MAX,
+                    threshold: f64::INFINITY,
                     text,
                 });
             }
@@ -129,7 +129,7 @@ fn exploding(sample: &Sample, context: &Context, _: &RuleInfo) -> Vec<Measured> 
         .map(|(tensor, values)| Measured {
             tensor,
             value: values.iter().copied().find(|value| !value.is_finite()).unwrap_or(0.0),
-            threshold: f64::MAX,
+            threshold: f64::INFINITY,
             violated: values.iter().any(|value| !value.is_finite()),
             text: "holds NaN or an infinity".into(),
         })
