@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::harness::Place;
 
-const TRAIN: [&str; 14] = [
+const TRAIN: [&str; 16] = [
     "train",
     "photos",
     "--out",
@@ -19,6 +19,8 @@ const TRAIN: [&str; 14] = [
     "6",
     "--precision",
     "f32",
+    "--watch-every",
+    "2",
 ];
 
 #[test]
