@@ -166,14 +166,14 @@ pub const RULES: [RuleInfo; 20] = [
         thresholds: &[
             t(
                 "fall",
-                0.02,
+                0.05,
                 "share by which the mean loss of the last windows must be below that of the first",
             ),
             t("rise", 2.0, "times the lowest mean loss of a window, and 0.5 above it"),
             t("windows", 3.0, "without such a fall, or 2 with such a rise"),
             t("steps", 50.0, "of a window, at least; a window is whole epochs, or 200 steps of one"),
         ],
-        why: "SageMaker compares ten single steps: noise of small batches is larger than its 0.1 %. Means over whole epochs are of the same photos, and a loss that has fallen once is no longer one that never falls. Steps of a warm-up do not count, nor does a loss below a tenth of guessing's.",
+        why: "SageMaker compares ten single steps: noise of small batches is larger than its 0.1 %, and moves means over 50 steps by 1 or 2 %. Windows of whole epochs are of the same photos, and a loss that has fallen once is no longer one that never falls. Steps of a warm-up do not count, nor does a loss below a tenth of guessing's.",
         advice: "the learning rate does not fit, or labels say nothing about the photos: search for it, look at the labels",
         command: "pugmark train --config RUN/config.toml --find-learning-rate",
         stops: true,
@@ -224,7 +224,7 @@ pub const RULES: [RuleInfo; 20] = [
         about: "The pictures that reach the model are far from mean 0 and deviation 1: nearly black, nearly white, without contrast, or not scaled.",
         thresholds: &[
             t("mean", 1.9, "absolute mean of a colour"),
-            t("low", 0.1, "standard deviation of a colour, at least"),
+            t("low", 0.02, "standard deviation of a colour, at least"),
             t("high", 3.0, "standard deviation of a colour, at most"),
             t("patience", 2.0, "samples in a row"),
         ],

@@ -195,7 +195,10 @@ fn update(sample: &Sample, context: &Context, info: &RuleInfo) -> Vec<Measured> 
                 value,
                 threshold: if too_small { small } else { large },
                 violated: too_small || value > large,
-                text: format!("the step changes the weight by {value:.1e} of its size"),
+                text: match value {
+                    0.1.. => format!("the step changes the weight by {value:.1} times its size"),
+                    _ => format!("the step changes the weight by {value:.1e} times its size"),
+                },
             }
         })
         .collect()
