@@ -86,9 +86,10 @@ fn weights_are_those_before_the_step_and_the_change_is_the_difference() {
 
 /// The node whose output an activation's statistics are of: the ReLU that a named node's chain of single readers ends in.
 fn relu_after(graph: &Graph, name: &str) -> NodeId {
-    let mut at = NodeId(graph.nodes().iter().position(|node| node.name == name).unwrap());
+    let mut at =
+        NodeId(graph.nodes().iter().position(|node| node.name == name).expect("a node of that name"));
     while graph.nodes()[at.0].op != Op::Relu {
-        let next = graph.nodes().iter().position(|node| node.inputs.contains(&at)).unwrap();
+        let next = graph.nodes().iter().position(|node| node.inputs.contains(&at)).expect("a reader");
         at = NodeId(next);
     }
     at

@@ -72,9 +72,9 @@ pub(super) fn read_records(path: &Path) -> Result<Option<Vec<Record>>, TrainErro
 fn is_running(log: &Path) -> bool {
     let text = fs::read_to_string(log).unwrap_or_default();
     let ends = ["finished", "interrupted", "failed"];
-    let last = text.lines().filter_map(|line| {
+    let mut last = text.lines().filter_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         Some(ends.contains(&line["event"].as_str()?))
     });
-    last.last() == Some(false)
+    last.next_back() == Some(false)
 }
