@@ -9,6 +9,7 @@ mod memory;
 mod parameters;
 mod program;
 mod stages;
+mod statistics;
 mod timing;
 mod training;
 mod update;

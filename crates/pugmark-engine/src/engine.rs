@@ -5,7 +5,7 @@ use pugmark_kernels::Isa;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Freeze, OperatorTime};
+use crate::{Freeze, OperatorTime, StepStatistics};
 
 /// Why a plan can't be made or run.
 #[derive(Debug, Error)]
@@ -428,6 +428,12 @@ pub trait Training: Send {
 
     /// The output and its gradient of a tapped node in the last step, as [`Inference::tap`].
     fn tap(&self, node: NodeId) -> Option<(Tensor, Tensor)>;
+
+    /// Keeps statistics of the steps from the next one on, or stops it; results do not change.
+    fn watch(&mut self, on: bool);
+
+    /// What the last watched step saw, also where it failed; none where it was not watched.
+    fn statistics(&self) -> Option<StepStatistics>;
 
     /// Times every operator from the next step on, or stops it; results do not change.
     fn time_operators(&mut self, on: bool);

@@ -5,6 +5,7 @@
 mod cpu;
 mod engine;
 mod freeze;
+mod statistics;
 mod timing;
 
 pub use cpu::Cpu;
@@ -13,4 +14,5 @@ pub use engine::{
     StepOutput, TrainBatch, Training, TrainingSpec,
 };
 pub use freeze::Freeze;
+pub use statistics::{LayerKind, LayerStatistics, StepStatistics, WeightStatistics};
 pub use timing::{OperatorGroup, OperatorSums, OperatorTime, Pass};

@@ -11,6 +11,7 @@
 //! the caller, never bad user input.
 
 mod activation;
+mod activity;
 mod attention;
 mod channels;
 mod conv;
@@ -37,6 +38,7 @@ mod stats;
 pub use activation::{
     gelu_backward, gelu_forward, sigmoid_backward, sigmoid_forward, silu_backward, silu_forward,
 };
+pub use activity::{ChannelActivity, Magnitude, channel_activity, magnitude, squared_distance};
 pub use attention::{WindowAttention, window_attention_backward, window_attention_forward};
 pub use conv::{
     ConvElement, ConvShape, DepthwiseShape, Epilogue, conv2d_backward_data, conv2d_backward_weight,

@@ -6,7 +6,7 @@ use crate::{ModelError, atomic};
 
 /// The folder of one training run.
 ///
-/// `config.toml` makes a folder a run. Every file but the log is saved by [`crate::write_atomic`].
+/// `config.toml` makes a folder a run. Every file but the log and the watch's is saved by [`crate::write_atomic`].
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -23,7 +23,7 @@ const EVENTS: &str = "events.out.tfevents.";
 /// What `pugmark train --find-learning-rate` leaves: no run by itself, and kept where one comes to it.
 const BESIDE: [&str; 2] = ["learning-rate.csv", "learning-rate.html"];
 /// Everything that a run may hold; `config.toml` is last because overwriting deletes in this order.
-const FILES: [&str; 12] = [
+const FILES: [&str; 14] = [
     "best.safetensors",
     "last.safetensors",
     "metrics.csv",
@@ -34,6 +34,8 @@ const FILES: [&str; 12] = [
     "trace.json",
     "broken.csv",
     "split.csv",
+    "watch.jsonl",
+    "watch.json",
     "log.jsonl",
     CONFIG,
 ];
@@ -157,6 +159,16 @@ impl RunFolder {
     /// What happened, one JSON object a line.
     pub fn log(&self) -> PathBuf {
         self.path.join("log.jsonl")
+    }
+
+    /// What the watch keeps of the training, one JSON object a line.
+    pub fn watch(&self) -> PathBuf {
+        self.path.join("watch.jsonl")
+    }
+
+    /// What the rules of the watch came to.
+    pub fn watch_json(&self) -> PathBuf {
+        self.path.join("watch.json")
     }
 
     /// The model of the best epoch.

@@ -74,6 +74,8 @@ pub(crate) enum Ended {
     MaxSteps,
     /// The time that the settings allow is used up.
     TimeBudget,
+    /// The watch found something that more steps do not mend.
+    Watch,
 }
 
 impl Ended {
@@ -89,6 +91,7 @@ impl Ended {
             Self::TimeBudget => {
                 format!("stopped in epoch {epoch}: the time of {} is used up", settings.time_budget)
             }
+            Self::Watch => format!("stopped by the watch in epoch {epoch}; with `--watch warn` it goes on"),
         }
     }
 }

@@ -120,6 +120,14 @@ pub enum TrainError {
         /// What is wrong.
         why: String,
     },
+    /// What the watch kept of a run can't be read.
+    #[error("{} can't be read: {why}", path.display())]
+    Watch {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        why: String,
+    },
     /// A run was to be resumed with other settings.
     #[error("a resumed run keeps its settings: `{name}` is {run} in {} and {asked} was asked for", path.display())]
     SettingChanged {
@@ -190,6 +198,7 @@ impl TrainError {
                 "best.safetensors and last.safetensors can still be used; to train again, use `--overwrite` or another `--out`".into()
             }
             Self::Profile { .. } => "delete it, or train with `--profile` again".into(),
+            Self::Watch { .. } => "the run itself is whole; with `--watch off` it goes on without the file".into(),
             Self::SettingChanged { .. } => {
                 "leave the setting out, or start a new run with another `--out`; epochs, threads, cache and checkpoint times may change".into()
             }

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::EpochMetrics;
+use crate::{EpochMetrics, Finding};
 
 /// What happens in a training, for progress bars and logs.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +88,8 @@ pub enum Event<'a> {
     },
     /// An epoch is done and saved.
     Epoch(&'a EpochMetrics),
+    /// The watch found something; told once a rule and tensor.
+    Finding(&'a Finding),
     /// A photo can't be decoded and is left out; told once a photo.
     BrokenPhoto {
         /// Its identity in the data set.

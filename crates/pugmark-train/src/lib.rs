@@ -16,6 +16,7 @@ mod schedule;
 mod settings;
 mod tensorboard;
 mod train;
+mod watch;
 
 pub use error::TrainError;
 pub use event::{Event, Observer};
@@ -28,3 +29,7 @@ pub use settings::{
     TimeBudget, TrainSettings,
 };
 pub use train::{Mode, Outcome, RatePoint, RateSearch, find_learning_rate, predictions_csv, train};
+pub use watch::{
+    Finding, Layer, Name, Number, Record, RuleInfo, RuleReport, Rules, Sample, Start, System, Threshold,
+    Thresholds, WatchMode, Watched, Weight, read_watch, reports_to_json, watch_rules,
+};

@@ -63,6 +63,7 @@ impl Log {
                     "first_epoch": first_epoch,
                 }),
             ),
+            Event::Finding(finding) => ("finding", serde_json::to_value(finding).unwrap_or_default()),
             Event::Epoch(metrics) => ("epoch", serde_json::to_value(metrics).unwrap_or_default()),
             Event::BrokenPhoto { id, reason } => ("broken_photo", json!({ "id": id, "reason": reason })),
             Event::Saved(path) => ("saved", json!({ "path": path.to_string_lossy() })),

@@ -14,7 +14,7 @@ use pugmark_graph::{Architecture, GraphSettings};
 use pugmark_model::RunFolder;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::TrainError;
+use crate::{Thresholds, TrainError, WatchMode};
 
 pub use augment::{AutoAugmentKind, ResizeKind};
 pub use cache_features::CacheFeatures;
@@ -249,6 +249,12 @@ pub struct TrainSettings {
     /// The recipe that the other settings were taken from, by name or as a file; kept to be told, never read again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipe: Option<String>,
+    /// What the watch does with what it finds; it changes no result but by ending the training.
+    pub watch: WatchMode,
+    /// Optimiser steps between two that are looked at in full; 0 chooses.
+    pub watch_every: u64,
+    /// Thresholds of the watch that are not the default.
+    pub watch_thresholds: Thresholds,
     /// Whether the features of a frozen backbone are computed once and kept.
     pub cache_features: CacheFeatures,
     /// The folder where features are kept from one training to the next; without one they are kept in memory alone. It
@@ -331,6 +337,9 @@ impl Default for TrainSettings {
             profile: false,
             tensorboard: None,
             recipe: None,
+            watch: WatchMode::default(),
+            watch_every: 0,
+            watch_thresholds: Thresholds::default(),
             cache_features: CacheFeatures::Auto,
             feature_folder: None,
         }
@@ -355,7 +364,7 @@ const IN_THE_RUN: &str = "run";
 
 /// Settings that a resumed run may change: the result does not depend on them, or only grows, or is checked by the data
 /// set's hash.
-const FREE_ON_RESUME: [&str; 13] = [
+const FREE_ON_RESUME: [&str; 16] = [
     "epochs",
     "memory",
     "threads",
@@ -365,6 +374,9 @@ const FREE_ON_RESUME: [&str; 13] = [
     "profile",
     "tensorboard",
     "recipe",
+    "watch",
+    "watch_every",
+    "watch_thresholds",
     "data",
     "photos",
     "skip_missing",

@@ -20,7 +20,7 @@ use pugmark_model::RunFolder;
 use serde::{Deserialize, Serialize};
 
 use crate::profile::{Phase, Recorder};
-use crate::{EpochMetrics, Event, Observer, TrainError, TrainSettings};
+use crate::{EpochMetrics, Event, Finding, Observer, TrainError, TrainSettings};
 use features::Features;
 use predictions::Predictions;
 pub use predictions::predictions_csv;
@@ -55,6 +55,10 @@ pub struct Outcome {
     pub best: Option<EpochMetrics>,
     /// The best model on the test part; none where there is no test part or nothing was left to do.
     pub test: Option<Evaluation>,
+    /// What the watch found.
+    pub findings: Vec<Finding>,
+    /// What of it ended the training, with [`crate::WatchMode::Stop`].
+    pub stopped_by: Option<Finding>,
 }
 
 /// Trains a model into the run folder `out`. When `stop` becomes true, the step in progress is finished and everything
@@ -75,7 +79,7 @@ pub fn train(
     settings.validate()?;
     let mut settings = settings.resolved(data);
     // Nothing is made or deleted before data, settings and weights are known to be good.
-    let (prepared, folder) = match mode {
+    let (mut prepared, folder) = match mode {
         Mode::New => {
             RunFolder::vacant(out)?;
             let prepared = Prepared::new(data, &mut settings, engine)?;
@@ -96,6 +100,7 @@ pub fn train(
     if !prepared.is_finished(settings) {
         prepared.write(data, settings, &folder)?;
     }
+    prepared.startup = started.elapsed();
     let finished = prepared.is_finished(settings);
     let profile = Recorder::new(settings.profile && !finished, started);
     let mut report = Report::new(&folder, profile, observer)?;
@@ -126,6 +131,8 @@ fn run(
         interrupted: false,
         best: prepared.state.best_model().cloned(),
         test: None,
+        findings: Vec::new(),
+        stopped_by: None,
     };
     let finished = prepared.is_finished(settings);
     if finished {
@@ -163,6 +170,7 @@ fn run(
         outcome.epochs_done = state.epochs_done;
         outcome.best = state.best_model().cloned();
         damaged = state.damaged.clone();
+        (outcome.findings, outcome.stopped_by) = session.into_findings();
     }
     if !outcome.interrupted {
         report.profile.enter(Phase::Prediction);

@@ -18,6 +18,7 @@ mod split;
 mod storage;
 mod train;
 mod tune;
+mod watch;
 mod weights;
 
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ pub(crate) use split::{SplitArguments, SplitFlags};
 pub(crate) use storage::StorageFlags;
 pub(crate) use train::{TrainArguments, TrainFlags};
 pub(crate) use tune::TuneArguments;
+pub(crate) use watch::WatchArguments;
 pub(crate) use weights::{WeightsArguments, WeightsCommand};
 
 use crate::settings;
@@ -84,6 +86,8 @@ pub(crate) enum Command {
     Eval(EvalArguments),
     /// Draw a run, or several to compare, as a page
     Report(ReportArguments),
+    /// Show what went wrong in a training, and what to try
+    Watch(WatchArguments),
     /// Classify photos
     Predict(PredictArguments),
     /// Show where a classifier looks, and whether that is what it goes by

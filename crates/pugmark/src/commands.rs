@@ -19,6 +19,7 @@ mod split;
 mod thumbnails;
 mod train;
 mod tune;
+mod watch;
 mod weights;
 
 use crate::arguments::{Command, DemoArguments};
@@ -41,6 +42,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
         Command::Tune(arguments) => tune::run(&arguments, printer),
         Command::Recipes(arguments) => recipes::run(&arguments, printer),
         Command::Report(arguments) => report::run(&arguments, printer),
+        Command::Watch(arguments) => watch::run(&arguments, printer),
         Command::Eval(arguments) => eval::run(&arguments, printer),
         Command::Predict(arguments) => predict::run(&arguments, printer),
         Command::Explain(arguments) => explain::run(&arguments, printer),

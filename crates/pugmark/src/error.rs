@@ -92,6 +92,27 @@ impl Interrupted {
     }
 }
 
+/// The work was ended on the way, and everything is saved; what to do about it.
+#[derive(Debug)]
+pub(crate) struct Stopped {
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Stopped {}
+
+impl Stopped {
+    fn hint(&self) -> Option<String> {
+        Some(self.hint.clone())
+    }
+}
+
 /// Prints an error with its causes and its hint; the status to end with.
 pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitStatus {
     let mut said = error.to_string();
@@ -188,6 +209,7 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     first_of!(
         WrongCall,
         Interrupted,
+        Stopped,
         TrainError,
         StudyError,
         ModelError,

@@ -67,6 +67,11 @@ impl Printer {
         self.line(&format!("{} {text}", self.styled("warning:", Style::Warning)));
     }
 
+    /// What to do about a warning.
+    pub(crate) fn hint(&self, text: &str) {
+        self.line(&format!("{} {text}", self.styled("hint:", Style::Hint)));
+    }
+
     /// Why the work could not be done.
     pub(crate) fn error(&self, text: &str, causes: &[String], hint: Option<&str>) {
         self.line(&format!("{} {text}", self.styled("error:", Style::Error)));
@@ -74,7 +79,7 @@ impl Printer {
             self.line(&format!("  caused by: {cause}"));
         }
         if let Some(hint) = hint {
-            self.line(&format!("{} {hint}", self.styled("hint:", Style::Hint)));
+            self.hint(hint);
         }
     }
 

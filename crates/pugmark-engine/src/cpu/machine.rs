@@ -12,6 +12,7 @@ use super::memory::{Layout, Memory};
 use super::parameters::Parameters;
 use super::program::{Kind, Program, Step, StochasticDepth, ValueId};
 use super::stages::Stages;
+use super::statistics::Observer;
 use super::timing::Clock;
 use super::workspace::Workspaces;
 use crate::{InputSpec, Pass};
@@ -31,6 +32,7 @@ pub(super) struct Machine<E> {
     /// Those of the call that ran before them.
     before: usize,
     pub clock: Clock,
+    pub observer: Observer,
 }
 
 impl<E: Activation> Machine<E> {
@@ -46,8 +48,20 @@ impl<E: Activation> Machine<E> {
         let memory = Memory::new(&program, &stages, taps);
         let workspaces = Workspaces::new(&program, &parameters, &stages, winograd);
         let logits = vec![0.0; stages.images * program.values[program.output.0].plane.len()];
-        let (images, before, clock) = (0, 0, Clock::default());
-        Self { program, parameters, input, memory, workspaces, stages, logits, images, before, clock }
+        let (images, before, clock, observer) = (0, 0, Clock::default(), Observer::default());
+        Self {
+            program,
+            parameters,
+            input,
+            memory,
+            workspaces,
+            stages,
+            logits,
+            images,
+            before,
+            clock,
+            observer,
+        }
     }
 
     /// Bytes that a machine takes, without its parameters.
@@ -93,11 +107,12 @@ impl<E: Activation> Machine<E> {
             let step = self.program.steps[index].clone();
             self.run(index, &step, given, dropout);
             self.clock.lap(Some(index), Pass::Forward, self.images);
+            self.observe(index);
         }
     }
 
     /// Where the images that run now lie in the arena.
-    fn window(&self, id: ValueId) -> Range<usize> {
+    pub fn window(&self, id: ValueId) -> Range<usize> {
         let len = self.program.values[id.0].plane.len();
         let first = if self.stages.whole[id.0] { self.before } else { 0 };
         let start = self.memory.value(id).start;

@@ -14,7 +14,8 @@ use super::program::{Kind, Norm, Program};
 use super::stages::Stages;
 use super::update::{Updater, gradient_norm, moving_statistics};
 use crate::{
-    EngineError, InputSpec, Loss, OperatorTime, Pass, StepOutput, TrainBatch, Training, TrainingSpec,
+    EngineError, InputSpec, Loss, OperatorTime, Pass, StepOutput, StepStatistics, TrainBatch, Training,
+    TrainingSpec,
 };
 
 /// A training plan on the CPU.
@@ -93,8 +94,9 @@ impl<E: Activation> CpuTraining<E> {
         }
         let output = step?;
         self.steps += 1;
-        let parameters = &mut self.machine.parameters;
-        self.updater.step(parameters, output.gradient_norm, learning_rate, weight_decay, self.steps);
+        let Machine { parameters, observer, .. } = &mut self.machine;
+        let rates = (learning_rate, weight_decay);
+        self.updater.step(parameters, observer, output.gradient_norm, rates, self.steps);
         self.machine.clock.lap(None, Pass::Optimiser, self.machine.images);
         self.machine.prepare();
         Ok(output)
@@ -110,6 +112,7 @@ impl<E: Activation> CpuTraining<E> {
         let mut output = StepOutput { loss: 0.0, logits: Vec::new(), gradient_norm: 0.0 };
         for (index, batch) in batches.iter().enumerate() {
             let (images, labels) = (batch.labels.len(), batch.labels);
+            self.machine.observer.begin();
             self.machine.forward(images, given(batch), Some(batch.seed));
             let logits = self.machine.logits();
             let gradient = &mut self.logits_gradient[..images * self.classes];
@@ -141,6 +144,7 @@ impl<E: Activation> CpuTraining<E> {
         logits_gradient: &[f32],
     ) -> Result<StepOutput, EngineError> {
         self.machine.clock.clear();
+        self.machine.observer.begin();
         self.machine.forward(batch.labels.len(), given(batch), Some(batch.seed));
         let logits = self.machine.logits().to_vec();
         let own = &mut self.logits_gradient[..logits_gradient.len()];
@@ -249,6 +253,14 @@ impl<E: Activation> Training for CpuTraining<E> {
         }
         let gradient = self.machine.memory.read(self.machine.memory.gradient(id)?);
         Some((value, to_tensor(images, gradient, plane)))
+    }
+
+    fn watch(&mut self, on: bool) {
+        self.machine.observer.set(on);
+    }
+
+    fn statistics(&self) -> Option<StepStatistics> {
+        self.machine.observer.statistics().cloned()
     }
 
     fn time_operators(&mut self, on: bool) {

@@ -1,10 +1,11 @@
 //! From gradients to parameters: norm, clipping, optimiser, running average.
 
-use pugmark_graph::{Graph, ParamId};
+use pugmark_graph::{Graph, ParamId, Role};
 use pugmark_kernels as kernels;
 
 use super::parameters::Parameters;
 use super::program::{Kind, Norm, Program};
+use super::statistics::Observer;
 use crate::{Clip, Optimiser, ParamRule, TrainingSpec};
 
 /// What one optimiser step does, apart from its rates.
@@ -17,6 +18,8 @@ pub(super) struct Updater {
     rules: Vec<ParamRule>,
     /// Parameters that adaptive clipping leaves alone.
     head: Vec<bool>,
+    /// Parameters that statistics are kept of.
+    watched: Vec<bool>,
 }
 
 impl Updater {
@@ -24,7 +27,9 @@ impl Updater {
         let mut rules = spec.rules.clone();
         rules.resize(graph.params().len(), ParamRule::default());
         let head = graph.params().iter().map(|param| param.head).collect();
-        Self { optimiser: spec.optimiser, clip: spec.clip, average: spec.average, rules, head }
+        let roles = [Role::ConvWeight, Role::LinearWeight, Role::LayerScale];
+        let watched = graph.params().iter().map(|param| roles.contains(&param.role)).collect();
+        Self { optimiser: spec.optimiser, clip: spec.clip, average: spec.average, rules, head, watched }
     }
 
     /// Starts the averages of all that the training changes.
@@ -53,10 +58,18 @@ impl Updater {
     }
 
     /// Clips the gradients, whose norm together is `norm`, and moves the parameters; `step` counts from 1.
-    pub fn step(&self, parameters: &mut Parameters, norm: f64, lr: f32, weight_decay: f32, step: u64) {
+    pub fn step(
+        &self,
+        parameters: &mut Parameters,
+        observer: &mut Observer,
+        norm: f64,
+        (lr, weight_decay): (f32, f32),
+        step: u64,
+    ) {
         // PyTorch's epsilon.
         let factor = |most: f32| (f64::from(most) / (norm + 1e-6)) as f32;
         for (index, parameter) in parameters.trained_mut() {
+            let before = if self.watched[index] { observer.before(parameter) } else { None };
             let (value, gradient) = (&mut parameter.value, &mut parameter.gradient);
             match self.clip {
                 Clip::Norm(most) if factor(most) < 1.0 => kernels::scale(factor(most), gradient),
@@ -80,6 +93,9 @@ impl Updater {
                     kernels::sgd_step(&sgd, parameter.steps == 1, value, gradient, buffer);
                 }
                 _ => unreachable!("as many moments are kept as the optimiser names"),
+            }
+            if let Some(before) = before {
+                observer.after(ParamId(index), &before, parameter);
             }
         }
         if self.average > 0.0 {

@@ -1,4 +1,5 @@
 use std::io;
+use std::time::Duration;
 
 use pugmark_data::{Augment, Batch, Dataset, Item, Limits, Loader, LoaderSettings, Part, Split, split};
 use pugmark_engine::{Engine, Freeze, Loss, ParamRule, TrainingSpec};
@@ -9,9 +10,9 @@ use super::class_weights::class_weights;
 use super::features::{Features, PartFeatures};
 use super::report::save;
 use super::saliency::loader_settings;
-use crate::checkpoint::{Checkpoint, State};
+use crate::checkpoint::{Checkpoint, Ended, State};
 use crate::settings::decimal;
-use crate::{ClassWeights, TrainError, TrainSettings};
+use crate::{ClassWeights, TrainError, TrainSettings, WatchMode};
 
 /// Everything that is known before the first step.
 pub(super) struct Prepared {
@@ -29,6 +30,8 @@ pub(super) struct Prepared {
     pub(super) test: Vec<Item>,
     pub(super) warnings: Vec<String>,
     pub(super) notes: Vec<String>,
+    /// What came before the first step took, without the features of a frozen backbone.
+    pub(super) startup: Duration,
     split: Split,
 }
 
@@ -177,6 +180,9 @@ impl Prepared {
             prepared.notes.push("nothing of this run was saved yet: it starts from the beginning".into());
             return Ok(prepared);
         };
+        if state.ended == Some(Ended::Watch) && settings.watch != WatchMode::Stop {
+            state.ended = None;
+        }
         let changed = |what| TrainError::DataChanged { what, path: folder.path().into() };
         if state.card.classes != data.classes {
             return Err(changed("classes"));
@@ -273,8 +279,15 @@ impl Prepared {
             test,
             warnings,
             notes: Vec::new(),
+            startup: Duration::ZERO,
             split,
         })
+    }
+
+    /// Photos to train on, of each class.
+    pub(super) fn photos_of_class(&self) -> Vec<u64> {
+        let of_class = |class| self.train.iter().filter(|item| item.class == Some(class)).count() as u64;
+        (0..self.state.card.classes.len()).map(of_class).collect()
     }
 
     /// Whether nothing is left to train or to average.

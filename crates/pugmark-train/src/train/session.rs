@@ -1,6 +1,7 @@
 mod average;
 mod pace;
 mod validation;
+mod watching;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,9 +19,11 @@ use super::saliency::{self, SaliencyPass};
 use crate::checkpoint::{Ended, State, Sums};
 use crate::profile::Phase;
 use crate::tensorboard::Board;
+use crate::watch::{Begun, Finding, Recorder};
 use crate::{EpochMetrics, Event, Schedule, TrainError, TrainSettings, memory, metrics};
 use pace::Pace;
 use validation::Validation;
+use watching::{Watching, begun};
 
 /// A training in progress.
 pub(super) struct Session<'a, 'o> {
@@ -42,6 +45,7 @@ pub(super) struct Session<'a, 'o> {
     backbone: Tensors,
     state: State,
     pace: Pace,
+    watching: Watching,
     saved: Instant,
     unsaved: Unsaved,
     /// How long validation took last time.
@@ -72,7 +76,9 @@ impl<'a, 'o> Session<'a, 'o> {
         stop: &'a AtomicBool,
         report: &'a mut Report<'o>,
     ) -> Result<Self, TrainError> {
+        let started = Instant::now();
         let (train_photos, val_photos, looking) = prepared.photos(settings, features);
+        let (photos, before) = (prepared.photos_of_class(), prepared.startup);
         let Prepared { graph, state, mut tensors, optimiser, saliency, spec, train, val, test, .. } =
             prepared;
         let saliency = saliency::from_tensors(&saliency, train.len());
@@ -111,6 +117,9 @@ impl<'a, 'o> Session<'a, 'o> {
             report.board = Some(Board::create(&board, steps_done(&state, batches))?);
         }
         let pace = Pace::new(settings, batches, &state);
+        let startup = (before + started.elapsed()).as_secs_f64();
+        let begun = Begun { startup, ..begun(settings, &state, photos, pace.epoch_steps()) };
+        let watching = Watching::new(Recorder::open(settings, folder, begun)?);
         Ok(Self {
             settings,
             folder,
@@ -127,6 +136,7 @@ impl<'a, 'o> Session<'a, 'o> {
             backbone,
             state,
             pace,
+            watching,
             saved: Instant::now(),
             unsaved: Unsaved::default(),
             validation: None,
@@ -135,6 +145,11 @@ impl<'a, 'o> Session<'a, 'o> {
 
     pub(super) fn state(&self) -> &State {
         &self.state
+    }
+
+    /// What the watch found, and what of it ended the training.
+    pub(super) fn into_findings(self) -> (Vec<Finding>, Option<Finding>) {
+        (self.watching.findings, self.watching.stopped_by)
     }
 
     /// Trains the epochs that are left, and averages the best ones; breaks off when stopped, with everything saved.
@@ -231,6 +246,7 @@ impl<'a, 'o> Session<'a, 'o> {
         self.training.time_operators(self.report.profile.is_on());
         self.report.profile.begin_steps(self.photos.0.threads());
         self.report.profile.wait(self.photos.0.ready());
+        let mut before = self.state.sums;
         for loaded in self.photos.0.epoch(self.number().into(), self.state.step) {
             self.report.profile.enter(Phase::Other);
             self.state.sums.waiting += clock.elapsed().as_secs_f64();
@@ -253,11 +269,13 @@ impl<'a, 'o> Session<'a, 'o> {
             self.state.step += parts;
             step.clear();
             self.state.sums.seconds += clock.elapsed().as_secs_f64();
+            self.watch_step(output.as_ref(), &before)?;
+            before = self.state.sums;
             clock = Instant::now();
             self.tell_step(batches, images, output.map_or(0.0, |o| o.loss))?;
             let (epoch, loaded) = (self.number(), self.photos.0.loader.take_times());
             self.report.profile.step(epoch, self.state.step, parts, images, loaded);
-            self.state.ended = self.pace.ended(&self.state, self.closing());
+            self.state.ended = self.pace.ended(&self.state, self.closing()).or(self.watching.ended());
             if self.state.ended.is_some() {
                 break;
             }
@@ -298,6 +316,7 @@ impl<'a, 'o> Session<'a, 'o> {
         if parts.is_empty() {
             return Ok(None);
         }
+        self.watch_next();
         self.report.profile.enter(Phase::Forward);
         let output = self.training.accumulated_step(&parts, rate as f32, self.settings.weight_decay);
         if self.report.profile.is_on() {
@@ -312,6 +331,7 @@ impl<'a, 'o> Session<'a, 'o> {
             Err(EngineError::NonFiniteGradient { norm }) => ("norm of the gradient", norm),
             Err(error) => return Err(error.into()),
         };
+        self.watch_failure(&parts, rate, what)?;
         let (step, steps) = (self.state.step + 1, self.photos.0.loader.batches());
         Err(self.not_finite(what, value, format!("epoch {epoch}, step {step} of {steps}")))
     }
@@ -420,6 +440,7 @@ impl<'a, 'o> Session<'a, 'o> {
             state.ended = state.ended.or(Some(Ended::EarlyStopping));
         }
         state.ended = state.ended.or(self.pace.ended(state, closing));
+        self.watch_epoch(&validation.confusion)?;
         self.keep_candidate(row.epoch, &tensors)?;
 
         let (metrics, temperature) = (row.repeatable(), validation.temperature);
@@ -456,6 +477,7 @@ impl<'a, 'o> Session<'a, 'o> {
     /// Saves the models that are not on disk yet, and last the checkpoint.
     fn save(&mut self) -> Result<(), TrainError> {
         let phase = self.report.profile.enter(Phase::Saving);
+        self.save_watch()?;
         let finished = self.save_models()?;
         // At the end of an epoch they are those of its model, unless that is an average.
         let tensors = match finished {

@@ -6,10 +6,11 @@ use clap::builder::{BoolishValueParser, PossibleValuesParser, RangedU64ValuePars
 use clap::{Args, value_parser};
 use pugmark_engine::Freeze;
 use pugmark_graph::Architecture;
-use pugmark_train::CacheFeatures;
+use pugmark_train::{CacheFeatures, Thresholds};
 use serde::Serialize;
 
-use self::steps::{StepFlags, batch_size, word};
+pub(super) use self::steps::word;
+use self::steps::{StepFlags, batch_size};
 use super::{ConfigFlags, DataFlags, PRECISIONS, StorageFlags};
 
 /// Train a classifier on labelled photos
@@ -284,6 +285,18 @@ pub(crate) struct TrainFlags {
     #[arg(long, value_name = "FOLDER", help_heading = "Watching")]
     #[arg(num_args = 0..=1, default_missing_value = "run", require_equals = true)]
     tensorboard: Option<PathBuf>,
+    /// What is done with what the watch finds: `stop` ends the training after the step, with everything saved, and exits
+    /// with 1
+    #[arg(long, value_name = "off|warn|stop", value_parser = ["off", "warn", "stop"], help_heading = "Watch")]
+    watch: Option<String>,
+
+    /// Optimiser steps between two that are looked at in full; 0 chooses, at a cost below 2 % of the time
+    #[arg(long, value_name = "N", help_heading = "Watch")]
+    watch_every: Option<u32>,
+
+    /// Thresholds of the watch, with commas between them: `overfit.ratio=0.2`; docs/watch.md lists them
+    #[arg(long, value_name = "RULE.NAME=X,...", value_parser = word::<Thresholds>, help_heading = "Watch")]
+    watch_thresholds: Option<String>,
 
     /// Minutes between two checkpoints
     #[arg(long, value_name = "MINUTES", help_heading = "Machine")]

@@ -6,6 +6,7 @@ mod files;
 mod heat;
 mod page;
 mod profile;
+mod watch;
 
 use std::path::Path;
 

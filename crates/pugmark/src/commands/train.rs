@@ -11,11 +11,11 @@ use pugmark_data::ReadOptions;
 use pugmark_engine::{Cpu, Freeze};
 use pugmark_model::{RunFolder, hub, write_atomic};
 use pugmark_train::profile::PhaseTime;
-use pugmark_train::{Mode, Outcome, Profile, ShippedRecipe, TrainSettings, train};
+use pugmark_train::{Finding, Mode, Outcome, Profile, ShippedRecipe, TrainSettings, train};
 
 use super::{data, report};
 use crate::arguments::{TrainArguments, TrainFlags};
-use crate::error::{ExitStatus, WrongCall};
+use crate::error::{ExitStatus, Stopped, WrongCall};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::{Resolved, Sources};
@@ -89,7 +89,20 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         tell_profile(&folder, printer);
     }
     printer.result(&summary(&outcome, &settings, &folder))?;
-    Ok(ExitStatus::Done)
+    match &outcome.stopped_by {
+        Some(finding) => Err(stopped(finding)),
+        None => Ok(ExitStatus::Done),
+    }
+}
+
+/// Why a training that the watch ended did not do what it was to do.
+fn stopped(finding: &Finding) -> anyhow::Error {
+    let Finding { rule, tensor, step, text, advice, command, .. } = finding;
+    Stopped {
+        message: format!("the watch ended the training in step {step}: {rule}: {tensor}: {text}"),
+        hint: format!("{advice}: {command}"),
+    }
+    .into()
 }
 
 /// Draws the run's page. The training is done and saved, and the page can be made again: an error is but a warning.

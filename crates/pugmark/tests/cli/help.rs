@@ -15,6 +15,7 @@ const VERBS: [&[&str]; 20] = [
     &["recipes"],
     &["eval"],
     &["report"],
+    &["watch"],
     &["predict"],
     &["explain"],
     &["export"],

@@ -28,3 +28,4 @@ mod results;
 mod resume;
 mod split;
 mod tune;
+mod watch;

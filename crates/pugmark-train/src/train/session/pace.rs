@@ -48,6 +48,11 @@ impl Pace {
         self.before + self.started.elapsed().as_secs_f64()
     }
 
+    /// Optimiser steps of a whole epoch.
+    pub(super) fn epoch_steps(&self) -> u64 {
+        self.epoch
+    }
+
     /// Optimiser steps that are done, those counted that had no photo.
     fn done(&self, state: &State) -> u64 {
         u64::from(state.epochs_done) * self.epoch + state.step.div_ceil(self.accumulate) as u64

@@ -17,6 +17,8 @@ pub(super) struct Validation {
     pub(super) loss: f64,
     pub(super) accuracy: f64,
     pub(super) macro_f1: f64,
+    /// Photos by class and by what they are taken for.
+    pub(super) confusion: Vec<Vec<u64>>,
     /// What the logits are to be divided by.
     pub(super) temperature: f32,
     pub(super) seconds: f64,
@@ -63,6 +65,7 @@ impl Session<'_, '_> {
             done += batch.items.len() + batch.broken.len();
             let total = self.photos.1.items.len();
             self.report.event(Event::Validating { epoch, done, total })?;
+            self.watch_beat()?;
         }
         self.report.profile.enter(Phase::Other);
         self.check_decoded(labels.len() as u64, false)?;
@@ -78,6 +81,7 @@ impl Session<'_, '_> {
                 loss,
                 accuracy: 0.0,
                 macro_f1: 0.0,
+                confusion: Vec::new(),
                 temperature: 1.0,
                 seconds: 0.0,
             }));
@@ -87,8 +91,8 @@ impl Session<'_, '_> {
         let evaluation = evaluate(&self.state.card.classes, &labels, &logits)?;
         let seconds = started.elapsed().as_secs_f64();
         self.validation = Some(seconds);
-        let Evaluation { accuracy, macro_f1, .. } = evaluation;
-        Ok(Some(Validation { loss, accuracy, macro_f1, temperature, seconds }))
+        let Evaluation { accuracy, macro_f1, confusion, .. } = evaluation;
+        Ok(Some(Validation { loss, accuracy, macro_f1, confusion, temperature, seconds }))
     }
 }
 

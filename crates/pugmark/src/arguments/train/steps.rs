@@ -83,7 +83,7 @@ pub(crate) struct StepFlags {
 }
 
 /// A word that means a `T`.
-pub(super) fn word<T: FromStr>(text: &str) -> Result<String, T::Err> {
+pub(in crate::arguments) fn word<T: FromStr>(text: &str) -> Result<String, T::Err> {
     text.parse::<T>().map(|_| text.to_owned())
 }
 

@@ -7,7 +7,7 @@ use anyhow::Context;
 use pugmark_data::{Part, ReadOptions, read};
 use pugmark_eval::{Detail, Evaluation, Origins, SiteAlone, detail, evaluate, site_alone};
 use pugmark_model::{Model, ModelCard, ModelError, RunFolder};
-use pugmark_train::{EpochMetrics, Profile, TrainSettings};
+use pugmark_train::{EpochMetrics, Profile, Thresholds, TrainSettings, Watched, read_watch};
 
 use super::super::predictions;
 
@@ -33,6 +33,8 @@ pub(super) struct Run {
     /// Classes and probabilities of the photos that were shown, as [`evaluate`] takes them.
     pub(super) labels: Vec<usize>,
     pub(super) probabilities: Vec<f32>,
+    /// What the watch says of it, where it was watched.
+    pub(super) watched: Option<Watched>,
     /// Its settings as they are written.
     pub(super) config: String,
     /// Where its time went, if that was measured.
@@ -108,6 +110,7 @@ impl Run {
             mistakes,
             broken,
             trained_on: places.trained.len(),
+            watched: read_watch(&folder, &Thresholds::default())?,
             config: text(&folder.config())?,
             profile: match folder.profile() {
                 path if path.exists() => Some(Profile::read(&path)?),

@@ -12,6 +12,7 @@ use super::advice::advice;
 use super::files::{Mistake, Run};
 use super::heat::Heat;
 use super::profile;
+use super::watch::watch;
 use crate::commands::eval::{in_words, sites_are_apart};
 use crate::commands::thumbnails::small;
 
@@ -33,6 +34,7 @@ pub(super) fn page(run: &Run) -> String {
     if !run.mistakes.is_empty() {
         pieces.push(mistakes(run));
     }
+    pieces.extend(run.watched.as_ref().map(watch));
     let advice = advice(run);
     if !advice.is_empty() {
         let rows: Vec<Vec<String>> = advice.into_iter().map(|(what, why)| vec![what, why]).collect();

@@ -148,6 +148,9 @@ impl Folds<'_> {
                 return Ok(ExitStatus::Interrupted);
             }
             super::draw(&RunFolder::open(&run)?, self.printer);
+            if let Some(finding) = &outcome.stopped_by {
+                return Err(super::stopped(finding));
+            }
         }
         self.summarise(folds, &split)
     }

@@ -1,8 +1,9 @@
 //! What a training tells while it runs.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pugmark_train::{Event, Observer};
+use pugmark_train::{Event, Finding, Observer};
 
 use crate::printer::{Printer, Progress, duration};
 
@@ -18,6 +19,8 @@ pub(in crate::commands) struct Progressing<'a> {
     epochs: u32,
     broken: usize,
     stopping: bool,
+    /// Rules of the watch that have been told.
+    rules: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,7 +34,7 @@ enum Stage {
 
 impl<'a> Progressing<'a> {
     pub(in crate::commands) fn new(printer: &'a Printer, stop: &'a AtomicBool) -> Self {
-        Self { printer, stop, bar: None, epochs: 0, broken: 0, stopping: false }
+        Self { printer, stop, bar: None, epochs: 0, broken: 0, stopping: false, rules: BTreeSet::new() }
     }
 
     fn progress(&mut self, stage: Stage, position: usize, total: usize, message: &str) {
@@ -59,6 +62,17 @@ fn decoding_limits(waiting: f64) -> String {
         ..10 => String::new(),
         percent @ 10..50 => format!(", {percent} % of it waiting for photos to be decoded"),
         percent => format!(", decoding photos is the limit ({percent} % of the time)"),
+    }
+}
+
+impl Progressing<'_> {
+    /// Tells a finding of the watch; of a rule that fires in many tensors the first alone, since they have one cause.
+    fn finding(&mut self, finding: &Finding) {
+        let Finding { rule, tensor, step, text, advice, command, .. } = finding;
+        if self.rules.insert(rule.clone()) {
+            self.printer.warning(&format!("watch: {rule}: {tensor}, step {step}: {text}"));
+            self.printer.hint(&format!("{advice}: {command}"));
+        }
     }
 }
 
@@ -112,6 +126,7 @@ impl Observer for Progressing<'_> {
                     printer.warning("more broken photos are listed in the run's broken.csv");
                 }
             }
+            Event::Finding(finding) => self.finding(finding),
             Event::Saved(_) => {}
         }
     }

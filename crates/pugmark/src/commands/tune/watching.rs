@@ -112,7 +112,9 @@ impl Observer for Watching<'_> {
             }
             Event::Warning(text) => self.workers.say(text.to_owned()),
             Event::BrokenPhoto { id, reason } => self.workers.say(format!("left out: {id}: {reason}")),
+            // Findings are in the trial's own files.
             Event::Note(_)
+            | Event::Finding(_)
             | Event::Validating { .. }
             | Event::Looking { .. }
             | Event::Searching { .. }
