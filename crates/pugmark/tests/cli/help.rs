@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::harness::{Place, compare};
 
-const VERBS: [&[&str]; 19] = [
+const VERBS: [&[&str]; 20] = [
     &[],
     &["demo"],
     &["check"],
@@ -16,6 +16,7 @@ const VERBS: [&[&str]; 19] = [
     &["report"],
     &["predict"],
     &["explain"],
+    &["serve"],
     &["export"],
     &["convert"],
     &["weights"],

@@ -21,4 +21,5 @@ mod prepare;
 mod recipes;
 mod results;
 mod resume;
+mod serve;
 mod split;
