@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use pugmark_engine::Cpu;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::capture::Capture;
 use crate::error::{RequestError, ServeError};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -35,6 +36,7 @@ pub(crate) struct Variant {
 pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) capture: Option<Capture>,
     engine: Cpu,
     /// The first is asked where nothing else decides.
     variants: RwLock<Vec<Variant>>,
@@ -59,6 +61,11 @@ impl App {
         engine: Cpu,
     ) -> Result<Self, ServeError> {
         let metrics = Arc::new(Metrics::new());
+        let capture = |path: &PathBuf| {
+            let failed = |source| ServeError::Capture { path: path.clone(), source };
+            Capture::start(path.clone(), &metrics).map_err(failed)
+        };
+        let capture = settings.capture.as_ref().map(capture).transpose()?;
         let start = |variant: &VariantSettings| -> Result<Variant, ServeError> {
             let worker = Worker::start(&variant.models, &engine, &settings, &metrics)?;
             Ok(Variant { name: variant.name.as_str().into(), weight: variant.weight, worker: worker.into() })
@@ -73,6 +80,7 @@ impl App {
             ready: AtomicBool::new(true),
             calls: AtomicU64::new(0),
             metrics,
+            capture,
             engine,
             settings,
         })

@@ -23,6 +23,14 @@ pub enum ServeError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// Requests can't be kept where they were to be.
+    #[error("can't keep requests in {}: {source}", path.display())]
+    Capture {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// The system refuses threads.
     #[error("can't start the server: {0}")]
     Start(#[source] std::io::Error),
@@ -36,6 +44,7 @@ impl ServeError {
             Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => Some(
                 "another program listens there: choose another `--port`, or 0 for any that is free".into(),
             ),
+            Self::Capture { .. } => Some("name a folder that can be written to".into()),
             Self::Listen { .. } | Self::Start(_) => None,
         }
     }
@@ -114,7 +123,7 @@ impl RequestError {
             Self::NotAcceptable(_) => "ask for application/json, application/jsonlines or text/csv",
             Self::NotFound(_) | Self::Method(_) => "GET /docs lists what there is",
             Self::Busy(_) | Self::Unavailable(_) => "try again after the seconds that Retry-After says",
-            Self::Internal(_) => "the server's log says more",
+            Self::Internal(_) => "this is a fault of the server: please report it, with what was sent",
         }
     }
 }

@@ -8,6 +8,7 @@
 mod answer;
 mod app;
 mod body;
+mod capture;
 mod connection;
 mod error;
 mod input;

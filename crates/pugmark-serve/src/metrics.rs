@@ -18,6 +18,9 @@ pub(crate) struct Metrics {
     requests: Mutex<BTreeMap<(String, u16), u64>>,
     answers: Mutex<BTreeMap<(String, String), u64>>,
     broken: AtomicU64,
+    /// Requests that were kept, and that were to be and are not.
+    kept: AtomicU64,
+    lost: AtomicU64,
     pub(crate) in_flight: AtomicUsize,
     request_seconds: Histogram,
     queue_seconds: Histogram,
@@ -33,6 +36,8 @@ impl Metrics {
             requests: Mutex::default(),
             answers: Mutex::default(),
             broken: AtomicU64::new(0),
+            kept: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             request_seconds: seconds(),
             queue_seconds: seconds(),
@@ -61,6 +66,11 @@ impl Metrics {
         self.broken.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A request was kept, or could not be.
+    pub(crate) fn capture(&self, kept: bool) {
+        if kept { &self.kept } else { &self.lost }.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A batch went through the model.
     pub(crate) fn batch(&self, photos: usize, took: Duration) {
         self.batch_photos.add(photos as f64);
@@ -84,22 +94,16 @@ impl Metrics {
             let (variant, class) = (label(variant), label(class));
             let _ = writeln!(text, "pugmark_photos_total{{variant=\"{variant}\",class=\"{class}\"}} {count}");
         }
-        let gauges = [
-            (
-                "broken_photos_total",
-                "counter",
-                "Photos that have no answer.",
-                self.broken.load(Ordering::Relaxed),
-            ),
-            (
-                "requests_in_flight",
-                "gauge",
-                "Requests being answered.",
-                self.in_flight.load(Ordering::Relaxed) as u64,
-            ),
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let in_flight = self.in_flight.load(Ordering::Relaxed) as u64;
+        let single = [
+            ("broken_photos_total", "counter", "Photos that have no answer.", of(&self.broken)),
+            ("captured_total", "counter", "Requests kept by --capture.", of(&self.kept)),
+            ("captures_lost_total", "counter", "Requests that could not be kept.", of(&self.lost)),
+            ("requests_in_flight", "gauge", "Requests being answered.", in_flight),
             ("photos_waiting", "gauge", "Photos being decoded, waiting or looked at.", waiting as u64),
         ];
-        for (name, kind, help, value) in gauges {
+        for (name, kind, help, value) in single {
             head(&mut text, name, kind, help);
             let _ = writeln!(text, "pugmark_{name} {value}");
         }

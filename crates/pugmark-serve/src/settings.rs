@@ -1,4 +1,5 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pugmark_data::Limits;
@@ -21,6 +22,8 @@ pub struct Settings {
     pub top: usize,
     /// How answers look in JSON.
     pub shape: Shape,
+    /// Where requests and answers are kept, as SageMaker's data capture keeps them.
+    pub capture: Option<PathBuf>,
     /// Limits on what is sent.
     pub limits: RequestLimits,
     /// How long answers may take after the server was asked to stop; then it ends.
@@ -66,6 +69,7 @@ impl Default for Settings {
             decoders: std::thread::available_parallelism().map_or(1, usize::from).min(8),
             top: 5,
             shape: Shape::Full,
+            capture: None,
             limits: RequestLimits::default(),
             // SageMaker kills after 30 seconds.
             drain: Duration::from_secs(25),

@@ -5,7 +5,7 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -102,8 +102,12 @@ impl Worker {
     pub(crate) async fn look(&self, pictures: Pictures) -> Result<Looked, RequestError> {
         let (reply, answer) = oneshot::channel();
         let job = Job { pictures, since: Instant::now(), reply };
-        // Whoever comes here holds one of as many permits as the queue has places.
-        self.queue.try_send(job).map_err(|_| RequestError::Busy("the queue is full"))?;
+        // Whoever comes here holds one of as many permits as the queue has places; a model that was read again begins with an
+        // empty queue.
+        self.queue.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => RequestError::Busy("the queue is full"),
+            TrySendError::Disconnected(_) => RequestError::Internal("the model's thread has ended".into()),
+        })?;
         answer.await.map_err(|_| RequestError::Internal("the model's thread has ended".into()))?
     }
 

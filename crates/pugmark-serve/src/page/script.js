@@ -55,7 +55,9 @@ function add(files) {
     waiting.push(row);
   }
   find("work").hidden = rows.length === 0;
-  find("where").textContent = left === 0 ? find("where").textContent : `${left} files that are no photos were left out.`;
+  if (left > 0) {
+    find("where").textContent = `${left === 1 ? "1 file that is no photo was" : `${left} files that are no photos were`} left out.`;
+  }
   say(true);
   while (running < AT_ONCE && waiting.length > 0) next();
 }

@@ -14,12 +14,16 @@ use super::{INVOKED_VARIANT, TARGET_VARIANT};
 use crate::answer::{Answer, Form, Said, Style, most_likely};
 use crate::app::{App, Variant};
 use crate::body;
+use crate::capture::Record;
 use crate::error::RequestError;
 use crate::input::{self, Asked, Named};
 use crate::photo::{self, Source};
 
 /// Where the time of a request went (W3C Server Timing).
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// What the client calls the request, for data capture.
+const INFERENCE_ID: HeaderName = HeaderName::from_static("x-amzn-sagemaker-inference-id");
 
 #[derive(Deserialize)]
 struct Options {
@@ -55,7 +59,16 @@ pub(super) async fn answer(State(app): State<Arc<App>>, request: Request) -> Res
         list,
     };
     let text = style.write(&answers)?;
-    let mut response = ([(CONTENT_TYPE, style.form.content_type())], text).into_response();
+    let output_type = style.form.content_type();
+    if let Some(capture) = &app.capture {
+        let said = |name: HeaderName| Some(parts.headers.get(name)?.to_str().ok()?.to_owned());
+        let input_type = said(CONTENT_TYPE).unwrap_or_default();
+        let inference_id = said(INFERENCE_ID);
+        let (variant, output) = (Arc::clone(&variant.name), text.clone());
+        let record = Record { variant, input_type, input: held, output_type, output, inference_id };
+        capture.take(record, &app.metrics);
+    }
+    let mut response = ([(CONTENT_TYPE, output_type)], text).into_response();
     if let Ok(name) = HeaderValue::from_str(&variant.name) {
         response.headers_mut().insert(INVOKED_VARIANT, name);
     }

@@ -290,3 +290,47 @@ fn the_open_inference_protocol() {
     let unknown = json!({"inputs": [input], "outputs": [{"name": "logits"}]}).to_string();
     assert_eq!(server.post("/v2/models/main/infer", &[], unknown.as_bytes()).refused().0, 400);
 }
+
+#[test]
+fn requests_are_kept_as_data_capture_keeps_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = Some(folder.path().join("kept"));
+    let server = Running::new(Settings { capture, ..settings() });
+    let named = [("content-type", "image/png"), ("x-amzn-sagemaker-inference-id", "seven")];
+    let reply = server.post("/invocations", &named, &png(1));
+    assert_eq!(server.post("/invocations", &[], b"no photo").status, 415);
+    let text = json!({"image": BASE64_STANDARD.encode(png(2))}).to_string();
+    server.post(
+        "/invocations",
+        &[("content-type", "application/json"), ("accept", "text/csv")],
+        text.as_bytes(),
+    );
+    while !server.get("/metrics").text().contains("pugmark_captured_total 2") {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    // kept/main/yyyy/mm/dd/hh/NAME.jsonl: one file, or two where an hour has just ended.
+    let mut files = vec![folder.path().join("kept/main")];
+    for _ in 0..5 {
+        files = files
+            .iter()
+            .flat_map(|at| std::fs::read_dir(at).unwrap())
+            .map(|one| one.unwrap().path())
+            .collect();
+    }
+    files.sort();
+    let lines: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "what was refused is not kept");
+    let kept = |line: usize, side: &str| {
+        let data = &lines[line]["captureData"][side];
+        ["observedContentType", "mode", "encoding", "data"].map(|key| data[key].as_str().unwrap().to_owned())
+    };
+    let bytes = BASE64_STANDARD.encode(png(1));
+    assert_eq!(kept(0, "endpointInput"), ["image/png", "INPUT", "BASE64", &bytes]);
+    assert_eq!(kept(0, "endpointOutput"), ["application/json", "OUTPUT", "JSON", reply.text()]);
+    assert_eq!(lines[0]["eventMetadata"]["inferenceId"], "seven");
+    assert_eq!(lines[0]["eventVersion"], "0");
+    assert_eq!(kept(1, "endpointInput"), ["application/json", "INPUT", "JSON", &text]);
+    assert_eq!(kept(1, "endpointOutput")[..3], ["text/csv; charset=utf-8; header=absent", "OUTPUT", "CSV"]);
+}

@@ -39,6 +39,10 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_enum, default_value_t = AnswerShape::Full)]
     pub(crate) answer: AnswerShape,
 
+    /// Keep every request and its answer in this folder, a JSON line each, as SageMaker's data capture does
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) capture: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) limits: LimitFlags,
 

@@ -83,6 +83,7 @@ fn settings(
             AnswerShape::Full => Shape::Full,
             AnswerShape::Flat => Shape::Flat,
         },
+        capture: arguments.capture.clone(),
         limits: RequestLimits {
             body,
             bodies: standard.bodies.max(body),
