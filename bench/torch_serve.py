@@ -81,6 +81,7 @@ def serve(model: str, threads: int) -> None:
 
     config = uvicorn.Config(app, port=0, log_level="error")
     listener = config.bind_socket()
+    listener.listen()
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     uvicorn.Server(config).run([listener])
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
 use base64::Engine;
@@ -32,7 +32,7 @@ pub(crate) struct Record {
 }
 
 /// Hands records to the thread that writes them.
-pub(crate) struct Capture(SyncSender<Record>);
+pub(crate) struct Capture(Mutex<Option<(SyncSender<Record>, JoinHandle<()>)>>);
 
 impl Capture {
     /// Starts the thread.
@@ -43,19 +43,32 @@ impl Capture {
         fs::create_dir_all(&folder)?;
         let (sender, records) = sync_channel(WAITING);
         let metrics = Arc::clone(metrics);
-        thread::Builder::new().name("capture".into()).spawn(move || write(&folder, &records, &metrics))?;
-        Ok(Self(sender))
+        let thread = thread::Builder::new()
+            .name("capture".into())
+            .spawn(move || write(&folder, &records, &metrics))?;
+        Ok(Self(Mutex::new(Some((sender, thread)))))
     }
 
     /// Takes a record, unless too many wait: nobody's answer waits for a disk.
     pub(crate) fn take(&self, record: Record, metrics: &Metrics) {
-        if self.0.try_send(record).is_err() {
+        let place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if place.as_ref().is_none_or(|(sender, _)| sender.try_send(record).is_err()) {
             metrics.capture(false);
+        }
+    }
+
+    /// Takes nothing more and waits until all is written.
+    pub(crate) fn finish(&self) {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((sender, thread)) = taken {
+            drop(sender);
+            // Its panic was printed; there is nothing more to write then.
+            let _ = thread.join();
         }
     }
 }
 
-fn write(folder: &PathBuf, records: &Receiver<Record>, metrics: &Metrics) {
+fn write(folder: &Path, records: &Receiver<Record>, metrics: &Metrics) {
     // The file of each variant and the hour it is for.
     let mut files: BTreeMap<Arc<str>, (String, File)> = BTreeMap::new();
     for record in records {

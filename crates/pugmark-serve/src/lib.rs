@@ -88,7 +88,10 @@ impl Server {
                 sleep(LISTEN).await;
             }
         };
-        let left = self.runtime.block_on(connection::serve(self.listener, self.app, asked));
+        let left = self.runtime.block_on(connection::serve(self.listener, Arc::clone(&self.app), asked));
+        if let Some(capture) = &self.app.capture {
+            capture.finish();
+        }
         // What is still being decoded has nobody to answer.
         self.runtime.shutdown_background();
         left

@@ -23,8 +23,9 @@ impl Process {
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("http://").map(str::to_owned);
-        let address = address.unwrap_or_else(|| panic!("no address: {:?}", child.wait_with_output()));
+        let Some(address) = line.trim().strip_prefix("http://").map(str::to_owned) else {
+            panic!("no address: {:?}", child.wait_with_output());
+        };
         Self { child, address }
     }
 
@@ -108,7 +109,7 @@ fn serves_answers_as_predict_until_it_is_told_to_end() {
 #[test]
 fn a_container_of_sagemaker_needs_but_one_word() {
     let place = place();
-    let mut server = |variables: &[(&str, &str)]| {
+    let server = |variables: &[(&str, &str)]| {
         let mut command = place.command(&["serve"]);
         command.envs(variables.iter().copied()).env("SAGEMAKER_BASE_DIR", place.path("ml"));
         command
