@@ -87,6 +87,40 @@ impl Panel {
         self.members.iter().map(|member| member.classifier.card())
     }
 
+    /// The different recipes of the members.
+    pub fn recipes(&self) -> Vec<Recipe> {
+        let mut recipes: Vec<Recipe> = Vec::new();
+        for card in self.cards() {
+            if !recipes.contains(&card.recipe) {
+                recipes.push(card.recipe.clone());
+            }
+        }
+        recipes
+    }
+
+    /// Shows pictures to all members: `pictures` has those made by each of [`Panel::recipes`], all `images` of them one after
+    /// the other. One probability a class of the first member, for each member, for each picture.
+    ///
+    /// # Errors
+    /// As [`Classifier::probabilities`].
+    pub fn probabilities(
+        &mut self,
+        images: usize,
+        pictures: &[Vec<u8>],
+    ) -> Result<Vec<Vec<Vec<f32>>>, ModelError> {
+        let recipes = self.recipes();
+        let mut rows = vec![Vec::with_capacity(self.members.len()); images];
+        for member in &mut self.members {
+            let own = recipes.iter().position(|recipe| *recipe == member.classifier.card().recipe);
+            let pixels = own.and_then(|own| pictures.get(own)).map_or(&[][..], Vec::as_slice);
+            let values = member.classifier.probabilities(images, pixels)?;
+            for (rows, row) in rows.iter_mut().zip(member.in_order(&values)) {
+                rows.push(row);
+            }
+        }
+        Ok(rows)
+    }
+
     /// Shows photo files to all members in their order, as [`Classifier::predict`]. A photo is decoded once for each
     /// different recipe of the members; of the items, some hundred batches are in memory.
     ///
@@ -112,12 +146,7 @@ impl Panel {
         look: Look,
         on: &mut dyn FnMut(Opinions) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, ModelError> {
-        let mut recipes: Vec<Recipe> = Vec::new();
-        for card in self.members.iter().map(|member| member.classifier.card()) {
-            if !recipes.contains(&card.recipe) {
-                recipes.push(card.recipe.clone());
-            }
-        }
+        let recipes = self.recipes();
         let loaders: Vec<Loader> = recipes
             .iter()
             .map(|recipe| {
@@ -154,9 +183,9 @@ impl Panel {
                             .zip(others)
                             .for_each(|(value, other)| *value = (*value + other) / 2.0);
                     }
-                    for (item, row) in batch.items.iter().zip(values.chunks_exact(member.places.len())) {
+                    for (item, row) in batch.items.iter().zip(member.in_order(&values)) {
                         if let Some(rows) = rows.get_mut(item) {
-                            rows[index] = member.places.iter().map(|&place| row[place]).collect();
+                            rows[index] = row;
                         }
                     }
                 }
@@ -171,6 +200,15 @@ impl Panel {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Member {
+    /// Rows of probabilities, with the classes in the first member's order.
+    fn in_order(&self, values: &[f32]) -> impl Iterator<Item = Vec<f32>> {
+        values
+            .chunks_exact(self.places.len())
+            .map(|row| self.places.iter().map(|&place| row[place]).collect())
     }
 }
 

@@ -22,8 +22,8 @@ pub use pieces::{
 };
 pub use scatter::{Axis, Point, Strand, parallel, scatter};
 
-/// The look of every page.
-const STYLE: &str = include_str!("style.css");
+/// The look of every page (CSS), for those that are made elsewhere.
+pub const STYLE: &str = include_str!("style.css");
 
 /// A whole document. `subtitle` says what the page is about and when it was made; `footer` what made it.
 pub fn page(title: &str, subtitle: &str, pieces: &[Html], footer: &str) -> String {

@@ -14,6 +14,7 @@ mod predict;
 mod prepare;
 mod recipes;
 mod report;
+mod serve;
 mod split;
 mod storage;
 mod train;
@@ -42,6 +43,7 @@ pub(crate) use predict::{BoxFlags, OutputFormat, PredictArguments, SortHow};
 pub(crate) use prepare::PrepareArguments;
 pub(crate) use recipes::RecipesArguments;
 pub(crate) use report::ReportArguments;
+pub(crate) use serve::{AnswerShape, ServeArguments};
 pub(crate) use split::{SplitArguments, SplitFlags};
 pub(crate) use storage::StorageFlags;
 pub(crate) use train::{TrainArguments, TrainFlags};
@@ -92,6 +94,8 @@ pub(crate) enum Command {
     Predict(PredictArguments),
     /// Show where a classifier looks, and whether that is what it goes by
     Explain(ExplainArguments),
+    /// Answer over HTTP, with a page to drop photos on
+    Serve(ServeArguments),
     /// Write a model for other tools, checked against its own answers
     Export(ExportArguments),
     /// Rewrite labels or predictions in another tool's format

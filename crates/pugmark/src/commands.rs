@@ -15,6 +15,7 @@ pub(crate) mod predictions;
 mod prepare;
 mod recipes;
 pub(crate) mod report;
+mod serve;
 mod split;
 mod thumbnails;
 mod train;
@@ -46,6 +47,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
         Command::Eval(arguments) => eval::run(&arguments, printer),
         Command::Predict(arguments) => predict::run(&arguments, printer),
         Command::Explain(arguments) => explain::run(&arguments, printer),
+        Command::Serve(arguments) => serve::run(&arguments, printer),
         Command::Export(arguments) => export::run(&arguments, printer),
         Command::Convert(arguments) => convert::run(&arguments, printer),
         Command::Weights(arguments) => weights::run(&arguments, printer),

@@ -10,6 +10,7 @@ use pugmark_eval::EvalError;
 use pugmark_graph::WeightsError;
 use pugmark_model::hub::HubError;
 use pugmark_model::{ExportError, ModelError};
+use pugmark_serve::ServeError;
 use pugmark_train::TrainError;
 use pugmark_tune::StudyError;
 
@@ -219,6 +220,7 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         EvalError,
         PrepareError,
         StorageError,
+        ServeError,
         DataError
     )
 }

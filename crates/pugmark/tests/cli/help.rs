@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::harness::{Place, compare};
 
-const VERBS: [&[&str]; 20] = [
+const VERBS: [&[&str]; 22] = [
     &[],
     &["demo"],
     &["check"],
@@ -18,6 +18,7 @@ const VERBS: [&[&str]; 20] = [
     &["watch"],
     &["predict"],
     &["explain"],
+    &["serve"],
     &["export"],
     &["convert"],
     &["weights"],

@@ -26,6 +26,7 @@ mod recipes;
 mod reports;
 mod results;
 mod resume;
+mod serve;
 mod split;
 mod tune;
 mod watch;

@@ -12,7 +12,7 @@ use crate::harness::{Place, ended};
 /// A phone and a desktop, in CSS pixels.
 const WIDTHS: [u32; 2] = [360, 1280];
 
-fn browser(place: &Place) -> Option<Command> {
+pub(crate) fn browser(place: &Place) -> Option<Command> {
     let Some(program) = std::env::var_os("PUGMARK_BROWSER").filter(|program| !program.is_empty()) else {
         println!("skipped: PUGMARK_BROWSER names no Chromium");
         return None;
@@ -58,7 +58,7 @@ fn colours(place: &Place, page: &str, width: u32) -> Option<usize> {
 }
 
 /// Pictures to look at, where `PUGMARK_SHOTS` names a folder for them.
-fn keep(shot: &Path, page: &str, width: u32) {
+pub(crate) fn keep(shot: &Path, page: &str, width: u32) {
     if let Some(folder) = std::env::var_os("PUGMARK_SHOTS") {
         fs::create_dir_all(&folder).unwrap();
         fs::copy(shot, Path::new(&folder).join(format!("{}-{width}.png", page.replace(['/', '.'], "-"))))

@@ -1,0 +1,104 @@
+//! Connections: how many, how long, and how they end.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::app::App;
+use crate::routes::router;
+
+/// How long connections without a request keep a stopping server waiting.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// Serves until `stop`, then answers whatever was accepted. The number of requests that were cut off by the limit on that.
+pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Future<Output = ()>) -> usize {
+    let graceful = GracefulShutdown::new();
+    let connections = Arc::new(Semaphore::new(app.settings.limits.connections.max(1)));
+    let service = TowerToHyperService::new(router(Arc::clone(&app)));
+    let limits = app.settings.limits;
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.idle)
+        .max_buf_size(limits.head.max(8192))
+        // A client that has nothing more to send still gets its answer.
+        .half_close(true);
+    let open = |stream: TcpStream, permit: Option<OwnedSemaphorePermit>| {
+        // Answers are small: they shall not wait for more to send.
+        let _ = stream.set_nodelay(true);
+        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+        let watched = graceful.watch(connection);
+        tokio::spawn(async move {
+            let _permit = permit;
+            // A connection that breaks is its client's affair.
+            let _ = watched.await;
+        });
+    };
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let next = async {
+            let permit = Arc::clone(&connections).acquire_owned().await.ok();
+            (accept(&listener).await, permit)
+        };
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            (stream, permit) = next => open(stream, permit),
+        }
+    }
+    app.ready.store(false, Ordering::Relaxed);
+    // Those that the system has accepted for us.
+    while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
+        open(stream, None);
+    }
+    drop(listener);
+    drain(&app, graceful).await
+}
+
+/// The next connection. Where the system has no more of something, it may have later.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) if is_of_the_client(&error) => {}
+            Err(_) => sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+fn is_of_the_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Waits for the last answers; how many did not come.
+async fn drain(app: &App, graceful: GracefulShutdown) -> usize {
+    let in_flight = || app.metrics.in_flight.load(Ordering::Relaxed);
+    // A connection that was opened and asks nothing is not waited for, unless it begins to.
+    let quiet = async {
+        let mut since = Instant::now();
+        while since.elapsed() < QUIET {
+            sleep(Duration::from_millis(10)).await;
+            if in_flight() > 0 {
+                since = Instant::now();
+            }
+        }
+    };
+    let done = async {
+        tokio::select! {
+            () = graceful.shutdown() => {}
+            () = quiet => {}
+        }
+    };
+    let _ = timeout(app.settings.drain, done).await;
+    in_flight()
+}

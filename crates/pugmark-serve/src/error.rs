@@ -1,0 +1,153 @@
+use std::time::Duration;
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use pugmark_data::PhotoError;
+use pugmark_model::ModelError;
+use serde::Serialize;
+use thiserror::Error;
+
+/// Why there is no server.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A model can't be opened.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// Host and port.
+        address: std::net::SocketAddr,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Requests can't be kept where they were to be.
+    #[error("can't keep requests in {}: {source}", path.display())]
+    Capture {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The system refuses threads.
+    #[error("can't start the server: {0}")]
+    Start(#[source] std::io::Error),
+}
+
+impl ServeError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Model(error) => error.hint(),
+            Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => Some(
+                "another program listens there: choose another `--port`, or 0 for any that is free".into(),
+            ),
+            Self::Capture { .. } => Some("name a folder that can be written to".into()),
+            Self::Listen { .. } | Self::Start(_) => None,
+        }
+    }
+}
+
+/// Why a request has no answer. The one place where reasons become status codes.
+#[derive(Debug, Clone, Error)]
+pub(crate) enum RequestError {
+    /// The request or its photo makes no sense.
+    #[error("{0}")]
+    Bad(String),
+    /// The client stopped sending.
+    #[error("the request was not sent within {} s", .0.as_secs())]
+    TooSlow(Duration),
+    /// More than is taken.
+    #[error("{0}")]
+    TooLarge(String),
+    /// Nothing that is read here.
+    #[error("{0}")]
+    Unsupported(String),
+    /// No answer of that type.
+    #[error("no answer can be given as `{0}`")]
+    NotAcceptable(String),
+    /// Nothing there.
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// There, but not for this method.
+    #[error("this path does not answer {0}")]
+    Method(String),
+    /// Too much to do at the moment.
+    #[error("{0}")]
+    Busy(&'static str),
+    /// Not now.
+    #[error("{0}")]
+    Unavailable(&'static str),
+    /// A fault of the server.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// The body of an error.
+#[derive(Serialize)]
+struct Said<'a> {
+    error: &'a str,
+    hint: &'a str,
+    status: u16,
+}
+
+impl RequestError {
+    /// The status of its answer.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Bad(_) => "send a photo that opens elsewhere; GET /docs shows every form that is read",
+            Self::TooSlow(_) => "send the body at once",
+            Self::TooLarge(_) => "send a smaller photo, or fewer in one request; GET /model tells the limits",
+            Self::Unsupported(_) => {
+                "send a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF photo, application/x-npy, application/json, \
+                 application/jsonlines or multipart/form-data"
+            }
+            Self::NotAcceptable(_) => "ask for application/json, application/jsonlines or text/csv",
+            Self::NotFound(_) | Self::Method(_) => "GET /docs lists what there is",
+            Self::Busy(_) | Self::Unavailable(_) => "try again after the seconds that Retry-After says",
+            Self::Internal(_) => "this is a fault of the server: please report it, with what was sent",
+        }
+    }
+}
+
+impl From<PhotoError> for RequestError {
+    fn from(error: PhotoError) -> Self {
+        let reason = error.reason();
+        match error {
+            PhotoError::UnknownFormat => Self::Unsupported(reason),
+            PhotoError::TooManyBytes { .. } | PhotoError::TooLarge { .. } => Self::TooLarge(reason),
+            _ => Self::Bad(reason),
+        }
+    }
+}
+
+impl IntoResponse for RequestError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let said = Said { error: &self.to_string(), hint: self.hint(), status: status.as_u16() };
+        let body = serde_json::to_string(&said).unwrap_or_default() + "\n";
+        let mut response = (status, [(CONTENT_TYPE, "application/json")], body).into_response();
+        if matches!(self, Self::Busy(_) | Self::Unavailable(_)) {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

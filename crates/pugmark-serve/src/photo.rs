@@ -1,0 +1,64 @@
+//! A photo of a request becomes what the models see.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pugmark_data::{Limits, Photo, Recipe, Resize, decode};
+
+use crate::app::App;
+use crate::error::RequestError;
+use crate::worker::{Pictures, Worker};
+
+/// A photo as it was sent.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// The bytes of a file.
+    File(Bytes),
+    /// Pixels.
+    Pixels(Photo),
+}
+
+/// A photo as the models see it.
+pub(crate) struct Prepared {
+    pub(crate) pictures: Pictures,
+    /// The file ends early; what is there was used.
+    pub(crate) truncated: bool,
+}
+
+/// Decodes and resizes a photo on a thread of its own kind, of which there are few.
+pub(crate) async fn prepare(
+    app: &App,
+    worker: &Arc<Worker>,
+    source: Source,
+) -> Result<Prepared, RequestError> {
+    let ended = || RequestError::Unavailable("the server is stopping");
+    let permit = Arc::clone(&app.decoders).acquire_owned().await.map_err(|_| ended())?;
+    let (worker, limits) = (Arc::clone(worker), app.settings.limits.photo);
+    let work = move || {
+        let _permit = permit;
+        let photo = match source {
+            Source::File(bytes) => decode(&bytes, &limits)?,
+            Source::Pixels(photo) => photo,
+        };
+        for recipe in worker.recipes() {
+            check_shape(&photo, recipe, &limits)?;
+        }
+        let pictures = worker.recipes().iter().map(|recipe| recipe.apply(&photo)).collect();
+        Ok(Prepared { pictures, truncated: photo.truncated })
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| RequestError::Internal("a photo can't be resized".into()))?
+}
+
+/// Refuses a photo so narrow that scaling its short side makes it larger than any photo may be.
+fn check_shape(photo: &Photo, recipe: &Recipe, limits: &Limits) -> Result<(), RequestError> {
+    let Resize::CentreCrop { short_side } = recipe.resize else { return Ok(()) };
+    let (short, long) = (photo.width.min(photo.height) as u64, photo.width.max(photo.height) as u64);
+    let side = short_side as u64;
+    if side.saturating_mul(side).saturating_mul(long) / short.max(1) > limits.max_pixels {
+        let Photo { width, height, .. } = photo;
+        return Err(RequestError::TooLarge(format!("{width} x {height} pixels are too narrow")));
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pugmark_data::Limits;
+
+/// How a server serves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it listens; port 0 takes any that is free.
+    pub address: SocketAddr,
+    /// Photos in one step of the model, at most.
+    pub batch: usize,
+    /// How long a step waits for more photos, counted from the first one's arrival. With none it takes what there is, and
+    /// batches grow by themselves while the model is busy.
+    pub batch_delay: Duration,
+    /// Photos that are decoded, wait or are looked at, all requests together; what comes on top is answered with 429.
+    pub photos: usize,
+    /// Threads that decode photos.
+    pub decoders: usize,
+    /// Most likely classes named in an answer.
+    pub top: usize,
+    /// How answers look in JSON.
+    pub shape: Shape,
+    /// Where requests and answers are kept, as SageMaker's data capture keeps them.
+    pub capture: Option<PathBuf>,
+    /// Limits on what is sent.
+    pub limits: RequestLimits,
+    /// How long answers may take after the server was asked to stop; then it ends.
+    pub drain: Duration,
+}
+
+/// How an answer for a photo looks in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shape {
+    /// The class, its probability, the most likely classes, and all probabilities by class.
+    #[default]
+    Full,
+    /// `{"CLASS_probability": ..}` for each class and nothing else.
+    Flat,
+}
+
+/// What is refused before it costs anything.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLimits {
+    /// Bytes of a request's body.
+    pub body: usize,
+    /// Bytes of all bodies that are held at one time; what comes on top is answered with 429.
+    pub bodies: usize,
+    /// Pixels and bytes of a photo, checked before it is decoded.
+    pub photo: Limits,
+    /// Connections at one time; more wait to be accepted.
+    pub connections: usize,
+    /// Bytes of a request's head.
+    pub head: usize,
+    /// How long a connection may send nothing that is expected, and how long the head of a request may take.
+    pub idle: Duration,
+    /// How long a request may take from its head to its answer.
+    pub total: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            batch: 16,
+            batch_delay: Duration::ZERO,
+            photos: 256,
+            decoders: std::thread::available_parallelism().map_or(1, usize::from).min(8),
+            top: 5,
+            shape: Shape::Full,
+            capture: None,
+            limits: RequestLimits::default(),
+            // SageMaker kills after 30 seconds.
+            drain: Duration::from_secs(25),
+        }
+    }
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self {
+            // What SageMaker lets through.
+            body: 25 << 20,
+            bodies: 512 << 20,
+            photo: Limits::default(),
+            connections: 1024,
+            head: 64 << 10,
+            idle: Duration::from_secs(30),
+            // SageMaker gives up after 60 seconds.
+            total: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Clients that do not behave. What has killed servers of this kind is among it (named in brackets).
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pugmark_serve::{RequestLimits, Settings};
+
+use crate::harness::{Running, encoded, head, picture, png, reply, settings};
+
+fn server(limits: RequestLimits) -> Running {
+    Running::new(Settings { limits, ..settings() })
+}
+
+#[test]
+fn bodies_that_make_no_sense() {
+    let server = Running::new(settings());
+    let deep = "[".repeat(1 << 20);
+    let cases: [(&str, &[u8], u16, &str); 13] = [
+        ("image/jpeg", b"", 400, "the body is empty"),
+        ("image/jpeg", b"no photo", 415, "not a JPEG"),
+        ("", b"no photo", 415, "not a JPEG"),
+        ("text/csv", b"1,2,3", 415, "`text/csv` is not read"),
+        // A type that is none [Triton 2643].
+        ("\"", b"no photo", 415, "is not read"),
+        ("application/json", b"{", 400, "EOF"),
+        ("application/json", b"[]", 400, "no photos"),
+        ("application/json", deep.as_bytes(), 400, "cannot be read"),
+        ("application/x-npy", b"no array", 400, "no .npy file"),
+        ("application/x-npy", b"\x93NUMPY\x01\x00\xff\xff{", 400, "ends in its header"),
+        ("multipart/form-data", b"--x", 400, "boundary"),
+        ("multipart/form-data; boundary=x", b"--y\r\n\r\n", 400, "cannot be read"),
+        // The first bytes of a photo, and no more [TorchServe 281, MMS 621].
+        ("image/jpeg", b"\xff\xd8\xff\xe0", 400, "JPEG"),
+    ];
+    for (kind, body, status, why) in cases {
+        let reply = server.post("/invocations", &[("content-type", kind)], body);
+        let (found, error) = reply.refused();
+        assert!(found == status && error.contains(why), "{kind}: {found} {error}");
+    }
+    assert_eq!(server.photo(&png(1))["truncated"], false);
+}
+
+#[test]
+fn heads_that_make_no_sense() {
+    let server = Running::new(settings());
+    let long = format!("GET /ping HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(1 << 20));
+    let many = format!("GET /ping HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(1000));
+    let post = "POST /invocations HTTP/1.1\r\nhost: x\r\n";
+    let cases: [(String, u16); 9] = [
+        ("\r\n\r\nno http\r\n\r\n".into(), 400),
+        ("GET /ping HTTP/9.9\r\n\r\n".into(), 400),
+        (long, 431),
+        (many, 431),
+        // Lengths that overflow or are negative [Triton 5649].
+        (format!("{post}content-length: 99999999999999999999999\r\n\r\n"), 400),
+        (format!("{post}content-length: -1\r\n\r\n"), 400),
+        (format!("{post}content-length: 3\r\ncontent-length: 4\r\n\r\nabc"), 400),
+        (format!("{post}transfer-encoding: chunked\r\nconnection: close\r\n\r\nffffffffffffffffff\r\n"), 400),
+        // More than is taken is refused by what it says, before anything is sent.
+        (
+            format!(
+                "{post}connection: close\r\ncontent-length: 9223372036854775807\r\nexpect: 100-continue\r\n\r\n"
+            ),
+            413,
+        ),
+    ];
+    for (sent, status) in cases {
+        let mut stream = server.connect();
+        // The server may have seen enough and closed.
+        let _ = stream.write_all(sent.as_bytes());
+        let _ = stream.shutdown(Shutdown::Write);
+        let reply =
+            reply(&mut stream).unwrap_or_else(|| panic!("no answer to {:?}", &sent[..sent.len().min(60)]));
+        assert_eq!(reply.status, status, "{:?}", &sent[..sent.len().min(90)]);
+    }
+    server.photo(&png(1));
+}
+
+#[test]
+fn bodies_that_are_too_large() {
+    let server = server(RequestLimits { body: 100 << 10, ..RequestLimits::default() });
+    let (status, why) = server.post("/invocations", &[], &vec![7; 150 << 10]).refused();
+    assert!(status == 413 && why.contains("102400 bytes"), "{why}");
+    // In pieces, whose sum nobody has said before.
+    let mut stream = server.connect();
+    let chunked =
+        "POST /invocations HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(chunked.as_bytes()).unwrap();
+    for _ in 0..20 {
+        stream.write_all(b"2000\r\n").unwrap();
+        stream.write_all(&[7; 0x2000]).unwrap();
+        stream.write_all(b"\r\n").unwrap();
+    }
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    assert_eq!(reply(&mut stream).unwrap().refused().0, 413);
+    server.photo(&png(1));
+}
+
+/// A photo of few bytes and many pixels is refused by its head.
+#[test]
+fn pixel_bombs() {
+    let server = Running::new(settings());
+    let mut bomb = encoded(&picture(0, 16, 16), image::ImageFormat::Png);
+    // Width and height of the header, which is then signed again.
+    bomb[16..24].copy_from_slice(&[0, 0, 0x7f, 0xff, 0, 0, 0x7f, 0xff]);
+    let crc = crc32(&bomb[12..29]);
+    bomb[29..33].copy_from_slice(&crc.to_be_bytes());
+    let (status, why) = server.post("/invocations", &[], &bomb).refused();
+    assert!(status == 413 && why.contains("32767 x 32767"), "{status} {why}");
+    // Scaling its short side to 36 would make it 36 x 108 million pixels large.
+    let narrow = encoded(&picture(0, 1, 60_000), image::ImageFormat::Png);
+    let wide = encoded(&picture(0, 60_000, 1), image::ImageFormat::Bmp);
+    for photo in [narrow, wide] {
+        let (status, why) = server.post("/invocations", &[], &photo).refused();
+        assert!(status == 413 && why.contains("too narrow"), "{status} {why}");
+    }
+    server.photo(&png(1));
+}
+
+/// ISO 3309, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    let bit = |crc: u32| if crc & 1 == 1 { 0xEDB8_8320 ^ (crc >> 1) } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| bit(crc)))
+}
+
+#[test]
+fn those_who_send_slowly_hold_up_nobody() {
+    let idle = Duration::from_millis(600);
+    let server = server(RequestLimits { idle, ..RequestLimits::default() });
+    let mut slow: Vec<_> = (0..40).map(|_| server.connect()).collect();
+    for (place, stream) in slow.iter_mut().enumerate() {
+        let whole = head("POST", "/invocations", &[], 1000);
+        // Some stop in the head, some in the body.
+        let sent = if place % 2 == 0 { &whole[..20] } else { &whole[..] };
+        stream.write_all(sent).unwrap();
+    }
+    server.photo(&png(1));
+    // Each is told or cut off.
+    for (place, stream) in slow.iter_mut().enumerate() {
+        match reply(stream) {
+            Some(reply) => assert_eq!(reply.refused().0, 408),
+            None => assert_eq!(place % 2, 0, "in the head nobody knows what to answer"),
+        }
+    }
+    assert!(server.get("/metrics").text().contains("pugmark_requests_in_flight 1"));
+}
+
+#[test]
+fn lengths_that_lie_and_sockets_that_are_half_closed() {
+    let server = Running::new(settings());
+    let body = png(1);
+    let wanted = server.photo(&body);
+
+    // A client that has said everything and waits for the answer.
+    let mut stream = server.connect();
+    stream.write_all(&head("POST", "/invocations", &[], body.len())).unwrap();
+    stream.write_all(&body).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(reply(&mut stream).expect("an answer").json(), wanted);
+
+    // Less than was promised, and then nothing more can come.
+    let mut stream = server.connect();
+    stream.write_all(&head("POST", "/invocations", &[], body.len() + 10)).unwrap();
+    stream.write_all(&body).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    if let Some(reply) = reply(&mut stream) {
+        assert_eq!(reply.refused(), (400, "the body ends early".to_owned()));
+    }
+
+    // More than was promised: the rest is no request.
+    let mut stream = server.connect();
+    let keep = format!("POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(keep.as_bytes()).unwrap();
+    stream.write_all(&[&body[..], b"\x00\x01 rubbish\r\n\r\n"].concat()).unwrap();
+    let mut said = Vec::new();
+    let _ = stream.read_to_end(&mut said);
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.starts_with("HTTP/1.1 200") && said.contains("HTTP/1.1 400"), "{said}");
+
+    // Gone without a word.
+    for _ in 0..20 {
+        let mut stream = server.connect();
+        stream.write_all(&head("POST", "/invocations", &[], body.len())).unwrap();
+        stream.write_all(&body).unwrap();
+    }
+    assert_eq!(server.photo(&body), wanted);
+}
+
+#[test]
+fn every_odd_file_of_an_image_library() {
+    let data = std::env::var_os("PUGMARK_TEST_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from);
+    let Ok(entries) = std::fs::read_dir(data.join("odd-images/images")) else {
+        println!("skipped: there is no test data at {}", data.display());
+        return;
+    };
+    let server = Running::new(settings());
+    let wanted = server.photo(&png(1));
+    let mut seen = 0;
+    for path in entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+        let bytes = std::fs::read(&path).unwrap();
+        let reply = server.post("/invocations", &[("content-type", "application/x-image")], &bytes);
+        match reply.status {
+            200 => assert!(reply.json()["class"].is_string(), "{}", path.display()),
+            _ => assert_eq!(reply.refused().0 / 100, 4, "{}: {}", path.display(), reply.text()),
+        }
+        seen += 1;
+    }
+    assert!(seen > 50, "{seen} files");
+    assert_eq!(server.photo(&png(1)), wanted);
+}

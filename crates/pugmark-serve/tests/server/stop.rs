@@ -1,0 +1,84 @@
+//! A server that is asked to stop.
+
+use std::io::Write;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use pugmark_serve::Settings;
+
+use crate::harness::{Running, head, png, probabilities, reply, settings};
+
+#[test]
+fn whatever_was_accepted_is_answered() {
+    let slow = Settings { batch: 2, batch_delay: Duration::from_millis(20), ..settings() };
+    let server = Running::new(slow);
+    let wanted = server.photo(&png(1));
+    let (clients, address) = (20, server.address);
+    // Connections that the server may not even have looked at, with their requests.
+    let sent = Barrier::new(clients + 1);
+    let answers: Vec<_> = thread::scope(|scope| {
+        let ask = |_| {
+            let (server, sent) = (&server, &sent);
+            scope.spawn(move || {
+                let mut stream = server.connect();
+                stream.write_all(&head("POST", "/invocations", &[], png(1).len())).unwrap();
+                stream.write_all(&png(1)).unwrap();
+                sent.wait();
+                reply(&mut stream)
+            })
+        };
+        let clients: Vec<_> = (0..clients).map(ask).collect();
+        sent.wait();
+        server.ask_to_stop();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    for answer in answers {
+        let answer = answer.expect("an answer");
+        assert_eq!((answer.status, probabilities(&answer.json())), (200, probabilities(&wanted)));
+    }
+    assert_eq!(server.stopped(), 0);
+    assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn a_body_that_is_under_way_may_arrive() {
+    let server = Running::new(settings());
+    let wanted = server.photo(&png(1));
+    let mut stream = server.connect();
+    let body = png(1);
+    stream.write_all(&head("POST", "/invocations", &[], body.len())).unwrap();
+    stream.write_all(&body[..10]).unwrap();
+    while !server.get("/metrics").text().contains("pugmark_requests_in_flight 2") {
+        thread::sleep(Duration::from_millis(5));
+    }
+    server.ask_to_stop();
+    thread::sleep(Duration::from_millis(400));
+    stream.write_all(&body[10..]).unwrap();
+    assert_eq!(reply(&mut stream).expect("an answer").json(), wanted);
+    assert_eq!(server.stopped(), 0);
+}
+
+#[test]
+fn what_takes_too_long_is_counted() {
+    let drain = Duration::from_millis(100);
+    let server = Running::new(Settings { drain, ..settings() });
+    let mut stream = server.connect();
+    stream.write_all(&head("POST", "/invocations", &[], 100)).unwrap();
+    while !server.get("/metrics").text().contains("pugmark_requests_in_flight 2") {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(server.stopped(), 1);
+}
+
+#[test]
+fn idle_connections_do_not_hold_it_up() {
+    let server = Running::new(settings());
+    let idle: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    server.photo(&png(1));
+    // Far shorter than the 25 s that answers may take; nothing else would end this test early.
+    let begun = std::time::Instant::now();
+    assert_eq!(server.stopped(), 0);
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    drop(idle);
+}

@@ -1,0 +1,227 @@
+//! The endpoint as a process: its address, its signals, its page in a browser.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command};
+use std::thread;
+
+use serde_json::Value;
+
+use crate::harness::Place;
+use crate::pages::{browser, keep};
+
+/// A server as a process; ended where a test forgets it.
+struct Process {
+    child: Child,
+    address: String,
+}
+
+impl Process {
+    /// Starts it and waits for its address.
+    fn new(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let Some(address) = line.trim().strip_prefix("http://").map(str::to_owned) else {
+            panic!("no address: {:?}", child.wait_with_output());
+        };
+        Self { child, address }
+    }
+
+    /// Sends a request; the whole answer.
+    fn ask(&self, method: &str, path: &str, body: &[u8]) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+        );
+        stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        reply
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the end: exit status and stderr.
+    fn ended(&mut self) -> (Option<i32>, String) {
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap().code(), said)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn place() -> Place {
+    let place = Place::new();
+    place.photos(6);
+    let train =
+        ["train", "photos", "--out", "run", "--model", "simple_cnn", "--image-size", "32", "--epochs", "1"];
+    place.done(&train);
+    place
+}
+
+#[test]
+fn serves_answers_as_predict_until_it_is_told_to_end() {
+    let place = place();
+    let mut server = Process::new(place.command(&["serve", "run", "--port", "0"]));
+    assert!(server.ask("GET", "/ping", b"").starts_with("HTTP/1.1 200"));
+    let photo = place.path("photos/day/00.png");
+    let reply = server.ask("POST", "/invocations", &fs::read(&photo).unwrap());
+    let answer: Value = serde_json::from_str(reply.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let predicted = place.done(&["predict", "run", "photos/day/00.png", "--json"]).stdout;
+    let predicted: Value = serde_json::from_str(&predicted).unwrap();
+    assert_eq!(answer["probabilities"], predicted["probabilities"], "{predicted}");
+
+    // The model is read again; a broken one is not taken.
+    let model = fs::read(place.path("run/best.safetensors")).unwrap();
+    place.write("run/best.safetensors", "no model");
+    server.signal("-HUP");
+    place.write("run/best.safetensors", "no model");
+    let mut err = BufReader::new(server.child.stderr.take().unwrap());
+    let mut until = |part: &str| {
+        let mut line = String::new();
+        while !line.contains(part) {
+            line.clear();
+            assert!(err.read_line(&mut line).unwrap() > 0, "the server never said `{part}`");
+        }
+    };
+    until("the old models go on");
+    assert!(server.ask("GET", "/ping", b"").starts_with("HTTP/1.1 200"));
+    place.write("run/best.safetensors", model);
+    server.signal("-HUP");
+    until("the models were read again");
+    server.signal("-TERM");
+    until("every request that was accepted is answered");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_container_of_sagemaker_needs_but_one_word() {
+    let place = place();
+    let server = |variables: &[(&str, &str)]| {
+        let mut command = place.command(&["serve"]);
+        command.envs(variables.iter().copied()).env("SAGEMAKER_BASE_DIR", place.path("ml"));
+        command
+    };
+    let no = |mut command: Command, why: &str| {
+        let ended = crate::harness::ended(&mut command);
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        assert!(ended.stderr.contains(why) && ended.stderr.contains("hint:"), "{}", ended.stderr);
+    };
+    no(server(&[]), "no run is named");
+    fs::create_dir_all(place.path("ml/model")).unwrap();
+    no(server(&[]), "holds 0 model files");
+    fs::copy(place.path("run/best.safetensors"), place.path("ml/model/dogs.safetensors")).unwrap();
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let mut process =
+        Process::new(server(&[("SAGEMAKER_BIND_TO_PORT", &port), ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "3")]));
+    assert_eq!(process.address, format!("0.0.0.0:{port}"));
+    assert!(process.ask("GET", "/execution-parameters", b"").contains("\"MaxPayloadInMB\":3"));
+    process.signal("-TERM");
+    assert_eq!(process.ended().0, Some(0));
+}
+
+#[test]
+fn calls_that_are_wrong() {
+    let place = Place::new();
+    place.photos(2);
+    let wrong = |arguments: &[&str], code: i32, why: &str| {
+        let ended = place.run(&[&["serve"], arguments].concat());
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        assert!(ended.stderr.contains(why), "{}", ended.stderr);
+    };
+    wrong(&["nothing"], 2, "nothing");
+    wrong(&["photos"], 2, "not a run folder");
+    wrong(&["photos", "--variant", "b"], 2, "NAME=RUN:WEIGHT");
+    wrong(&["photos", "--variant", "b=photos:-1"], 2, "a weight is");
+    wrong(&["photos", "--variant", "a b=photos:1"], 2, "letters, digits");
+    wrong(&["photos", "--variant", "main=photos:1"], 2, "two variants called `main`");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    wrong(&["photos", "--port", &port], 1, "another program listens there");
+}
+
+/// Hands on to the server, and answers one path itself: a script that uses the page as a person would, of one origin with it.
+fn beside(server: &str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = server.to_owned();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = server.clone();
+            thread::spawn(move || hand_on(client, &server));
+        }
+    });
+    port
+}
+
+fn hand_on(mut client: TcpStream, server: &str) {
+    let mut head = [0; 4096];
+    let Ok(read) = client.read(&mut head) else { return };
+    if head.starts_with(b"GET /driver") {
+        let body = include_str!("drive.html").replace("LOOK", include_str!("look.js"));
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\ncontent-length: ";
+        let _ = write!(client, "{head}{}\r\n\r\n{body}", body.len());
+        return;
+    }
+    let Ok(mut to) = TcpStream::connect(server) else { return };
+    let _ = to.write_all(&head[..read]);
+    let (mut from, mut back) = (to.try_clone().unwrap(), client.try_clone().unwrap());
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut from, &mut back);
+        let _ = back.shutdown(std::net::Shutdown::Both);
+    });
+    let _ = std::io::copy(&mut client, &mut to);
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
+
+#[test]
+fn the_page_does_what_it_says() {
+    let place = Place::new();
+    if browser(&place).is_none() {
+        return;
+    }
+    let place = self::place();
+    let server = Process::new(place.command(&["serve", "run", "--port", "0"]));
+    let port = beside(&server.address);
+    for (width, scheme) in [(360, "light"), (1280, "dark")] {
+        let mut browser = browser(&place).unwrap();
+        browser.args(["--virtual-time-budget=30000", "--window-size=1400,1000", "--dump-dom"]);
+        browser.arg(format!("http://127.0.0.1:{port}/driver?width={width}&scheme={scheme}"));
+        let said = crate::harness::ended(&mut browser);
+        let (_, json) =
+            said.stdout.split_once("<pre id=\"said\">").unwrap_or_else(|| panic!("{}", said.stderr));
+        let json = json.split_once("</pre>").unwrap().0;
+        let json = json.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+        let said: Value = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}"));
+        assert_eq!(said["wrong"], Value::Array(Vec::new()), "{width} px, {scheme}: {said}");
+        assert_eq!(said["findings"], Value::Array(Vec::new()), "{width} px, {scheme}");
+        let csv: Vec<&str> = said["csv"].as_str().unwrap().lines().collect();
+        assert_eq!(csv[0], "id,class,probability,day,dusk,night,error");
+        assert!(csv[1].starts_with("red &.png,day,0.") && csv[2].starts_with("broken.jpg,,,,,,"), "{csv:?}");
+
+        let mut browser = self::browser(&place).unwrap();
+        let shot = place.path("shot.png");
+        let window = format!("--window-size={},1500", width.max(500));
+        browser.args([&window, "--virtual-time-budget=30000", &format!("--screenshot={}", shot.display())]);
+        if scheme == "dark" {
+            browser.args(["--force-dark-mode", "--blink-settings=preferredColorScheme=0"]);
+        }
+        crate::harness::ended(
+            browser.arg(format!("http://127.0.0.1:{port}/driver?shot&width={width}&scheme={scheme}")),
+        );
+        keep(&shot, "serve", width);
+    }
+}
