@@ -183,22 +183,18 @@ impl Fields {
 mod tests {
     use super::*;
 
-    fn ids(asked: &Asked) -> Vec<(Option<&str>, Result<&[u8], String>)> {
-        let bytes = |named: &'_ Named| match &named.source {
+    /// A photo's bytes, or why it is none.
+    fn bytes(named: &Named) -> Result<Vec<u8>, String> {
+        match &named.source {
             Ok(Source::File(bytes)) => Ok(bytes.to_vec()),
             Ok(Source::Pixels(_)) => panic!("no pixels"),
             Err(error) => Err(error.to_string()),
-        };
-        asked
-            .photos
-            .iter()
-            .map(|named| (named.id.as_deref(), bytes(named).map(|bytes| &*bytes.leak())))
-            .collect()
+        }
     }
 
     #[test]
     fn every_form() {
-        let one: &[u8] = b"one";
+        let one = Ok(b"one".to_vec());
         let cases: [(&str, bool, usize); 9] = [
             (r#""b25l""#, false, 1),
             (r#"{"image": "b25l"}"#, false, 1),
@@ -213,11 +209,11 @@ mod tests {
         for (text, list, photos) in cases {
             let asked = read(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!((asked.list, asked.photos.len()), (list, photos), "{text}");
-            assert!(ids(&asked).iter().all(|(_, bytes)| *bytes == Ok(one)), "{text}");
+            assert!(asked.photos.iter().all(|photo| bytes(photo) == one), "{text}");
         }
         let named = read(br#"[{"id": "a/b.jpg", "image": "b25l"}, "?"]"#).unwrap();
-        assert_eq!(ids(&named)[0], (Some("a/b.jpg"), Ok(one)));
-        assert!(ids(&named)[1].1.as_ref().unwrap_err().contains("not base64"));
+        assert_eq!((named.photos[0].id.as_deref(), bytes(&named.photos[0])), (Some("a/b.jpg"), one));
+        assert!(bytes(&named.photos[1]).unwrap_err().contains("not base64"));
         assert_eq!(read(br#"{"images": ["b25l"], "top": 3}"#).unwrap().top, Some(3));
     }
 
@@ -225,9 +221,9 @@ mod tests {
     fn lines_fail_alone() {
         let asked = read_lines(b"\"b25l\"\r\n\n{\"id\": \"x\"}\n{\"image\": \"b25l\"}").unwrap();
         assert!(asked.lines && asked.list);
-        let found = ids(&asked);
-        assert_eq!((found.len(), &found[0].1, &found[2].1), (3, &Ok(&b"one"[..]), &Ok(&b"one"[..])));
-        assert!(found[1].1.as_ref().unwrap_err().contains("missing field `image`"));
+        let [first, second, third] = &asked.photos[..] else { panic!("{asked:?}") };
+        assert_eq!([bytes(first), bytes(third)], [Ok(b"one".to_vec()), Ok(b"one".to_vec())]);
+        assert!(bytes(second).unwrap_err().contains("missing field `image`"));
     }
 
     #[test]
