@@ -50,6 +50,7 @@ pub(crate) fn model(architecture: Architecture, seed: u64) -> Model {
         architecture,
         recipe: Recipe { resize: Resize::CentreCrop { short_side: 36 }, ..Recipe::imagenet(32) },
         temperature: 0.7,
+        calibration: None,
         data_hash: "data".into(),
         split_hash: String::new(),
         split_how: String::new(),
