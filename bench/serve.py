@@ -70,13 +70,17 @@ class Server:
     def __enter__(self) -> "Server":
         begun = time.perf_counter()
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        line = self.process.stdout.readline().strip()
-        if not line.startswith("http://"):
-            sys.exit(f"no address: {' '.join(self.command)}")
-        self.host = line.removeprefix("http://")
-        connection = http.client.HTTPConnection(self.host)
-        connection.request("GET", "/ping")
-        assert connection.getresponse().status == 200
+        try:
+            line = self.process.stdout.readline().strip()
+            if not line.startswith("http://"):
+                sys.exit(f"no address: {' '.join(self.command)}")
+            self.host = line.removeprefix("http://")
+            connection = http.client.HTTPConnection(self.host)
+            connection.request("GET", "/ping")
+            assert connection.getresponse().status == 200
+        except BaseException:
+            self.process.terminate()
+            raise
         self.started = time.perf_counter() - begun
         return self
 
