@@ -201,7 +201,7 @@ impl Rules {
         let rate = self.context.start.as_ref().map_or(0.001, |start| start.learning_rate / 10.0);
         let command = info
             .command
-            .replace("RATE/10", &format!("{}", super::record::Number(rate).rounded().0))
+            .replace("RATE/10", &format!("{:?}", super::record::Number(rate).rounded().0))
             .replace("RUN", &self.run)
             .replace("DATA", &self.data);
         let Hit { step, epoch, tensor, value, threshold, text } = hit;

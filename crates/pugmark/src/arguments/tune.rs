@@ -20,7 +20,7 @@ pub(crate) struct TuneArguments {
     #[arg(value_name = "DATA", conflicts_with = "data")]
     pub(crate) dataset: Option<PathBuf>,
 
-    /// What is searched, such as `lr=log(1e-3,1e-1) batch=16,32,64,128 epochs=2..5`
+    /// What is searched, such as `"lr=log(1e-3,1e-1)" batch=16,32,64,128 epochs=2..5`
     #[arg(long, value_name = "NAME=VALUES", num_args = 1.., conflicts_with = "space", help_heading = "Search")]
     pub(crate) search: Vec<String>,
 
