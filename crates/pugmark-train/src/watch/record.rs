@@ -129,7 +129,7 @@ pub struct Layer {
     pub mean: f64,
     /// Over all channels.
     pub std: f64,
-    /// Share of the channels that a ReLU lets pass for less than [`INACTIVE`] of their values, or of the values that saturate a
+    /// Share of the channels that a ReLU lets pass for less than 1 % of their values, or of the values that saturate a
     /// sigmoid.
     pub share: f64,
 }
