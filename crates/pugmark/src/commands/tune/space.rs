@@ -16,7 +16,9 @@ pub(super) fn space(arguments: &TuneArguments) -> anyhow::Result<Space> {
         Some(file) => from_file(file)?,
         None if arguments.search.is_empty() => {
             return Err(WrongCall::new("nothing is searched")
-                .with_hint("name it, as in `--search \"lr=log(1e-4,1e-1)\" batch=16,32`, or take `--space FILE`")
+                .with_hint(
+                    "name it, as in `--search \"lr=log(1e-4,1e-1)\" batch=16,32`, or take `--space FILE`",
+                )
                 .into());
         }
         None => from_words(&arguments.search)?,
