@@ -129,7 +129,7 @@ impl Style<'_> {
                     writeln!(text, "{id},{},{},{all}", cell(&self.classes[best]), probabilities[best])
                 }
                 Err(error) => {
-                    writeln!(text, "{id},,,{}{}", ",".repeat(self.classes.len()), cell(&error.to_string()))
+                    writeln!(text, "{id},,,{}{}", ",".repeat(self.classes.len()), cell(&error.message()))
                 }
             };
         }
@@ -200,7 +200,7 @@ impl Serialize for Row<'_> {
                 map.serialize_entry("truncated", truncated)?;
             }
             (Err(error), _) => {
-                map.serialize_entry("error", &error.to_string())?;
+                map.serialize_entry("error", &error.message())?;
                 map.serialize_entry("hint", error.hint())?;
                 map.serialize_entry("status", &error.status().as_u16())?;
             }

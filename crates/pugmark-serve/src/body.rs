@@ -48,6 +48,8 @@ pub(crate) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Resu
         let more = bytes.len().div_ceil(1024) - kib;
         kib += more;
         let Ok(permit) = Arc::clone(&app.bodies).try_acquire_many_owned(more as u32) else {
+            // Its share is for others at once.
+            drop((memory.take(), bytes));
             throw_away(&mut body, app).await;
             return Err(RequestError::Busy("too many bodies are being read"));
         };

@@ -35,6 +35,9 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Futur
     let open = |stream: TcpStream, permit: Option<OwnedSemaphorePermit>| {
         // Answers are small: they shall not wait for more to send.
         let _ = stream.set_nodelay(true);
+        // Whoever does not read what it asked for is let go of.
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(limits.idle));
         let connection = http.serve_connection(TokioIo::new(stream), service.clone());
         let watched = graceful.watch(connection);
         tokio::spawn(async move {

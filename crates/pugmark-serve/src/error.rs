@@ -110,6 +110,17 @@ impl RequestError {
         }
     }
 
+    /// Why, in so many characters at most: it may repeat what the client sent.
+    pub(crate) fn message(&self) -> String {
+        const MOST: usize = 500;
+        let mut text = self.to_string();
+        if let Some((end, _)) = text.char_indices().nth(MOST) {
+            text.truncate(end);
+            text.push_str("...");
+        }
+        text
+    }
+
     /// What to do about it.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
@@ -142,7 +153,7 @@ impl From<PhotoError> for RequestError {
 impl IntoResponse for RequestError {
     fn into_response(self) -> Response {
         let status = self.status();
-        let said = Said { error: &self.to_string(), hint: self.hint(), status: status.as_u16() };
+        let said = Said { error: &self.message(), hint: self.hint(), status: status.as_u16() };
         let body = serde_json::to_string(&said).unwrap_or_default() + "\n";
         let mut response = (status, [(CONTENT_TYPE, "application/json")], body).into_response();
         if matches!(self, Self::Busy(_) | Self::Unavailable(_)) {

@@ -119,6 +119,11 @@ impl Worker {
             Some(grad_cam) => grad_cam,
             None => {
                 let model = Model::open(&self.paths[0]).map_err(failed)?;
+                if model.card != self.cards[0] {
+                    return Err(RequestError::Unavailable(
+                        "the model's file has changed and is not read again yet",
+                    ));
+                }
                 place.insert(GradCam::new(&model, &self.engine).map_err(failed)?)
             }
         };

@@ -19,6 +19,7 @@ use pugmark_eval::Evaluation;
 use pugmark_model::RunFolder;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::Ended;
 use crate::profile::{Phase, Recorder};
 use crate::{EpochMetrics, Event, Finding, Observer, TrainError, TrainSettings};
 use features::Features;
@@ -170,7 +171,9 @@ fn run(
         outcome.epochs_done = state.epochs_done;
         outcome.best = state.best_model().cloned();
         damaged = state.damaged.clone();
+        let ended = state.ended;
         (outcome.findings, outcome.stopped_by) = session.into_findings();
+        outcome.stopped_by = outcome.stopped_by.filter(|_| ended == Some(Ended::Watch));
     }
     if !outcome.interrupted {
         report.profile.enter(Phase::Prediction);

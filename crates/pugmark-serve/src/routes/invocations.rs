@@ -66,7 +66,11 @@ pub(super) async fn answer(State(app): State<Arc<App>>, request: Request) -> Res
         let inference_id = said(INFERENCE_ID);
         let (variant, output) = (Arc::clone(&variant.name), text.clone());
         let record = Record { variant, input_type, input: held, output_type, output, inference_id };
-        capture.take(record, &app.metrics);
+        // What waits for the disk may take half of the memory of all bodies: the rest is for requests.
+        match app.bodies.available_permits() * 2 >= app.settings.limits.bodies.div_ceil(1024) {
+            true => capture.take(record, &app.metrics),
+            false => app.metrics.capture(false),
+        }
     }
     let mut response = ([(CONTENT_TYPE, output_type)], text).into_response();
     if let Ok(name) = HeaderValue::from_str(&variant.name) {
@@ -110,7 +114,9 @@ pub(super) async fn look(
                 app.metrics.answered(&variant.name, &variant.worker.classes()[best], probabilities[best]);
             }
             // Not the photo's fault: the request may be sent again as a whole.
-            Err(error) if error.status().is_server_error() => return Err(error.clone()),
+            Err(error) if error.status().is_server_error() || matches!(error, RequestError::Busy(_)) => {
+                return Err(error.clone());
+            }
             Err(_) => app.metrics.broken(),
         }
     }

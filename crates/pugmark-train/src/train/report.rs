@@ -33,6 +33,20 @@ impl<'a> Report<'a> {
         Ok(Self { observer, log: Log::open(&folder.log())?, profile, board: None })
     }
 
+    /// Has the event files say something. Where they can't be written the training goes on without them.
+    pub(super) fn board(
+        &mut self,
+        say: impl FnOnce(&mut Board) -> Result<(), TrainError>,
+    ) -> Result<(), TrainError> {
+        match self.board.as_mut().map(say) {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(error)) => {
+                self.board = None;
+                self.event(Event::Warning(&format!("no more event files are written: {error}")))
+            }
+        }
+    }
+
     pub(super) fn event(&mut self, event: Event<'_>) -> Result<(), TrainError> {
         self.observer.event(event);
         self.log.event(event)

@@ -276,6 +276,12 @@ impl<'a, 'o> Session<'a, 'o> {
             let (epoch, loaded) = (self.number(), self.photos.0.loader.take_times());
             self.report.profile.step(epoch, self.state.step, parts, images, loaded);
             self.state.ended = self.pace.ended(&self.state, self.closing()).or(self.watching.ended());
+            if self.state.ended == Some(Ended::Watch)
+                && self.state.step >= batches
+                && epoch >= self.settings.epochs
+            {
+                self.state.ended = None;
+            }
             if self.state.ended.is_some() {
                 break;
             }
@@ -369,10 +375,8 @@ impl<'a, 'o> Session<'a, 'o> {
         let validation = self.validation.unwrap_or(self.photos.1.items.len() as f64 / images_per_sec / 3.0);
         let left = left / images_per_sec + validation * (epochs_after + 1.0);
         let left = self.pace.within_budget(Duration::try_from_secs_f64(left).ok());
-        if let Some(board) = &mut self.report.board {
-            let rate = self.state.learning_rate.unwrap_or_default();
-            board.step(steps_done(&self.state, steps), loss, rate, images_per_sec)?;
-        }
+        let (rate, done) = (self.state.learning_rate.unwrap_or_default(), steps_done(&self.state, steps));
+        self.report.board(|board| board.step(done, loss, rate, images_per_sec))?;
         self.report.event(Event::Step {
             epoch,
             step: self.state.step,
@@ -429,9 +433,7 @@ impl<'a, 'o> Session<'a, 'o> {
         }
         state.epochs_done = row.epoch;
         state.step = 0;
-        if let Some(board) = &mut self.report.board {
-            board.epoch(steps, &row, &tensors)?;
-        }
+        self.report.board(|board| board.epoch(steps, &row, &tensors))?;
         self.saliency = None;
         state.sums = Sums::default();
         state.rows.push(row.clone());
@@ -493,9 +495,7 @@ impl<'a, 'o> Session<'a, 'o> {
         self.state.elapsed = self.pace.elapsed();
         self.state.save(&self.folder.checkpoint(), tensors, self.training.state(), saliency)?;
         self.report.profile.save(self.folder)?;
-        if let Some(board) = &mut self.report.board {
-            board.flush()?;
-        }
+        self.report.board(Board::flush)?;
         self.report.profile.enter(phase);
         Ok(())
     }
@@ -520,10 +520,10 @@ impl<'a, 'o> Session<'a, 'o> {
 
     /// Shows the first photos of an epoch on TensorBoard.
     fn show_photos(&mut self, loaded: &[Loaded]) -> Result<(), TrainError> {
-        let (Some(board), Some(first)) = (&mut self.report.board, loaded.first()) else { return Ok(()) };
+        let Some(first) = loaded.first() else { return Ok(()) };
         let recipe = &self.state.card.recipe;
         let step = steps_done(&self.state, self.photos.0.loader.batches()) + 1;
-        board.photos(step, &first.batch.pixels, (recipe.width, recipe.height))
+        self.report.board(|board| board.photos(step, &first.batch.pixels, (recipe.width, recipe.height)))
     }
 
     /// Parameters with the backbone's, where the plans lack those.

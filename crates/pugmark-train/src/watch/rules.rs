@@ -202,8 +202,9 @@ impl Rules {
         let command = info
             .command
             .replace("RATE/10", &format!("{:?}", super::record::Number(rate).rounded().0))
-            .replace("RUN", &self.run)
-            .replace("DATA", &self.data);
+            // The run's path may hold the other word.
+            .replace("DATA", self.data.trim_end_matches('/'))
+            .replacen("RUN", &self.run, 1);
         let Hit { step, epoch, tensor, value, threshold, text } = hit;
         let (rule, advice) = (info.id.into(), info.advice.into());
         Finding { rule, step, epoch, tensor, value, threshold, text, advice, command }

@@ -39,7 +39,7 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_enum, default_value_t = AnswerShape::Full)]
     pub(crate) answer: AnswerShape,
 
-    /// Keep every request and its answer in this folder, a JSON line each, as SageMaker's data capture does
+    /// Keep every answered POST /invocations with its answer in this folder, a JSON line each, as SageMaker's data capture does
     #[arg(long, value_name = "FOLDER")]
     pub(crate) capture: Option<PathBuf>,
 
@@ -74,7 +74,7 @@ pub(crate) struct VariantFlag {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitFlags {
-    /// Photos in work and waiting; a request for more is answered with 429
+    /// Photos in work and waiting; requests on top of them are answered with 429
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = value_parser!(u16).range(1..=10_000))]
     pub(crate) max_photos: u16,
 

@@ -12,7 +12,7 @@ use super::{ConfigFlags, StorageFlags, TrainFlags};
 /// optimiser=sgd"`. `--space FILE` takes SageMaker's ParameterRanges as JSON. What is not searched is fixed by the flags of a training.
 ///
 /// Each trial is a run, STUDY/trial-0000 and so on, of the same split. STUDY/journal.jsonl knows them all: Ctrl-C or a kill loses no
-/// trial, and `--resume STUDY` goes on. The same call again, in another process or on another machine that sees the folder, joins
+/// trial, and `--resume STUDY` goes on. The same call again with its `--out`, in another process or on another machine that sees the folder, joins
 /// the study. STUDY/best.toml trains the best trial again, STUDY/study.html shows what was found.
 #[derive(Args, Debug)]
 pub(crate) struct TuneArguments {

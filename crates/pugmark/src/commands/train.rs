@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         copy_best(&folder, models)?;
     }
     draw(&folder, printer);
-    if settings.profile {
+    if settings.profile && folder.profile().exists() {
         tell_profile(&folder, printer);
     }
     printer.result(&summary(&outcome, &settings, &folder))?;

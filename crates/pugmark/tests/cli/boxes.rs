@@ -66,7 +66,7 @@ fn each_box_has_classes_and_a_photo_those_of_its_surest() {
     for (row, why) in found[1..].iter().zip([
         "the detector found no animal",
         "the detector found no animal",
-        "boxes.json says nothing of it",
+        "the detector's file says nothing of it",
         "the detector could not read it: Failure image access",
     ]) {
         assert_eq!(row[1..], ["", "", "", "false", why]);

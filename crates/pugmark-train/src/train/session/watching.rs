@@ -89,7 +89,10 @@ impl Session<'_, '_> {
         let losses = (row.train_loss, row.val_loss);
         recorder.epoch((row.epoch, self.state.optimiser_steps), losses, confusion)?;
         self.tell_findings()?;
-        self.state.ended = self.state.ended.or(self.watching.ended());
+        // After the last epoch there is nothing to end.
+        if self.state.epochs_done < self.settings.epochs {
+            self.state.ended = self.state.ended.or(self.watching.ended());
+        }
         Ok(())
     }
 

@@ -109,6 +109,8 @@ struct Loss {
     last: VecDeque<f64>,
     fallen: bool,
     risen: u32,
+    /// Its first step was seen: else nobody knows from where the loss would have to fall.
+    whole: bool,
 }
 
 /// Windows in a row that are too high.
@@ -123,7 +125,17 @@ const LEARNT: f64 = 0.1;
 impl Loss {
     fn new(info: &'static RuleInfo) -> Self {
         let (sum, count, risen, last) = (0.0, 0, 0, VecDeque::new());
-        Self { info, sum, count, first: None, lowest: f64::INFINITY, last, fallen: false, risen }
+        Self {
+            info,
+            sum,
+            count,
+            first: None,
+            lowest: f64::INFINITY,
+            last,
+            fallen: false,
+            risen,
+            whole: false,
+        }
     }
 
     fn window(
@@ -153,7 +165,7 @@ impl Loss {
             let text = format!("the mean loss has risen from {lowest:.3} to {mean:.3}");
             return Some(Found { value: mean / lowest, threshold: of("rise"), text });
         }
-        if verdict.point(!self.fallen && self.last.len() == windows) {
+        if verdict.point(self.whole && !self.fallen && self.last.len() == windows) {
             let text = format!("the mean loss was {first:.3} at first and is {late:.3} now");
             return Some(Found { value: 1.0 - late / first, threshold: of("fall"), text });
         }
@@ -173,11 +185,14 @@ impl Rule for Loss {
     }
 
     fn record(&mut self, record: &Record, context: &Context, verdict: &mut Verdict) {
+        if let Record::Start(start) = record {
+            self.whole |= start.step == 0;
+        }
         let Record::Steps { step, epoch, losses, .. } = record else { return };
         let Some(start) = &context.start else { return };
         let shortest = context.get(self.info, "steps") as u64;
         let epoch_steps = start.epoch_steps.clamp(1, LONGEST);
-        let length = shortest.div_ceil(epoch_steps).max(1) * epoch_steps;
+        let length = shortest.div_ceil(epoch_steps).max(1).saturating_mul(epoch_steps);
         let guessing = (start.classes.len().max(2) as f64).ln();
         let before = step.saturating_sub(losses.len() as u64);
         for (step, loss) in (before + 1..).zip(losses) {

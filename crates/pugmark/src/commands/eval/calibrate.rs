@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pugmark_data::{Item, Loader, Part, StorageOptions};
+use pugmark_data::{Digest, Item, Loader, Part, StorageOptions};
 use pugmark_eval::{Origins, VectorScaling, detail, evaluate, fit_temperature, fit_vector};
 use pugmark_model::{Classifier, Model, loader_settings, softmax};
 use serde::Serialize;
@@ -108,7 +108,10 @@ pub(super) fn run(
     }
     let measure = |answers: &Answers| answers.measure(classes, temperature, &vector);
     let (fitted, other) = (measure(&fitted)?, other.as_ref().map(measure).transpose()?);
-    let how = format!("vector scaling on {images} validation photos");
+    // The journal of `predict` goes by the card: other scales are another model.
+    let values: Vec<u8> =
+        [&vector.scales, &vector.shifts].into_iter().flatten().flat_map(|v| v.to_le_bytes()).collect();
+    let how = format!("vector scaling on {images} validation photos ({:016x})", Digest::of(&values).short());
     model.clone().scaled(&vector.scales, &vector.shifts, how).write(out)?;
     if let Some(other) = &other
         && other.vector.log_loss > other.temperature.log_loss

@@ -24,6 +24,9 @@ const ANIMAL: &str = "animal";
 /// Why a photo without a box has no probabilities.
 pub(super) const NO_ANIMAL: &str = "the detector found no animal";
 
+/// Why one that the detector was not asked about has none.
+pub(super) const UNNAMED: &str = "the detector's file says nothing of it";
+
 /// The boxes of a call's photos.
 pub(super) struct Boxes {
     /// Tells one file and how it is used from another.
@@ -88,7 +91,7 @@ impl Boxes {
                 without: NO_ANIMAL.to_owned(),
             };
             match row.map(|row| &table.photos[row]) {
-                None => photo.without = format!("{} says nothing of it", file.display()),
+                None => UNNAMED.clone_into(&mut photo.without),
                 Some(LabelledPhoto { failure: Some(why), .. }) => {
                     photo.without = format!("the detector could not read it: {why}");
                 }
@@ -158,12 +161,15 @@ impl Boxes {
         let places = self.photos.iter().enumerate();
         let mut places =
             places.flat_map(|(number, photo)| photo.annotations.iter().map(move |&one| (number, one)));
+        let mut failures: Vec<Option<String>> = vec![None; self.photos.len()];
+        let mut answered = vec![false; self.photos.len()];
         each(&mut |prediction| {
             let Some((number, annotation)) = places.next() else { return Ok(()) };
             let photo = &mut table.photos[number];
             match prediction.outcome {
-                Err(reason) => photo.failure = Some(reason),
+                Err(reason) => failures[number] = Some(reason),
                 Ok(row) => {
+                    answered[number] = true;
                     let mut scores: Vec<(Label, f64)> =
                         words.iter().cloned().map(Label::Class).zip(row.into_iter().map(f64::from)).collect();
                     scores.sort_by(|(_, one), (_, other)| other.total_cmp(one));
@@ -176,6 +182,12 @@ impl Boxes {
             }
             Ok(())
         })?;
+        // A failure takes the place of all boxes: where one has an answer, the others stay the detector's.
+        for ((photo, failure), answered) in table.photos.iter_mut().zip(failures).zip(answered) {
+            if !answered && failure.is_some() {
+                photo.failure = failure;
+            }
+        }
         Ok(table)
     }
 }

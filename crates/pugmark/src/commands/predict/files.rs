@@ -95,8 +95,10 @@ impl<'a> Files<'a> {
         if let Some(boxes) = boxes {
             call += &format!(" {boxes:?}");
         }
+        // A photo without a box has a row, too.
+        let size = photos + boxes.map_or(0, Boxes::photos);
         let moves = self.sorting.as_ref().is_some_and(Sorting::moves);
-        let known = if self.overwrite { Output::Other } else { journal.output(&call, photos, moves) };
+        let known = if self.overwrite { Output::Other } else { journal.output(&call, size, moves) };
         if !self.overwrite && known == Output::Other {
             let new =
                 format!("answers what is new ({} of {photos} {what}) and writes it again", missing.len());
@@ -110,14 +112,14 @@ impl<'a> Files<'a> {
         let mut status = ExitStatus::Done;
         if count.done == photos {
             if known == Output::Other {
-                journal.mark(&call, photos, false)?;
+                journal.mark(&call, size, false)?;
             }
             let label = Labelling { classes, model, root, set, stop, printer };
             let bursts = self.bursts.as_ref();
             let answers = Answers { items, boxes, bursts, journal: &journal, stop, printer };
             self.outputs.write(&label, known == Output::Written, &answers)?;
             if known != Output::Written {
-                journal.mark(&call, photos, true)?;
+                journal.mark(&call, size, true)?;
             }
             if let Some(sorting) = &self.sorting {
                 let answers = Answers { items, boxes, bursts, journal: &journal, stop, printer };

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pugmark_data::Digest;
 use pugmark_model::{Prediction, write_atomic_with};
 
-use super::boxes::NO_ANIMAL;
+use super::boxes::{NO_ANIMAL, UNNAMED};
 use super::outputs::Each;
 use super::rows::ranked;
 use crate::arguments::{PredictArguments, SortHow};
@@ -20,6 +20,8 @@ use crate::printer::Printer;
 const UNSURE: &str = "unsure";
 const BROKEN: &str = "cannot-read";
 const EMPTY: &str = "no-animal";
+/// Photos that the detector was not asked about.
+const UNASKED: &str = "no-detection";
 
 /// Where photos go and how.
 pub(super) struct Sorting<'a> {
@@ -121,6 +123,7 @@ impl<'a> Sorting<'a> {
     fn place(&self, classes: &[String], prediction: &Prediction) -> PathBuf {
         let class = match &prediction.outcome {
             Err(reason) if reason == NO_ANIMAL => EMPTY,
+            Err(reason) if reason == UNNAMED => UNASKED,
             Err(_) => BROKEN,
             Ok(row) => match ranked(row).first() {
                 Some(&best) if row[best] >= self.sure => &classes[best],

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use pugmark_data::{Dataset, ReadOptions, Split, split};
 use pugmark_model::{hub, write_atomic};
 use pugmark_train::{BestBy, TimeBudget, TrainSettings};
-use pugmark_tune::{Limits, Objective, Plan, Pruner, Sampler, Settings, Space, Study};
+use pugmark_tune::{Grid, Limits, Objective, Plan, Pruner, Sampler, Settings, Space, Study};
 use serde_json::Value as Json;
 
 use super::words::{pruner, sampler, sampler_name};
@@ -23,6 +23,10 @@ use crate::settings::{Sources, given, with_values};
 /// The settings that are not searched, with which `--resume` goes on.
 const SETTINGS: &str = "study.toml";
 const SPLIT: &str = "split.csv";
+/// In the plan: whether a trial of few epochs warms up for half of them at most.
+const SHORTER_WARMUP: &str = "a warm-up of at most half the epochs";
+/// Values of a range that stand for all of them where points are counted.
+const GRID: u32 = 4096;
 /// Trials where nobody says how many.
 const TRIALS: u32 = 20;
 /// The machine's and not the study's: the results do not depend on them, or the data's hash stands for them.
@@ -85,7 +89,10 @@ impl Search {
         let searched = |name: &str| space.parameters.iter().any(|parameter| parameter.name == name);
         let given = given(&arguments.training);
         let fixed = |name: &str| searched(name) || given.iter().any(|key| key == name);
-        let shorter_warmup = searched("epochs") && !fixed("warmup_epochs");
+        let shorter_warmup = match &earlier {
+            Some(study) => study.plan().fixed.get(SHORTER_WARMUP) == Some(&Json::Bool(true)),
+            None => searched("epochs") && !fixed("warmup_epochs"),
+        };
         // Of the search and not of each training.
         let budget = std::mem::take(&mut base.time_budget);
         let objective = match &earlier {
@@ -95,7 +102,7 @@ impl Search {
         if earlier.is_none() && !fixed("best_by") {
             base.best_by = best_by(&objective);
         }
-        space::check(&space, &base)?;
+        space::check(&space, &base, shorter_warmup)?;
 
         let options = ReadOptions {
             photos: base.photos.clone(),
@@ -123,7 +130,15 @@ impl Search {
         limits.trials = arguments.trials.unwrap_or(limits.trials);
         limits.target = arguments.target.or(limits.target);
         limits.patience = arguments.patience.or(limits.patience);
-        let fixed = fixed_settings(&base, &dataset, &split)?;
+        let mut fixed = fixed_settings(&base, &dataset, &split)?;
+        fixed.insert(SHORTER_WARMUP.into(), shorter_warmup.into());
+        let points = Grid::new(GRID).size(&space);
+        if u64::from(limits.trials) > points {
+            printer.warning(&format!(
+                "the space has {points} points: some of the {} trials repeat others",
+                limits.trials
+            ));
+        }
         let plan = match &earlier {
             Some(study) => Plan { fixed, ..study.plan().clone() },
             None => {
@@ -183,7 +198,7 @@ impl Search {
         let values = values.iter().map(|(name, value)| (name.as_str(), value.to_string()));
         let mut settings = with_values(&self.base, values)?;
         if self.shorter_warmup {
-            settings.warmup_epochs = settings.warmup_epochs.min(f64::from(settings.epochs) / 2.0);
+            space::shorten_warmup(&mut settings);
         }
         if let Some(weights) = &settings.weights
             && self.base.weights.as_ref() != Some(weights)

@@ -75,8 +75,13 @@ fn named(mut space: Space) -> Result<Space, WrongCall> {
     Ok(space)
 }
 
+/// A recipe's warm-up is for its own number of epochs: fewer have a shorter one.
+pub(super) fn shorten_warmup(settings: &mut TrainSettings) {
+    settings.warmup_epochs = settings.warmup_epochs.min(f64::from(settings.epochs) / 2.0);
+}
+
 /// Tries the ends of every range and every category, before anything is trained.
-pub(super) fn check(space: &Space, base: &TrainSettings) -> Result<(), WrongCall> {
+pub(super) fn check(space: &Space, base: &TrainSettings, shorter_warmup: bool) -> Result<(), WrongCall> {
     for Parameter { name, domain, condition } in &space.parameters {
         let values: Vec<Value> = match domain {
             Domain::Categorical(words) => words.iter().cloned().map(Value::Text).collect(),
@@ -89,12 +94,15 @@ pub(super) fn check(space: &Space, base: &TrainSettings) -> Result<(), WrongCall
         for value in values {
             let pair = (name.as_str(), value.to_string());
             let settings = with_values(base, condition.clone().into_iter().chain([pair]));
-            let settings = settings.map_err(|error| match domain {
+            let mut settings = settings.map_err(|error| match domain {
                 Domain::Continuous { .. } => {
                     error.with_hint(format!("whole numbers are searched with `{name}=2..5`"))
                 }
                 _ => error,
             })?;
+            if shorter_warmup {
+                shorten_warmup(&mut settings);
+            }
             settings.validate().map_err(|error| {
                 let at = if error.name == name {
                     String::new()

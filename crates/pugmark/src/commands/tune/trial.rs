@@ -85,10 +85,15 @@ fn ending(
         None => Ok(None),
         Some(Ok(outcome)) if outcome.interrupted => Ok(None),
         Some(Ok(outcome)) => {
-            let metrics = outcome.best.as_ref().map(metrics).unwrap_or_default();
-            Ok(Some((State::Complete, metrics, None)))
+            let why =
+                outcome.stopped_by.map(|found| format!("the watch ended it: {}: {}", found.rule, found.text));
+            Ok(Some(match outcome.best.as_ref().map(metrics) {
+                Some(metrics) => (State::Complete, metrics, why),
+                None if why.is_some() => (State::Failed, Metrics::new(), why),
+                None => (State::Complete, Metrics::new(), None),
+            }))
         }
-        Some(Err(error)) if is_the_settings_fault(&error) => {
+        Some(Err(error)) if is_the_settings_fault(&error) || weights_are_searched(workers, &error) => {
             Ok(Some((State::Failed, Metrics::new(), Some(error.to_string()))))
         }
         Some(Err(error)) => Err(error).with_context(|| format!("trial {number}")),
@@ -111,7 +116,10 @@ pub(super) fn training(
         let stop = Arc::clone(&watching.stop);
         let outcome = train(&search.dataset, settings, run, mode, engine, &stop, watching);
         match outcome {
-            Err(TrainError::Model(ModelError::InUse { .. })) if since.elapsed() < DYING => {
+            // Another process may train the best settings again: then its run is read.
+            Err(TrainError::Model(ModelError::InUse { .. }))
+                if since.elapsed() < DYING || watching.number.is_none() && !workers.are_stopping() =>
+            {
                 std::thread::sleep(WAIT);
             }
             outcome => return outcome,
@@ -129,6 +137,12 @@ fn is_the_settings_fault(error: &TrainError) -> bool {
             | TrainError::Memory { .. }
             | TrainError::Engine(_)
     )
+}
+
+/// Weights that do not fit the model are no trial's fault but where one of the two is searched.
+fn weights_are_searched(workers: &Workers<'_>, error: &TrainError) -> bool {
+    let mut names = workers.search.plan.space.parameters.iter().map(|parameter| parameter.name.as_str());
+    matches!(error, TrainError::Weights(_)) && names.any(|name| matches!(name, "weights" | "model"))
 }
 
 /// The epochs of a run that was begun.

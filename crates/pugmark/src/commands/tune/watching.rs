@@ -18,7 +18,7 @@ const WAIT: Duration = Duration::from_millis(20);
 pub(super) struct Watching<'a> {
     workers: &'a Workers<'a>,
     /// None for the training of the best settings at the end.
-    number: Option<u32>,
+    pub(super) number: Option<u32>,
     epochs: u32,
     frozen: bool,
     /// Ends the training.

@@ -39,6 +39,15 @@ pub(super) struct Workers<'a> {
     warnings: Mutex<Warnings>,
 }
 
+/// Tells all workers to stop when it is dropped.
+struct Abort<'a>(&'a AtomicBool);
+
+impl Drop for Abort<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[derive(Default)]
 struct Warnings {
     known: BTreeSet<String>,
@@ -103,11 +112,11 @@ impl<'a> Workers<'a> {
     }
 
     fn work(&self) -> anyhow::Result<()> {
-        let worked = self.trials();
-        if worked.is_err() {
-            self.aborted.store(true, Ordering::Relaxed);
-        }
-        worked
+        // Also where a panic ends this thread: the others would wait for its trial for ever.
+        let guard = Abort(&self.aborted);
+        self.trials()?;
+        std::mem::forget(guard);
+        Ok(())
     }
 
     fn trials(&self) -> anyhow::Result<()> {
