@@ -287,15 +287,15 @@ pub(crate) struct TrainFlags {
     tensorboard: Option<PathBuf>,
     /// What is done with what the watch finds: `stop` ends the training after the step, with everything saved, and exits
     /// with 1
-    #[arg(long, value_name = "off|warn|stop", value_parser = ["off", "warn", "stop"], help_heading = "Watch")]
+    #[arg(long, value_name = "off|warn|stop", value_parser = ["off", "warn", "stop"], help_heading = "Watching")]
     watch: Option<String>,
 
     /// Optimiser steps between two that are looked at in full; 0 chooses, at a cost below 2 % of the time
-    #[arg(long, value_name = "N", help_heading = "Watch")]
+    #[arg(long, value_name = "N", help_heading = "Watching")]
     watch_every: Option<u32>,
 
     /// Thresholds of the watch, with commas between them: `overfit.ratio=0.2`; docs/watch.md lists them
-    #[arg(long, value_name = "RULE.NAME=X,...", value_parser = word::<Thresholds>, help_heading = "Watch")]
+    #[arg(long, value_name = "RULE.NAME=X,...", value_parser = word::<Thresholds>, help_heading = "Watching")]
     watch_thresholds: Option<String>,
 
     /// Minutes between two checkpoints

@@ -122,12 +122,44 @@ fn other_boxes_of_the_same_file_are_asked_anew() {
 }
 
 #[test]
+fn a_photo_without_a_box_is_news() {
+    let place = place();
+    let call = [&CALL[..], &["--out", "rows.csv"]].concat();
+    place.done(&call);
+    fs::copy(place.path("new/A/empty.png"), place.path("new/A/late.png")).unwrap();
+    let said = place.run(&call);
+    assert!(said.code == Some(2) && said.stderr.contains("--overwrite"), "{}", said.stderr);
+    place.done(&[&call[..], &["--overwrite"]].concat());
+    assert!(rows(&place, "rows.csv").iter().any(|row| row[0] == "A/late.png"));
+}
+
+#[test]
+fn a_box_outside_the_photo_leaves_the_others() {
+    let place = place();
+    let found = |x: f64| json!({ "category": "1", "conf": 0.9, "bbox": [x, 0.0, 0.5, 1.0] });
+    place.write(
+        "boxes.json",
+        boxes(&json!([{ "file": "A/both.png", "detections": [found(0.0), found(2.0)] }])),
+    );
+    place.run(&[&CALL[..], &["--out", "all.json", "--format", "megadetector"]].concat());
+    let file: Value = serde_json::from_slice(&fs::read(place.path("all.json")).unwrap()).unwrap();
+    let image = &file["images"].as_array().unwrap()[0];
+    assert!(image["failure"].is_null(), "{image}");
+    let detections = image["detections"].as_array().unwrap();
+    assert!(detections.len() == 2 && detections[0]["classifications"].is_array(), "{image}");
+}
+
+#[test]
 fn photos_are_sorted_by_their_surest_box() {
     let place = place();
     place.done(&[&CALL[..], &["--out", "rows.csv", "--sort-into", "sorted"]].concat());
-    for file in
-        ["night/A/both.png", "no-animal/A/empty.png", "no-animal/A/person.png", "cannot-read/broken.jpg"]
-    {
+    for file in [
+        "night/A/both.png",
+        "no-animal/A/empty.png",
+        "no-animal/A/person.png",
+        "no-detection/A/unknown.png",
+        "cannot-read/broken.jpg",
+    ] {
         assert!(place.path("sorted").join(file).exists(), "{file}");
     }
 }

@@ -47,11 +47,13 @@ fn calibration_helps_on_unseen_sites() {
         assert!((promised - given).abs() < 1e-5 * given, "{what}: {promised} {given}");
     }
     let how = format!("vector scaling on {} validation photos", said["fitted"]["images"]);
-    assert_eq!((&new["calibration"], &new["temperature"]), (&Value::from(how.clone()), &Value::from(1.0)));
+    // Behind it stands which scales and shifts.
+    assert!(new["calibration"].as_str().unwrap().starts_with(&how), "{}", new["calibration"]);
+    assert_eq!(new["temperature"], 1.0);
     assert_eq!(new["accuracy"], said["other"]["vector"]["accuracy"]);
     let card: Value =
         serde_json::from_str(&read_metadata(&place.path("vector.safetensors")).unwrap()["pugmark"]).unwrap();
-    assert_eq!((&card["calibration"], &card["temperature"]), (&Value::from(how), &Value::from(1.0)));
+    assert_eq!((&card["calibration"], &card["temperature"]), (&new["calibration"], &Value::from(1.0)));
 
     let text = place.done(&[&call[..], &["--overwrite"]].concat()).stdout;
     assert_eq!(text.matches("vector scaling").count(), 2, "{text}");

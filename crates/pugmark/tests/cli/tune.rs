@@ -183,7 +183,7 @@ fn what_can_not_be_searched_is_refused() {
     place.write("space.json", r#"{"ContinuousParameterRanges": [{"Name": "lr", "MinValue": "0", "MaxValue": "1", "ScalingType": "Logarithmic"}]}"#);
     place.write("full/notes.txt", "mine");
     let cases = [
-        ("", "nothing is searched", "--search lr="),
+        ("", "nothing is searched", "--search \"lr="),
         ("--search lr=log(0,1)", "can't start at 0", "start above 0"),
         ("--space space.json", "can't start at 0", "start above 0"),
         ("--space absent.json", "absent.json", ""),
@@ -207,6 +207,24 @@ fn what_can_not_be_searched_is_refused() {
     let said = place.run(&["tune", "--resume", "photos"]);
     assert!(said.code == Some(2) && said.stderr.contains("photos is no study"), "{}", said.stderr);
     assert!(!place.path("runs").exists(), "nothing is made by a call that is wrong");
+}
+
+/// A recipe's warm-up is for its own number of epochs.
+#[test]
+fn a_warm_up_is_no_longer_than_half_the_epochs() {
+    let place = Place::new();
+    place.photos(4);
+    let recipe = "--search epochs=1..2 --recipe finetune --batch-size 4 --out study";
+    let first = found(&place, &format!("{recipe} --trials 1"));
+    assert_eq!(first["trials"][0]["state"], "complete");
+    // The call that goes on says nothing of the recipe.
+    let more: Value = serde_json::from_str(
+        &place.done(&["tune", "--resume", "study", "--trials", "4", "--json", "--quiet"]).stdout,
+    )
+    .unwrap();
+    let states: Vec<&Value> =
+        more["trials"].as_array().unwrap().iter().map(|trial| &trial["state"]).collect();
+    assert_eq!(states, ["complete"; 4]);
 }
 
 #[test]
