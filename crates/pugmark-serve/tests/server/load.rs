@@ -74,18 +74,17 @@ fn bodies_share_their_memory() {
     let limits = RequestLimits { body: 64 << 10, bodies: 64 << 10, ..RequestLimits::default() };
     let server = Running::new(Settings { limits, ..settings() });
     use std::io::Write;
-    // One holds 60 KiB and does not go on.
-    let mut holds = server.connect();
-    holds.write_all(&crate::harness::head("POST", "/invocations", &[], 64 << 10)).unwrap();
-    holds.write_all(&vec![0; 60 << 10]).unwrap();
     let big = vec![b' '; 40 << 10];
-    let refused = loop {
-        // Until those 60 KiB have arrived.
+    let (refused, holds) = loop {
+        // One holds 60 KiB and does not go on, once they have arrived; if the other is quicker it is refused itself.
+        let mut holds = server.connect();
+        holds.write_all(&crate::harness::head("POST", "/invocations", &[], 64 << 10)).unwrap();
+        holds.write_all(&vec![0; 60 << 10]).unwrap();
+        thread::sleep(Duration::from_millis(20));
         let reply = server.post("/invocations", &[], &big);
         if reply.status == 429 {
-            break reply;
+            break (reply, holds);
         }
-        thread::sleep(Duration::from_millis(5));
     };
     assert_eq!(refused.refused().1, "too many bodies are being read");
     drop(holds);
