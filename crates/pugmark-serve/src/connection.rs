@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -59,11 +58,22 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Futur
         }
     }
     app.ready.store(false, Ordering::Relaxed);
-    // Those that the system has accepted for us.
-    while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
-        open(stream, None);
+    // Those that the system has accepted for us: the runtime may not have heard of them yet, so the system is asked.
+    if let Ok(listener) = listener.into_std() {
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    if stream.set_nonblocking(true).is_ok()
+                        && let Ok(stream) = TcpStream::from_std(stream)
+                    {
+                        open(stream, None);
+                    }
+                }
+                Err(error) if is_of_the_client(&error) => {}
+                Err(_) => break,
+            }
+        }
     }
-    drop(listener);
     drain(&app, graceful).await
 }
 
