@@ -38,6 +38,7 @@ def main() -> None:
     model = torchvision.models.get_model(card["architecture"], weights=None, num_classes=len(card["classes"]))
     model.load_state_dict(load_file(arguments.model), strict=False)
     model = model.to(memory_format=torch.channels_last).eval()
+    temperature = card.get("temperature", 1.0)
 
     start = time.perf_counter()
     paths = photos.find(arguments.photos)
@@ -48,7 +49,7 @@ def main() -> None:
         writer, done = csv.writer(file), 0
         writer.writerow(["id", *card["classes"]])
         for input in loader:
-            rows = model(input.contiguous(memory_format=torch.channels_last)).softmax(1).tolist()
+            rows = (model(input.contiguous(memory_format=torch.channels_last)) / temperature).softmax(1).tolist()
             for row in rows:
                 writer.writerow([paths[done].relative_to(arguments.photos), *row])
                 done += 1

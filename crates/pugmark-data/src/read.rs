@@ -32,7 +32,8 @@ enum Photos {
 
 /// Reads the data set at `data`, a folder or a CSV file; its format is found from what is there.
 ///
-/// * A folder that `pugmark prepare` has written is read as its index and tables say.
+/// * A folder that `pugmark prepare` has written is read as its index and tables say; so are several in one folder, as the
+///   machines of one job leave them, or called `train`, `validation` and `test`.
 /// * A folder with `train_labels.csv` is read as Conser-vision has it: one-hot labels, and paths and sites
 ///   from `train_features.csv` where that exists.
 /// * A folder with `labels.csv` is read as that table.

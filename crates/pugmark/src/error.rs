@@ -114,17 +114,31 @@ impl Stopped {
     }
 }
 
-/// Prints an error with its causes and its hint; the status to end with.
-pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitStatus {
+/// What an error's message does not say of its causes: some libraries repeat the cause in the message above it.
+fn causes(error: &anyhow::Error) -> Vec<String> {
     let mut said = error.to_string();
     let mut causes = Vec::new();
     for cause in error.chain().skip(1).map(ToString::to_string) {
-        // Some libraries repeat the cause in the message above it.
         if !said.contains(&cause) {
-            causes.push(cause.clone());
             said.push_str(&cause);
+            causes.push(cause);
         }
     }
+    causes
+}
+
+/// An error with its causes and its hint in one line.
+pub(crate) fn text(error: &anyhow::Error) -> String {
+    let message = [error.to_string()].into_iter().chain(causes(error)).collect::<Vec<_>>().join(": ");
+    match error.chain().find_map(hint) {
+        Some(hint) => format!("{message} (hint: {hint})"),
+        None => message,
+    }
+}
+
+/// Prints an error with its causes and its hint; the status to end with.
+pub(crate) fn report(error: &anyhow::Error, printer: &Printer) -> ExitStatus {
+    let causes = causes(error);
     printer.error(&error.to_string(), &causes, error.chain().find_map(hint).as_deref());
     if error.is::<Interrupted>() {
         return ExitStatus::Interrupted;

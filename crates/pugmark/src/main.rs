@@ -2,6 +2,7 @@
 
 mod arguments;
 mod commands;
+mod container;
 mod demo;
 mod error;
 mod interrupt;
@@ -18,6 +19,12 @@ fn main() -> ExitCode {
     let printer = Printer::new(arguments.quiet);
     match commands::run(arguments.command, &printer) {
         Ok(status) => status.into(),
-        Err(error) => error::report(&error, &printer).into(),
+        Err(error) => {
+            let status = error::report(&error, &printer);
+            if status != error::ExitStatus::Interrupted {
+                container::tell_failure(&error::text(&error));
+            }
+            status.into()
+        }
     }
 }

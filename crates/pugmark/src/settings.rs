@@ -1,4 +1,5 @@
-//! Settings: flag > `PUGMARK_*` variable > configuration file > recipe > default, merged into one struct.
+//! Settings: flag > `PUGMARK_*` variable > a job's hyperparameters > configuration file > recipe > default, merged into one
+//! struct.
 //!
 //! A setting is described once, as a flag. Variables, files and recipes are read as if they were that flag, so that a value
 //! means the same and is refused for the same reason wherever it stands.
@@ -22,8 +23,7 @@ use toml::{Table, Value};
 use crate::error::WrongCall;
 
 pub(crate) use document::document;
-use layer::Layer;
-pub(crate) use layer::{nearest_name, shipped_recipe};
+pub(crate) use layer::{Layer, nearest_name, shipped_recipe};
 pub(crate) use searched::{given, is_continuous, searched_setting, with_values};
 
 /// How a data set is read.
@@ -98,6 +98,7 @@ pub(crate) struct Resolved<S> {
 /// What settings are read from, besides flags and variables; a layer goes before those after it.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
+    job: Option<Layer>,
     file: Option<Layer>,
     recipe: Option<Layer>,
 }
@@ -106,14 +107,23 @@ impl Sources {
     /// Reads the configuration file, if there is one. A key that is no setting of a training is refused: those of the
     /// other verbs are among them.
     pub(crate) fn new(config: Option<&Path>) -> Result<Self, WrongCall> {
-        Ok(Self { file: config.map(Layer::read).transpose()?, recipe: None })
+        Ok(Self { job: None, file: config.map(Layer::read).transpose()?, recipe: None })
+    }
+
+    /// Adds what a job says.
+    pub(crate) fn with_job(self, job: Option<&Layer>) -> Self {
+        Self { job: job.cloned(), ..self }
+    }
+
+    /// The recipe that the job or the file names.
+    fn named_recipe(&self) -> Option<&str> {
+        [&self.job, &self.file].into_iter().flatten().find_map(Layer::recipe)
     }
 
     /// Adds the recipe that the flag, the variable or the file names. The `config.toml` of a run has every setting and
     /// names its recipe only to tell.
     pub(crate) fn with_recipe(self, flag: Option<&str>) -> Result<Self, WrongCall> {
         let variable = std::env::var("PUGMARK_RECIPE").ok().filter(|name| !name.is_empty());
-        let in_file = self.file.as_ref().and_then(Layer::recipe);
         if let (Some(file), Some(name)) = (self.file.as_ref().filter(|file| file.is_complete()), flag) {
             let text = format!("--recipe {name} would change nothing: {} has every setting", file.name());
             return Err(WrongCall::new(text).with_hint("leave out one of `--recipe` and `--config`"));
@@ -121,7 +131,7 @@ impl Sources {
         if self.file.as_ref().is_some_and(Layer::is_complete) {
             return Ok(self);
         }
-        let Some(name) = flag.or(variable.as_deref()).or(in_file) else { return Ok(self) };
+        let Some(name) = flag.or(variable.as_deref()).or(self.named_recipe()) else { return Ok(self) };
         let recipe = Layer::recipe_called(name)?;
         Ok(Self { recipe, ..self })
     }
@@ -129,8 +139,8 @@ impl Sources {
     /// Whether nothing says which recipe to take, or that there is none.
     pub(crate) fn leave_the_recipe_open(&self, flag: Option<&str>) -> bool {
         let variable = std::env::var_os("PUGMARK_RECIPE").is_some_and(|name| !name.is_empty());
-        let in_file = self.file.as_ref().is_some_and(|file| file.is_complete() || file.recipe().is_some());
-        !(variable || in_file || flag.is_some())
+        let complete = self.file.as_ref().is_some_and(Layer::is_complete);
+        !(variable || complete || self.named_recipe().is_some() || flag.is_some())
     }
 
     /// Merges the settings `S`, whose keys are the flags of `F`. Keys of other verbs in the file or the recipe are passed over.
@@ -147,7 +157,7 @@ impl Sources {
             // Every flag of a settings group is a long one.
             let Some(long) = arg.get_long() else { continue };
             let variable = format!("PUGMARK_{}", key.to_uppercase());
-            let layers = [&self.file, &self.recipe];
+            let layers = [&self.job, &self.file, &self.recipe];
             let in_document = layers.into_iter().flatten().find_map(|layer| Some((layer, layer.get(key)?)));
             let in_environment = std::env::var_os(&variable).filter(|value| !value.is_empty());
             let (origin, text) = match (in_environment, in_document) {

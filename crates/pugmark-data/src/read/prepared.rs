@@ -1,16 +1,16 @@
 //! Folders that `pugmark prepare` has written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::files::metadata;
-use crate::dataset::{Dataset, Sample};
+use super::files::{entries, metadata, photo_id};
+use crate::dataset::{Dataset, Part, Sample};
 use crate::error::DataError;
 use crate::prepare::{INDEX, Index, PLAN, PREPARED, Store, TableRow};
 use crate::stored::Stored;
 
-/// Reads a prepared folder; none if it is another one.
+/// Reads a prepared folder, or one that holds nothing but prepared folders; none if it is another one.
 pub(super) fn read(root: &Path) -> Result<Option<Dataset>, DataError> {
     let file = root.join(INDEX);
     let index = match fs::read(&file) {
@@ -20,7 +20,7 @@ pub(super) fn read(root: &Path) -> Result<Option<Dataset>, DataError> {
     let Some(index) = index else {
         return match root.join(PLAN).is_file() {
             true => Err(DataError::Unfinished { folder: root.to_owned() }),
-            false => Ok(None),
+            false => together(root),
         };
     };
     let mut shards: HashMap<&str, (PathBuf, u64)> = HashMap::new();
@@ -92,4 +92,46 @@ pub(super) fn read(root: &Path) -> Result<Option<Dataset>, DataError> {
     samples.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     let root = root.to_owned();
     Ok(Some(Dataset { root, classes: index.classes, samples, format: PREPARED, notes: Vec::new() }))
+}
+
+/// Reads prepared folders that lie side by side, of several machines or called as parts are; none where one of them is no
+/// prepared folder.
+fn together(root: &Path) -> Result<Option<Dataset>, DataError> {
+    let folders: Vec<PathBuf> = entries(root)?.into_iter().filter(|entry| entry.is_dir()).collect();
+    let is_one = |folder: &PathBuf| folder.join(INDEX).is_file() || folder.join(PLAN).is_file();
+    if folders.is_empty() || !folders.iter().all(is_one) {
+        return Ok(None);
+    }
+    let mut all: Vec<(String, Dataset)> = Vec::with_capacity(folders.len());
+    for folder in &folders {
+        let Some(dataset) = read(folder)? else { return Ok(None) };
+        all.push((photo_id(root, folder), dataset));
+    }
+    // Machines that were given some of the photos may have none of a class.
+    let names: BTreeSet<&String> = all.iter().flat_map(|(_, dataset)| &dataset.classes).collect();
+    let classes: Vec<String> = names.into_iter().cloned().collect();
+    let mut whole =
+        Dataset { root: root.to_owned(), classes, samples: Vec::new(), format: PREPARED, notes: Vec::new() };
+    for (name, dataset) in all {
+        let part: Option<Part> = name.parse().ok();
+        for mut sample in dataset.samples {
+            sample.class = sample
+                .class
+                .and_then(|class| whole.classes.iter().position(|known| *known == dataset.classes[class]));
+            if part.is_some() {
+                sample.part = part;
+                sample.id = format!("{name}/{}", sample.id);
+            }
+            whole.samples.push(sample);
+        }
+        whole.notes.extend(dataset.notes);
+    }
+    whole.samples.sort_by(|a, b| a.id.cmp(&b.id));
+    match whole.samples.windows(2).find(|pair| pair[0].id == pair[1].id) {
+        Some(pair) => {
+            let problem = format!("`{}` is there twice, in {}", pair[0].id, pair[1].path.display());
+            Err(DataError::Prepared { file: pair[0].path.clone(), problem })
+        }
+        None => Ok(Some(whole)),
+    }
 }

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -22,6 +22,13 @@ pub(crate) struct DataFlags {
     allow_empty_class: Option<bool>,
 }
 
+impl DataFlags {
+    /// Whether they name a data set.
+    pub(super) fn names_data(&self) -> bool {
+        self.data.is_some()
+    }
+}
+
 /// How a data set is read.
 #[derive(Args, Serialize, Debug, Default)]
 #[command(next_help_heading = "Data")]
@@ -33,6 +40,13 @@ pub(crate) struct ReadFlags {
     /// Leave out labels whose photo does not exist, instead of stopping
     #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new())]
     skip_missing: Option<bool>,
+}
+
+impl ReadFlags {
+    /// The folder that `--photos` names.
+    pub(crate) fn photos(&self) -> Option<&Path> {
+        self.photos.as_deref()
+    }
 }
 
 /// Reads a time such as `60s`, `5min` or `1h`; a number alone means seconds.

@@ -21,6 +21,8 @@ use super::{ConfigFlags, DataFlags, PRECISIONS, StorageFlags};
 /// bucket (`s3://...`) or on a web server (`https://...`), from where it is fetched first.
 ///
 /// One `[METRICS]` line an epoch goes to stdout. Ctrl-C finishes the step, saves, and says how to go on.
+///
+/// In a container of SageMaker's, `pugmark train` alone does what `/opt/ml` says.
 #[derive(Args, Debug)]
 pub(crate) struct TrainArguments {
     /// The data set: a folder, a CSV or a JSON file
@@ -301,6 +303,13 @@ pub(crate) struct TrainFlags {
     /// Minutes between two checkpoints
     #[arg(long, value_name = "MINUTES", help_heading = "Machine")]
     checkpoint_minutes: Option<f64>,
+}
+
+impl TrainArguments {
+    /// Whether the call says what to train on, or goes on with a run.
+    pub(crate) fn names_data(&self) -> bool {
+        self.dataset.is_some() || self.resume.is_some() || self.training.data.names_data()
+    }
 }
 
 impl TrainFlags {

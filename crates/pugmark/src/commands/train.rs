@@ -15,6 +15,7 @@ use pugmark_train::{Finding, Mode, Outcome, Profile, ShippedRecipe, TrainSetting
 
 use super::{data, report};
 use crate::arguments::{TrainArguments, TrainFlags};
+use crate::container::TrainingJob;
 use crate::error::{ExitStatus, Stopped, WrongCall};
 use crate::interrupt;
 use crate::printer::Printer;
@@ -29,10 +30,22 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
     if arguments.use_cuda == Some(true) {
         printer.note("there is no GPU engine yet: the CPU does the work");
     }
-    let resumed = resumed(arguments)?;
+    let job = if arguments.names_data() { None } else { TrainingJob::find()? };
+    let resumed = match &job {
+        Some(job) => job.has_begun().then(|| Resumed::of(job.run())).transpose()?,
+        None => resumed(arguments)?,
+    };
     let TrainArguments { training, config, dataset, .. } = arguments;
     let run = resumed.as_ref().map(|run| run.config.as_path());
-    let settings = settings(training, config.config.as_deref(), dataset.as_deref(), run, printer)?;
+    let sources = || -> Result<Sources, WrongCall> {
+        let file = Sources::new(run.or(config.config.as_deref()))?;
+        Ok(file.with_job(job.as_ref().map(TrainingJob::settings)))
+    };
+    let dataset = match (&job, dataset) {
+        (Some(job), None) => Some(job.data()?),
+        (_, dataset) => dataset.clone(),
+    };
+    let settings = settings(training, sources()?, dataset.as_deref(), run, printer)?;
     let data = settings.data.clone().ok_or_else(|| {
         WrongCall::new("no data set is named").with_hint(
             "name one: `pugmark train DATA`, `PUGMARK_DATA`, or `data = \"...\"` in the configuration file",
@@ -44,12 +57,15 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         allow_empty_class: settings.allow_empty_class,
         crop: None,
     };
-    let storage = Sources::new(arguments.config.config.as_deref())?.resolve(&arguments.storage)?.settings;
+    let storage = sources()?.resolve(&arguments.storage)?.settings;
     let dataset = data::read(&data, &options, &storage, printer)?;
     let (out, mode) = match (&resumed, &arguments.out) {
         (Some(Resumed { folder, .. }), _) => (folder.clone(), Mode::Resume),
         (None, Some(out)) => (out.clone(), if arguments.overwrite { Mode::Overwrite } else { Mode::New }),
-        (None, None) => (free_folder(&data, ""), Mode::New),
+        (None, None) => match &job {
+            Some(job) => (job.run(), Mode::New),
+            None => (free_folder(&data, ""), Mode::New),
+        },
     };
     let engine = Cpu::new(settings.threads)?.with_precision(settings.precision.precision());
     let stop = interrupt::stop_flag()?;
@@ -71,6 +87,13 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
     let outcome = train(&dataset, &settings, &out, mode, &engine, &stop, &mut observer)?;
     drop(observer);
 
+    if outcome.interrupted
+        && let Some(job) = &job
+    {
+        job.deliver(&RunFolder::open(&out)?)?;
+        printer.note("the platform ends the job: everything is saved, with the best model so far");
+        return Ok(ExitStatus::Done);
+    }
     if outcome.interrupted {
         printer.note(&format!(
             "interrupted after {} of {} epochs; everything is saved\ngo on with: pugmark train --resume {}",
@@ -85,6 +108,9 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         copy_best(&folder, models)?;
     }
     draw(&folder, printer);
+    if let Some(job) = &job {
+        job.deliver(&folder)?;
+    }
     if settings.profile && folder.profile().exists() {
         tell_profile(&folder, printer);
     }
@@ -152,6 +178,14 @@ struct Resumed {
     is_folds: bool,
 }
 
+impl Resumed {
+    /// A run that is no folder of folds.
+    fn of(folder: PathBuf) -> anyhow::Result<Self> {
+        let config = RunFolder::open(&folder)?.config();
+        Ok(Self { folder, config, is_folds: false })
+    }
+}
+
 /// The run that `--resume` names, itself or through `--out`.
 fn resumed(arguments: &TrainArguments) -> anyhow::Result<Option<Resumed>> {
     let run = match (&arguments.resume, &arguments.out) {
@@ -174,24 +208,23 @@ fn resumed(arguments: &TrainArguments) -> anyhow::Result<Option<Resumed>> {
     };
     Ok(Some(match folds::settings_file(run) {
         Some(config) => Resumed { folder: run.clone(), config, is_folds: true },
-        None => Resumed { folder: run.clone(), config: RunFolder::open(run)?.config(), is_folds: false },
+        None => Resumed::of(run.clone())?,
     }))
 }
 
 /// The training's settings, checked; a bad value is told with the place it stands in. A run that goes on has all of them in
-/// its `config.toml`, `resumed`.
+/// its `config.toml`, `resumed`, which is among the sources.
 pub(super) fn settings(
     training: &TrainFlags,
-    config: Option<&Path>,
+    sources: Sources,
     dataset: Option<&Path>,
     resumed: Option<&Path>,
     printer: &Printer,
 ) -> anyhow::Result<TrainSettings> {
     let recipe = training.recipe();
     let (sources, open) = match resumed {
-        Some(run) => (Sources::new(Some(run))?, false),
+        Some(_) => (sources, false),
         None => {
-            let sources = Sources::new(config)?;
             let open = sources.leave_the_recipe_open(recipe);
             (sources.with_recipe(recipe)?, open)
         }

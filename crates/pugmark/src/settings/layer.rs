@@ -1,4 +1,4 @@
-//! A document of settings: a configuration file or a recipe.
+//! A document of settings: a configuration file, a recipe or the hyperparameters of a job.
 
 use std::path::Path;
 
@@ -16,9 +16,9 @@ use crate::error::WrongCall;
 /// The recipe that is none.
 const NONE: &str = "none";
 
-/// A file or a recipe, whose keys are known to be settings.
-#[derive(Debug)]
-pub(super) struct Layer {
+/// A document, whose keys are known to be settings.
+#[derive(Clone, Debug)]
+pub(crate) struct Layer {
     name: String,
     table: Table,
 }
@@ -52,6 +52,28 @@ impl Layer {
                 .with_hint("copy what it should take over"));
         }
         Ok(Some(layer))
+    }
+
+    /// Settings by any name that a person or a search may give them, each as it would stand behind its flag.
+    pub(crate) fn from_words(
+        name: &str,
+        words: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, WrongCall> {
+        let (training, buckets) = (flags::<TrainFlags>(), flags::<StorageFlags>());
+        let mut table = Table::new();
+        for (word, text) in words {
+            let Some(key) = named_setting(&training, &word).or_else(|| named_setting(&buckets, &word)) else {
+                let error = WrongCall::new(format!("{name}: unknown setting `{word}`"));
+                return Err(match nearest_setting(&training, &word) {
+                    Some(nearest) => error.with_hint(format!("is `{nearest}` meant?")),
+                    None => error.with_hint("`pugmark train --help` lists the settings"),
+                });
+            };
+            if table.insert(key.clone(), Value::String(text)).is_some() {
+                return Err(WrongCall::new(format!("{name}: `{key}` is given twice, once as `{word}`")));
+            }
+        }
+        Ok(Self { name: name.to_owned(), table })
     }
 
     fn parse(name: String, text: &str) -> Result<Self, WrongCall> {
@@ -116,6 +138,20 @@ pub(crate) fn nearest_name(word: &str, names: impl Iterator<Item = String>) -> O
     let name = Arg::new("name").value_parser(PossibleValuesParser::new(names));
     let refused = Command::new("names").no_binary_name(true).arg(name).try_get_matches_from([word]);
     suggested(&refused.err()?, ContextKind::SuggestedValue)
+}
+
+/// Short names that people write.
+const SHORT: [(&str, &str); 4] =
+    [("lr", "learning_rate"), ("batch", "batch_size"), ("wd", "weight_decay"), ("optimizer", "optimiser")];
+
+/// The key of the setting that a word names: its key, its flag or a short name.
+pub(super) fn named_setting(command: &Command, word: &str) -> Option<String> {
+    let long = word.trim_start_matches('-').replace('_', "-");
+    let named = |arg: &&Arg| arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&&*long));
+    let short = SHORT.iter().find(|(short, _)| *short == word).map(|(_, key)| *key);
+    let known = |key: &&str| command.get_arguments().any(|arg| arg.get_id() == *key);
+    let key = short.filter(known).map(str::to_owned);
+    key.or_else(|| command.get_arguments().find(named).map(|arg| arg.get_id().to_string()))
 }
 
 /// The setting that `key` resembles most, as clap finds it.

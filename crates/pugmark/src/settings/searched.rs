@@ -4,14 +4,10 @@ use clap::{Arg, value_parser};
 use pugmark_train::TrainSettings;
 use toml::Table;
 
-use super::layer::nearest_setting;
+use super::layer::{named_setting, nearest_setting};
 use super::{flags, parse, to_table};
 use crate::arguments::TrainFlags;
 use crate::error::WrongCall;
-
-/// Short names that people write.
-const SHORT: [(&str, &str); 4] =
-    [("lr", "learning_rate"), ("batch", "batch_size"), ("wd", "weight_decay"), ("optimizer", "optimiser")];
 
 /// What is not searched, and why.
 const FIXED: [(&[&str], &str); 4] = [
@@ -41,14 +37,7 @@ const FIXED: [(&[&str], &str); 4] = [
 /// The key of the setting that a word names: its key, its flag or a short name.
 pub(crate) fn searched_setting(word: &str) -> Result<String, WrongCall> {
     let command = flags::<TrainFlags>();
-    let long = word.trim_start_matches('-').replace('_', "-");
-    let key = SHORT.iter().find(|(short, _)| *short == word).map(|(_, key)| (*key).to_owned());
-    let key = key.or_else(|| {
-        let named =
-            |arg: &&Arg| arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&&*long));
-        command.get_arguments().find(named).map(|arg| arg.get_id().to_string())
-    });
-    let Some(key) = key else {
+    let Some(key) = named_setting(&command, word) else {
         let error = WrongCall::new(format!("there is no setting `{word}` to search"));
         return Err(match nearest_setting(&command, word) {
             Some(nearest) => error.with_hint(format!("is `{nearest}` meant?")),

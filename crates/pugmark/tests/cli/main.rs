@@ -6,6 +6,7 @@ mod boxes;
 mod bucket;
 mod calibrate;
 mod check;
+mod container;
 mod convert;
 mod ensemble;
 mod errors;

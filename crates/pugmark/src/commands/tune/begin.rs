@@ -72,9 +72,10 @@ impl Search {
         let earlier = arguments.resume.as_deref().map(Study::open).transpose()?;
         let resumed = earlier.as_ref().map(|study| study.folder().join(SETTINGS));
         let config = arguments.config.config.as_deref();
+        let sources = Sources::new(resumed.as_deref().or(config))?;
         let mut base = train::settings(
             &arguments.training,
-            config,
+            sources,
             arguments.dataset.as_deref(),
             resumed.as_deref(),
             printer,
