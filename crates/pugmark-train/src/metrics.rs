@@ -34,25 +34,19 @@ pub struct EpochMetrics {
 impl EpochMetrics {
     /// The line for people and for SageMaker's regular expressions: every key distinct, every value ended by `;`.
     pub fn line(&self) -> String {
-        let mut line = format!("[METRICS] epoch={};", self.epoch);
-        let rates = [
-            ("train_loss", self.train_loss),
-            ("train_acc", self.train_acc),
-            ("val_loss", self.val_loss),
-            ("val_acc", self.val_acc),
-            ("val_macro_f1", self.val_macro_f1),
-        ];
-        // Writing into a String can't fail.
-        for (key, value) in rates {
-            let _ = write!(line, " {key}={value:.4};");
-        }
-        let _ =
-            write!(line, " learning_rate={}; images_per_sec={:.1};", self.learning_rate, self.images_per_sec);
-        let _ = write!(line, " seconds={:.1};", self.seconds);
-        if let Some(mib) = self.peak_memory_mib {
-            let _ = write!(line, " peak_memory_mib={mib};");
+        let mut line = "[METRICS]".to_owned();
+        for (key, figure) in FIGURES {
+            if let Some(value) = figure(self) {
+                // Writing into a String can't fail.
+                let _ = write!(line, " {key}={value};");
+            }
         }
         line
+    }
+
+    /// Every key that [`Self::line`] may have, in its order.
+    pub fn keys() -> impl Iterator<Item = &'static str> {
+        FIGURES.into_iter().map(|(key, _)| key)
     }
 
     /// What goes into a model file: only what is the same each time the training is repeated.
@@ -76,6 +70,23 @@ impl EpochMetrics {
         }
     }
 }
+
+/// A key of the line, and how its value is written.
+type Figure = (&'static str, fn(&EpochMetrics) -> Option<String>);
+
+/// The line: what prints it also tells SageMaker how to read it.
+const FIGURES: [Figure; 10] = [
+    ("epoch", |row| Some(row.epoch.to_string())),
+    ("train_loss", |row| Some(format!("{:.4}", row.train_loss))),
+    ("train_acc", |row| Some(format!("{:.4}", row.train_acc))),
+    ("val_loss", |row| Some(format!("{:.4}", row.val_loss))),
+    ("val_acc", |row| Some(format!("{:.4}", row.val_acc))),
+    ("val_macro_f1", |row| Some(format!("{:.4}", row.val_macro_f1))),
+    ("learning_rate", |row| Some(row.learning_rate.to_string())),
+    ("images_per_sec", |row| Some(format!("{:.1}", row.images_per_sec))),
+    ("seconds", |row| Some(format!("{:.1}", row.seconds))),
+    ("peak_memory_mib", |row| row.peak_memory_mib.map(|mib| mib.to_string())),
+];
 
 /// The rows as CSV with a header.
 pub(crate) fn to_csv(rows: &[EpochMetrics]) -> io::Result<Vec<u8>> {

@@ -14,6 +14,7 @@ mod predict;
 mod prepare;
 mod recipes;
 mod report;
+mod sagemaker;
 mod serve;
 mod split;
 mod storage;
@@ -43,6 +44,11 @@ pub(crate) use predict::{BoxFlags, OutputFormat, PredictArguments, SortHow};
 pub(crate) use prepare::PrepareArguments;
 pub(crate) use recipes::RecipesArguments;
 pub(crate) use report::ReportArguments;
+pub(crate) use sagemaker::{
+    Distribution, JobFlags, LocalArguments, LocalCommand, LocalEndpointArguments, LocalProcessArguments,
+    LocalTrainArguments, LocalTransformArguments, LocalTuneArguments, SagemakerArguments, SagemakerCommand,
+    TrainingJobFlags,
+};
 pub(crate) use serve::{AnswerShape, ServeArguments};
 pub(crate) use split::{SplitArguments, SplitFlags};
 pub(crate) use storage::StorageFlags;
@@ -102,6 +108,8 @@ pub(crate) enum Command {
     Convert(ConvertArguments),
     /// List, fetch and verify published weights to start a training from
     Weights(WeightsArguments),
+    /// Run SageMaker's jobs, on this machine or on AWS
+    Sagemaker(SagemakerArguments),
     /// Show what pugmark finds on this machine
     Doctor(DoctorArguments),
     /// Measure the speed of a training or inference step

@@ -15,6 +15,7 @@ pub(crate) mod predictions;
 mod prepare;
 mod recipes;
 pub(crate) mod report;
+mod sagemaker;
 mod serve;
 mod split;
 mod thumbnails;
@@ -62,6 +63,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
         Command::Export(arguments) => export::run(&arguments, printer),
         Command::Convert(arguments) => convert::run(&arguments, printer),
         Command::Weights(arguments) => weights::run(&arguments, printer),
+        Command::Sagemaker(arguments) => sagemaker::run(&arguments, printer),
         Command::Doctor(arguments) => doctor::run(&arguments, printer),
         Command::Bench(arguments) => bench::run(&arguments, printer),
     }

@@ -25,3 +25,29 @@ pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     }
     Ok(stop)
 }
+
+/// Counts requests to end, for work that must end others before it ends itself: none of them ends this process.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(crate) struct Requests {
+    one: Arc<AtomicBool>,
+    count: std::sync::atomic::AtomicU32,
+}
+
+#[cfg(unix)]
+impl Requests {
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        let one = Arc::new(AtomicBool::new(false));
+        for &signal in TERM_SIGNALS {
+            flag::register(signal, Arc::clone(&one)).context("cannot listen for Ctrl-C")?;
+        }
+        Ok(Self { one, count: 0.into() })
+    }
+
+    /// How many there were; two within one look count once.
+    pub(crate) fn count(&self) -> u32 {
+        use std::sync::atomic::Ordering::Relaxed;
+        let new = u32::from(self.one.swap(false, Relaxed));
+        self.count.fetch_add(new, Relaxed) + new
+    }
+}

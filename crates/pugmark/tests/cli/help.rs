@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::harness::{Place, compare};
 
-const VERBS: [&[&str]; 22] = [
+const VERBS: [&[&str]; 29] = [
     &[],
     &["demo"],
     &["check"],
@@ -25,6 +25,13 @@ const VERBS: [&[&str]; 22] = [
     &["weights", "list"],
     &["weights", "fetch"],
     &["weights", "verify"],
+    &["sagemaker"],
+    &["sagemaker", "local", "train"],
+    &["sagemaker", "local", "process"],
+    &["sagemaker", "local", "tune"],
+    &["sagemaker", "local", "transform"],
+    &["sagemaker", "local", "endpoint"],
+    &["sagemaker", "metrics"],
     &["doctor"],
     &["bench"],
 ];

@@ -27,6 +27,8 @@ mod recipes;
 mod reports;
 mod results;
 mod resume;
+#[cfg(unix)]
+mod sagemaker;
 mod serve;
 mod split;
 mod tune;
