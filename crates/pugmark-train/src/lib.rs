@@ -20,7 +20,7 @@ mod watch;
 
 pub use error::TrainError;
 pub use event::{Event, Observer};
-pub use metrics::EpochMetrics;
+pub use metrics::{EpochMetrics, MetricDefinition};
 pub use profile::Profile;
 pub use recipes::{ShippedRecipe, shipped_recipes};
 pub use schedule::{Plateau, Rates};

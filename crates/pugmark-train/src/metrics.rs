@@ -49,6 +49,15 @@ impl EpochMetrics {
         FIGURES.into_iter().map(|(key, _)| key)
     }
 
+    /// How SageMaker reads the line: the `MetricDefinitions` of a job. A key ends no other one, and a number ends at a semicolon.
+    pub fn definitions() -> Vec<MetricDefinition> {
+        let definition = |key: &str| MetricDefinition {
+            name: key.to_owned(),
+            regex: format!(r"\[METRICS\].* {key}=([-+.0-9eE]+);"),
+        };
+        Self::keys().map(definition).collect()
+    }
+
     /// What goes into a model file: only what is the same each time the training is repeated.
     pub(crate) fn repeatable(&self) -> BTreeMap<String, f64> {
         [
@@ -69,6 +78,16 @@ impl EpochMetrics {
             BestBy::Accuracy | BestBy::LogLoss => self.val_loss < earlier.val_loss,
         }
     }
+}
+
+/// An item of SageMaker's `MetricDefinitions`.
+#[derive(Serialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "PascalCase")]
+pub struct MetricDefinition {
+    /// What the metric is called.
+    pub name: String,
+    /// What finds it in a line; the first group is the number.
+    pub regex: String,
 }
 
 /// A key of the line, and how its value is written.

@@ -1,0 +1,70 @@
+//! Who asks, and where.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use aws_credential_types::provider::ProvideCredentials;
+use aws_smithy_http_client::{Builder, tls};
+use clap::Args;
+
+use crate::api::Api;
+
+/// Flags of every verb that calls AWS.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Account {
+    /// Region [default: the one of the profile or of AWS_REGION]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Account")]
+    region: Option<String>,
+
+    /// Profile of ~/.aws/config
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Account")]
+    profile: Option<String>,
+
+    /// One address for all services, in place of AWS's own: a stand-in of tests
+    #[arg(long, global = true, value_name = "URL", env = "AWS_ENDPOINT_URL", help_heading = "Account")]
+    endpoint_url: Option<String>,
+
+    /// Print the requests as JSON and send none
+    #[arg(long, global = true, help_heading = "Account")]
+    pub(crate) dry_run: bool,
+}
+
+impl Account {
+    /// Looks for credentials as every program of AWS's does: variables, profiles with SSO and roles, the container, the machine.
+    pub(crate) fn open(&self) -> anyhow::Result<Api> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime that credentials are fetched with")?;
+        let (region, credentials) = runtime.block_on(async {
+            let http = Builder::new()
+                .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+                .build_https();
+            let mut loader = aws_config::defaults(aws_config::BehaviorVersion::latest()).http_client(http);
+            if let Some(profile) = &self.profile {
+                loader = loader.profile_name(profile);
+            }
+            if let Some(region) = &self.region {
+                loader = loader.region(aws_config::Region::new(region.clone()));
+            }
+            let config = loader.load().await;
+            let region = config
+                .region()
+                .ok_or_else(|| anyhow!("no region is known: `--region eu-central-1`, or AWS_REGION"))?
+                .to_string();
+            let provider = config.credentials_provider().ok_or_else(no_credentials)?;
+            let credentials = tokio::time::timeout(Duration::from_secs(30), provider.provide_credentials())
+                .await
+                .map_err(|_| no_credentials())?
+                .map_err(|error| anyhow::Error::from(error).context(no_credentials()))?;
+            anyhow::Ok((region, credentials))
+        })?;
+        Ok(Api::new(region, self.endpoint_url.clone(), credentials))
+    }
+}
+
+fn no_credentials() -> anyhow::Error {
+    anyhow!(
+        "AWS gives no credentials here: `aws configure`, `aws sso login`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )
+}

@@ -1,0 +1,190 @@
+//! Endpoints: made, asked, watched and deleted.
+
+use std::fs;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use crate::account::Account;
+use crate::api::{Api, Service};
+use crate::arguments::{
+    DashboardArguments, DeleteArguments, DeployArguments, ImageArguments, InvokeArguments,
+};
+use crate::job::stamp;
+use crate::jobs::{confirmed, described};
+use crate::kinds::Kind;
+use crate::logs;
+use crate::names::wrong;
+use crate::plan;
+
+/// The most that an endpoint takes, in bytes.
+const PAYLOAD: u64 = 25 << 20;
+
+pub(crate) fn deploy(arguments: &DeployArguments, account: &Account) -> anyhow::Result<ExitCode> {
+    let name = &arguments.endpoint;
+    if account.dry_run {
+        let mut calls = plan::deploy(arguments, &stamp(), false)?;
+        calls.extend(plan::scale(arguments));
+        println!("{:#}", plan::to_json(&calls));
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Wrong names are told before anybody is asked.
+    plan::deploy(arguments, &stamp(), false)?;
+    let api = account.open()?;
+    let exists = described(&api, Kind::Endpoint, name)?.is_some();
+    let costs = match &arguments.serverless {
+        Some(_) => "It costs by the request.".to_owned(),
+        None => {
+            let count = arguments.instances * arguments.variants.len().max(1) as u32;
+            format!("{count} x {} cost money until `delete-endpoint {name}`.", arguments.place.instance)
+        }
+    };
+    let what = if exists { "Change" } else { "Make" };
+    if !arguments.yes && !confirmed(&format!("{costs} {what} the endpoint {name}?"))? {
+        return Ok(ExitCode::FAILURE);
+    }
+    for call in plan::deploy(arguments, &stamp(), exists)? {
+        call.send(&api)?;
+    }
+    println!("{name}");
+    eprintln!("{costs}");
+    let scaled = plan::scale(arguments);
+    if !arguments.wait && scaled.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // The number of instances can follow the requests of an endpoint in service alone.
+    let code = logs::until_the_end(Kind::Endpoint, name, &api)?;
+    if code == ExitCode::SUCCESS {
+        scaled.iter().try_for_each(|call| call.send(&api).map(drop))?;
+    }
+    Ok(code)
+}
+
+pub(crate) fn invoke(arguments: &InvokeArguments, account: &Account) -> anyhow::Result<ExitCode> {
+    let api = account.open()?;
+    let mut failed = false;
+    for photo in &arguments.photos {
+        let place = photo.display();
+        let bytes = fs::read(photo).with_context(|| format!("cannot read {place}"))?;
+        if bytes.len() as u64 > PAYLOAD {
+            bail!(
+                "{place} has {} MiB, and an endpoint takes 25: `pugmark prepare` makes it smaller",
+                bytes.len() >> 20
+            );
+        }
+        let mut headers =
+            vec![("content-type", "application/x-image"), ("accept", arguments.accept.as_str())];
+        if let Some(variant) = &arguments.variant {
+            headers.push(("x-amzn-sagemaker-target-variant", variant));
+        }
+        let answer = api.invoke(&arguments.endpoint, &headers, &bytes)?;
+        let text = String::from_utf8_lossy(&answer.body);
+        if answer.status == 200 {
+            if let Some(variant) = answer.variant.filter(|_| arguments.photos.len() == 1) {
+                eprintln!("answered by the variant {variant}");
+            }
+            println!("{}", text.trim_end());
+        } else {
+            // One photo that can't be read is no reason not to ask about the others.
+            eprintln!("error: {place}: status {}: {}", answer.status, reason(&text));
+            failed = true;
+        }
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What the container said, which SageMaker wraps.
+fn reason(text: &str) -> String {
+    let said: Value = serde_json::from_str(text).unwrap_or_default();
+    let original = ["OriginalMessage", "Message", "message"].iter().find_map(|key| said[*key].as_str());
+    original.unwrap_or(text).chars().take(500).collect()
+}
+
+pub(crate) fn delete(arguments: &DeleteArguments, account: &Account) -> anyhow::Result<ExitCode> {
+    let name = &arguments.endpoint;
+    let api = account.open()?;
+    let Some(endpoint) = described(&api, Kind::Endpoint, name)? else {
+        return Err(wrong(format!("there is no endpoint called `{name}`")).into());
+    };
+    let config = endpoint["EndpointConfigName"].as_str().unwrap_or_default().to_owned();
+    let models = models_of(&api, &config)?;
+    let mut calls = vec![("DeleteEndpoint", json!({"EndpointName": name}))];
+    calls.push(("DeleteEndpointConfig", json!({"EndpointConfigName": config})));
+    if arguments.models {
+        calls.extend(models.iter().map(|model| ("DeleteModel", json!({"ModelName": model}))));
+    }
+    if account.dry_run {
+        let calls = calls.iter().map(|(operation, request)| json!({"Service": "sagemaker", "Operation": operation, "Request": request}));
+        println!("{:#}", calls.collect::<Value>());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !arguments.yes && !confirmed(&format!("Delete the endpoint {name}? Requests to it will fail."))? {
+        return Ok(ExitCode::FAILURE);
+    }
+    let mut calls = calls.into_iter();
+    if let Some((operation, request)) = calls.next() {
+        api.call(Service::SageMaker, operation, &request)?;
+    }
+    eprintln!("{name}: Deleting");
+    // Its configuration is needed until it is gone.
+    while described(&api, Kind::Endpoint, name)?.is_some() {
+        thread::sleep(Duration::from_secs(5));
+    }
+    for (operation, request) in calls {
+        api.call(Service::SageMaker, operation, &request)?;
+    }
+    eprintln!("{name} is gone, and costs nothing more");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The models of an endpoint's variants.
+fn models_of(api: &Api, config: &str) -> anyhow::Result<Vec<String>> {
+    let description =
+        api.call(Service::SageMaker, "DescribeEndpointConfig", &json!({"EndpointConfigName": config}))?;
+    let variants = description["ProductionVariants"].as_array().into_iter().flatten();
+    Ok(variants.filter_map(|variant| variant["ModelName"].as_str().map(str::to_owned)).collect())
+}
+
+pub(crate) fn dashboard(arguments: &DashboardArguments, account: &Account) -> anyhow::Result<ExitCode> {
+    let api = account.open()?;
+    let Some(endpoint) = described(&api, Kind::Endpoint, &arguments.endpoint)? else {
+        return Err(wrong(format!("there is no endpoint called `{}`", arguments.endpoint)).into());
+    };
+    let variants = endpoint["ProductionVariants"].as_array().into_iter().flatten();
+    let variants: Vec<String> =
+        variants.filter_map(|variant| variant["VariantName"].as_str().map(str::to_owned)).collect();
+    let calls = plan::dashboard(arguments, &variants, &api.region)?;
+    if account.dry_run {
+        println!("{:#}", plan::to_json(&calls));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for call in &calls {
+        call.send(&api)?;
+    }
+    let (region, name) = (&api.region, &arguments.endpoint);
+    println!(
+        "https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}#dashboards/dashboard/pugmark-{name}"
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn image(arguments: &ImageArguments) -> anyhow::Result<ExitCode> {
+    let ImageArguments { account_id, repository_region: region, repository } = arguments;
+    if account_id.len() != 12 || !account_id.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong(format!("`{account_id}` is no account: twelve digits")).into());
+    }
+    let end = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let registry = format!("{account_id}.dkr.ecr.{region}.{end}");
+    println!("docker build -f deploy/Dockerfile -t {repository} .");
+    println!("aws ecr create-repository --region {region} --repository-name {repository}");
+    println!(
+        "aws ecr get-login-password --region {region} | docker login --username AWS --password-stdin {registry}"
+    );
+    println!("docker tag {repository} {registry}/{repository}:latest");
+    println!("docker push {registry}/{repository}:latest");
+    println!("export PUGMARK_SAGEMAKER_IMAGE={registry}/{repository}:latest");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,160 @@
+//! Logs of jobs, and waiting for their end.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use crate::account::Account;
+use crate::api::{Api, Refused, Service};
+use crate::arguments::LogsArguments;
+use crate::jobs::described;
+use crate::kinds::Kind;
+use crate::names::wrong;
+
+/// Between two looks at a job. SageMaker's own waiters take a minute or two.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+pub(crate) fn logs(arguments: &LogsArguments, account: &Account) -> anyhow::Result<ExitCode> {
+    let LogsArguments { kind, name, follow } = arguments;
+    let api = account.open()?;
+    if described(&api, *kind, name)?.is_none() {
+        return Err(wrong(format!("there is no {} called `{name}`", kind.name())).into());
+    }
+    if *follow {
+        return until_the_end(*kind, name, &api);
+    }
+    let mut log = Log::new(*kind, name);
+    if log.print_news(&api)? == 0 {
+        eprintln!("there is no line yet");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the log and every change of the status until the job has ended; Ctrl-C leaves the job alone.
+pub(crate) fn until_the_end(kind: Kind, name: &str, api: &Api) -> anyhow::Result<ExitCode> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for &signal in signal_hook::consts::TERM_SIGNALS {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot listen for Ctrl-C")?;
+    }
+    let mut log = Log::new(kind, name);
+    let mut told = String::new();
+    loop {
+        let description = described(api, kind, name)?.unwrap_or_default();
+        let status = description[format!("{}Status", kind.noun())].as_str().unwrap_or("?").to_owned();
+        let now = match description["SecondaryStatus"].as_str() {
+            Some(detail) if detail != status => format!("{status}, {detail}"),
+            _ => status.clone(),
+        };
+        let ended = kind.has_ended(&status);
+        log.print_news(api)?;
+        if now != told {
+            eprintln!("{name}: {now}");
+            told = now;
+        }
+        if ended {
+            return Ok(end(name, &status, &description));
+        }
+        for _ in 0..INTERVAL.as_millis() / 100 {
+            if stop.load(Ordering::Relaxed) {
+                eprintln!("left alone: `pugmark sagemaker logs {} {name} --follow` goes on", kind.name());
+                return Ok(ExitCode::from(130));
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// What came of it, in a line.
+fn end(name: &str, status: &str, description: &Value) -> ExitCode {
+    if let Some(reason) = description["FailureReason"].as_str().or(description["ExitMessage"].as_str()) {
+        eprintln!("{name}: {reason}");
+    }
+    if let Some(model) = description["ModelArtifacts"]["S3ModelArtifacts"].as_str() {
+        println!("{model}");
+    }
+    let seconds = |member: &str| description[member].as_f64().filter(|seconds| *seconds > 0.0);
+    if let (Some(trained), Some(billed)) =
+        (seconds("TrainingTimeInSeconds"), seconds("BillableTimeInSeconds"))
+    {
+        eprintln!(
+            "{trained:.0} s of training, {billed:.0} s billed: {:.0} % saved",
+            100.0 * (1.0 - billed / trained)
+        );
+    }
+    if matches!(status, "Completed" | "InService") { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// How far each stream of a job's log has been printed.
+struct Log {
+    group: String,
+    prefix: String,
+    streams: BTreeMap<String, Option<String>>,
+}
+
+impl Log {
+    fn new(kind: Kind, name: &str) -> Self {
+        let (group, prefix) = kind.log(name);
+        Self { group, prefix, streams: BTreeMap::new() }
+    }
+
+    /// Prints what has come since; the number of lines. A group that is not there yet has none.
+    fn print_news(&mut self, api: &Api) -> anyhow::Result<usize> {
+        let mut request = json!({"logGroupName": self.group});
+        if !self.prefix.is_empty() {
+            request["logStreamNamePrefix"] = self.prefix.as_str().into();
+        }
+        loop {
+            let mut page = match api.call(Service::Logs, "DescribeLogStreams", &request) {
+                Ok(page) => page,
+                Err(error) => match error.downcast_ref::<Refused>() {
+                    Some(Refused { code, .. }) if code == "ResourceNotFoundException" => return Ok(0),
+                    _ => return Err(error),
+                },
+            };
+            let names = page["logStreams"].as_array().into_iter().flatten();
+            for name in names.filter_map(|stream| stream["logStreamName"].as_str()) {
+                self.streams.entry(name.to_owned()).or_default();
+            }
+            match page["nextToken"].take() {
+                Value::String(token) => request["nextToken"] = token.into(),
+                _ => break,
+            }
+        }
+        let many = self.streams.len() > 1;
+        let mut lines = 0;
+        for (stream, place) in &mut self.streams {
+            loop {
+                let mut request =
+                    json!({"logGroupName": self.group, "logStreamName": stream, "startFromHead": true});
+                if let Some(token) = place.as_deref() {
+                    request["nextToken"] = token.into();
+                }
+                let page = api.call(Service::Logs, "GetLogEvents", &request)?;
+                let host = stream.rsplit('/').next().unwrap_or(stream);
+                for event in page["events"].as_array().into_iter().flatten() {
+                    let text = event["message"].as_str().unwrap_or_default();
+                    if many {
+                        println!("{host}: {text}")
+                    } else {
+                        println!("{text}")
+                    }
+                    lines += 1;
+                }
+                // At its end a stream answers with the place that it was asked from.
+                let next = page["nextForwardToken"].as_str().map(str::to_owned);
+                let at_the_end = next.is_none() || next == *place;
+                *place = next.or(place.take());
+                if at_the_end {
+                    break;
+                }
+            }
+        }
+        Ok(lines)
+    }
+}
