@@ -18,6 +18,8 @@ in SageMaker's fields, `report.html` shows both.
 - `--watch warn` is the default. `--watch off` looks at nothing. `--watch stop` ends the training after the step: the epoch is
   validated, everything is saved, the report drawn, and the exit status is 1. Rules marked \"tells only\" never end one: they depend
   on the machine or are for a person to judge. `pugmark train --resume RUN --watch warn` goes on after all.
+- A look costs 4.9 % of a step of a small CNN and 3.5 % of a ResNet18's (224 px, batch 32, bf16: `bench/watch.py`), so at most half
+  a percent of the time.
 - Watching changes no bit of a result, whatever the threads: the engine reads values where they lie. A resumed run reads
   `watch.jsonl` up to its checkpoint and judges it again, so that it knows what a run that was not interrupted knows; rules of
   time and memory begin anew.
