@@ -88,6 +88,7 @@ impl Channels {
             let text = format!("two channels are the {part} part, one of them {}", folder.display());
             return Err(WrongCall::new(text).with_hint("`validation` and `val` mean the same"));
         }
+        check_alike(parts)?;
         let place = self.base.join("input/data");
         let there = parts.iter().all(|(_, folder)| folder.parent() == Some(&place));
         let nothing_else = self.folders.len() == parts.len();
@@ -95,14 +96,13 @@ impl Channels {
             return Ok(place);
         }
         let links = self.base.join("channels");
-        let link = |(part, folder): &(Part, &PathBuf)| -> std::io::Result<()> {
-            let link = links.join(part.name());
-            match fs::remove_file(&link) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-                _ => symlink(folder, &link),
-            }
+        let remove = |part: Part| match fs::remove_file(links.join(part.name())) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         };
+        let link = |(part, folder): &(Part, &PathBuf)| symlink(folder, &links.join(part.name()));
         fs::create_dir_all(&links)
+            .and_then(|()| Part::ALL.into_iter().try_for_each(remove))
             .and_then(|()| parts.iter().try_for_each(link))
             .map_err(|error| WrongCall::new(format!("{}: {error}", links.display())))?;
         Ok(links)
@@ -124,6 +124,28 @@ impl Channels {
                 .with_hint("one .pth or .safetensors file, not packed")),
         }
     }
+}
+
+/// Refuses channels that would be read as something else together: each holds class folders, or each is a prepared folder.
+fn check_alike(parts: &[(Part, &PathBuf)]) -> Result<(), WrongCall> {
+    let is_prepared = |folder: &Path| folder.join("prepare.json").is_file();
+    if parts.iter().all(|(_, folder)| is_prepared(folder)) {
+        return Ok(());
+    }
+    let is_table = |path: &Path| path.extension().is_some_and(|end| end == "csv" || end == "json");
+    for (part, folder) in parts {
+        let entries: Vec<PathBuf> =
+            fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        if !entries.iter().any(|path| path.is_dir()) || entries.iter().any(|path| is_table(path)) {
+            let text = format!(
+                "channel `{part}` is no folder of class folders, and not all channels are prepared folders"
+            );
+            return Err(WrongCall::new(text).with_hint(
+                "with a table of labels there is one channel: its `split` column says what is trained on",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The folders that the platform has made, each a channel.

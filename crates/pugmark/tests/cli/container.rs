@@ -133,6 +133,37 @@ fn variables_of_the_toolkit_go_before_the_files() {
 }
 
 #[test]
+fn channels_of_different_kinds_are_no_classes() {
+    let place = job(SETTINGS);
+    let settings = ["--size", "32", "--store", "raw"];
+    let prepare =
+        |from: &str, to: &str| place.done(&[&["prepare", from, "--out", to], settings.as_slice()].concat());
+    prepare("ml/input/data/train", "prepared/train");
+    prepare("ml/input/data/validation", "prepared/validation");
+    let put = |name: &str| {
+        let folder = place.path(&format!("ml/input/data/{name}"));
+        fs::remove_dir_all(&folder).unwrap();
+        fs::rename(place.path(&format!("prepared/{name}")), folder).unwrap();
+    };
+    put("validation");
+    let mixed = train(&place);
+    assert_eq!(mixed.code, Some(2), "{}", mixed.stderr);
+    assert!(mixed.stderr.contains("channel `val` is no folder of class folders"), "{}", mixed.stderr);
+    put("train");
+    let both = train(&place);
+    assert_eq!(both.code, Some(0), "{}", both.stderr);
+    let split = String::from_utf8(read(&place, "ml/output/data/split.csv")).unwrap();
+    assert_eq!((split.matches(",train,").count(), split.matches(",val,").count()), (18, 9), "{split}");
+
+    // A table in each is no class folder either.
+    let tables = job(SETTINGS);
+    for name in ["train", "validation"] {
+        tables.write(&format!("ml/input/data/{name}/labels.csv"), "filepath,label\nday/00.png,day\n");
+    }
+    assert_eq!(train(&tables).code, Some(2));
+}
+
+#[test]
 fn weights_come_from_their_channel() {
     let place = job(SETTINGS);
     assert_eq!(train(&place).code, Some(0));
