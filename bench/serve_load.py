@@ -11,6 +11,7 @@ import argparse
 import base64
 import http.client
 import json
+import math
 import random
 import statistics
 import subprocess
@@ -75,7 +76,7 @@ def rounds(servers: dict[str, list[str]], bodies: list[bytes], arguments: argpar
                     measured.setdefault((f"pugmark at 80 % of {other}", 0.8), []).append(result)
     for name in servers:
         first, speed = statistics.median(started[name]), statistics.median(able[name])
-        print(f"\n{name}: {speed:.1f} requests/s, first answer after {first:.2f} s")
+        print(f"\n{name}: {speed:.1f} requests/s, ready after {first:.2f} s")
         for share in SHARES:
             print(f"  {share:4.0%} {line(measured[name, share])}")
     for other in others:
@@ -93,7 +94,7 @@ def line(results: list[dict]) -> str:
 
     times = ", ".join(f"{key} {median(key):.0f}" for key in ("p50", "p95", "p99", "p99.9"))
     return (
-        f"of {median('offered'):.1f} requests/s: {median('answered'):.1f} answered, {median('refused'):.1%} refused; "
+        f"of {median('offered'):.1f} requests/s: {median('answered'):.1f} answered, {median('refused'):.1%} refused, {median('failed'):.1%} failed; "
         f"{times} ms; {median('mib'):.0f} MiB"
     )
 
@@ -105,6 +106,13 @@ class Server:
         self.command = command
 
     def __enter__(self) -> "Server":
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def start(self) -> "Server":
         begun = time.perf_counter()
         self.process = subprocess.Popen(
             self.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
@@ -184,18 +192,20 @@ class Client:
 def capacity(server: Server, bodies: list[bytes], seconds: float) -> float:
     """Requests/s with 32 at a time."""
     warm, until = time.perf_counter() + seconds / 4, time.perf_counter() + seconds * 1.25
-    counts = [0] * 32
+    counts, others = [0] * 32, []
 
     def work(number: int) -> None:
         client, turn = Client(server.host), number
         while time.perf_counter() < until:
             status = client.ask(bodies[turn % len(bodies)])
             if status != 200:
-                sys.exit(f"status {status}")
-            counts[number] += warm <= time.perf_counter() < until
+                others.append(status)
+            counts[number] += status == 200 and warm <= time.perf_counter() < until
             turn += len(counts)
 
     run([threading.Thread(target=work, args=(number,)) for number in range(len(counts))])
+    if others:
+        sys.exit(f"{len(others)} of the requests with 32 at a time failed, with status {sorted(set(others))}: {server.command}")
     return sum(counts) / seconds
 
 
@@ -229,11 +239,16 @@ def open_load(server: Server, bodies: list[bytes], rate: float, seconds: float) 
     # What was still waiting when the last request came is answered after it.
     spent = max(seconds, time.perf_counter() - start)
     times.sort()
-    quantiles = {f"p{100 * q:g}": times[min(len(times) - 1, int(q * len(times)))] for q in (0.5, 0.95, 0.99, 0.999)}
+    def quantile(share: float) -> float:
+        return times[min(len(times) - 1, int(share * len(times)))] if times else math.inf
+
+    quantiles = {f"p{100 * share:g}": quantile(share) for share in (0.5, 0.95, 0.99, 0.999)}
+    refused = sum(status in (429, 503) for status in statuses)
     return {
         "offered": len(due) / seconds,
         "answered": len(times) / spent,
-        "refused": 1 - len(times) / len(due),
+        "refused": refused / len(due),
+        "failed": 1 - (len(times) + refused) / len(due),
         "mib": server.mib(),
         **quantiles,
     }

@@ -57,6 +57,7 @@ pub(crate) use tune::TuneArguments;
 pub(crate) use watch::WatchArguments;
 pub(crate) use weights::{WeightsArguments, WeightsCommand};
 
+use crate::container;
 use crate::settings;
 
 const EXIT: &str = "Exit status: 0 done, 1 the work failed, 2 the call was wrong, 130 interrupted.
@@ -192,5 +193,11 @@ pub(crate) fn command() -> clap::Command {
 
 /// Reads the command line. Help, version and wrong calls end the process here.
 pub(crate) fn parse() -> Arguments {
-    Arguments::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
+    let parsed = command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|error| {
+        if error.use_stderr() {
+            container::tell_failure(&error.to_string());
+        }
+        error.exit()
+    })
 }

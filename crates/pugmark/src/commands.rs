@@ -24,16 +24,15 @@ mod tune;
 mod watch;
 mod weights;
 
-use std::path::{Path, PathBuf};
-
 use crate::arguments::{Command, DemoArguments};
-use crate::container::named_by_host;
+use crate::container::name_by_host;
 use crate::demo::{self, DemoSettings, WorldSettings};
 use crate::error::ExitStatus;
 use crate::printer::Printer;
 
 /// Does what was asked.
-pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitStatus> {
+pub(crate) fn run(mut command: Command, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    name_by_host(&mut command)?;
     match command {
         Command::Demo(DemoArguments { out, overwrite, world_only, sites, animals, seed }) => {
             let world = WorldSettings { seed, animals, ..WorldSettings::default() };
@@ -42,22 +41,14 @@ pub(crate) fn run(command: Command, printer: &Printer) -> anyhow::Result<ExitSta
         }
         Command::Split(arguments) => split::run(&arguments, printer),
         Command::Check(arguments) => check::run(&arguments, printer),
-        Command::Prepare(mut arguments) => {
-            let photos = arguments.read.photos().unwrap_or(&arguments.data);
-            arguments.out = named_by_host(&arguments.out, &[photos])?;
-            prepare::run(&arguments, printer)
-        }
+        Command::Prepare(arguments) => prepare::run(&arguments, printer),
         Command::Train(arguments) => train::run(&arguments, printer),
         Command::Tune(arguments) => tune::run(&arguments, printer),
         Command::Recipes(arguments) => recipes::run(&arguments, printer),
         Command::Report(arguments) => report::run(&arguments, printer),
         Command::Watch(arguments) => watch::run(&arguments, printer),
         Command::Eval(arguments) => eval::run(&arguments, printer),
-        Command::Predict(mut arguments) => {
-            let photos: Vec<&Path> = arguments.sources.iter().map(PathBuf::as_path).collect();
-            arguments.out = arguments.out.as_deref().map(|out| named_by_host(out, &photos)).transpose()?;
-            predict::run(&arguments, printer)
-        }
+        Command::Predict(arguments) => predict::run(&arguments, printer),
         Command::Explain(arguments) => explain::run(&arguments, printer),
         Command::Serve(arguments) => serve::run(&arguments, printer),
         Command::Export(arguments) => export::run(&arguments, printer),

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::WrongCall;
 
-pub(crate) use processing::named_by_host;
+pub(crate) use processing::name_by_host;
 pub(crate) use training::TrainingJob;
 
 /// The tree; `SAGEMAKER_BASE_DIR` stands for `/opt/ml`.

@@ -1,6 +1,6 @@
 //! Folders that `pugmark prepare` has written.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -107,9 +107,7 @@ fn together(root: &Path) -> Result<Option<Dataset>, DataError> {
         let Some(dataset) = read(folder)? else { return Ok(None) };
         all.push((photo_id(root, folder), dataset));
     }
-    // Machines that were given some of the photos may have none of a class.
-    let names: BTreeSet<&String> = all.iter().flat_map(|(_, dataset)| &dataset.classes).collect();
-    let classes: Vec<String> = names.into_iter().cloned().collect();
+    let classes = union(all.iter().map(|(_, dataset)| dataset.classes.as_slice()));
     let mut whole =
         Dataset { root: root.to_owned(), classes, samples: Vec::new(), format: PREPARED, notes: Vec::new() };
     for (name, dataset) in all {
@@ -133,5 +131,36 @@ fn together(root: &Path) -> Result<Option<Dataset>, DataError> {
             Err(DataError::Prepared { file: pair[0].path.clone(), problem })
         }
         None => Ok(Some(whole)),
+    }
+}
+
+/// All classes, since machines that were given some of the photos may have none of a class. Sorted where each list is; else those
+/// of the first list in its order, and then what the others have besides.
+fn union<'a>(lists: impl Iterator<Item = &'a [String]> + Clone) -> Vec<String> {
+    let mut classes: Vec<String> = Vec::new();
+    for class in lists.clone().flatten() {
+        if !classes.contains(class) {
+            classes.push(class.clone());
+        }
+    }
+    if lists.clone().all(|list| list.is_sorted()) {
+        classes.sort_unstable();
+    }
+    classes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::union;
+
+    #[test]
+    fn classes_keep_their_order() {
+        let of = |lists: &[&[&str]]| {
+            let lists: Vec<Vec<String>> =
+                lists.iter().map(|list| list.iter().map(ToString::to_string).collect()).collect();
+            union(lists.iter().map(Vec::as_slice))
+        };
+        assert_eq!(of(&[&["b"], &["a", "b"]]), ["a", "b"]);
+        assert_eq!(of(&[&["zebra", "ant"], &["zebra", "blank", "ant"]]), ["zebra", "ant", "blank"]);
     }
 }

@@ -306,9 +306,9 @@ pub(crate) struct TrainFlags {
 }
 
 impl TrainArguments {
-    /// Whether the call says what to train on, or goes on with a run.
+    /// Whether the call says what to train on.
     pub(crate) fn names_data(&self) -> bool {
-        self.dataset.is_some() || self.resume.is_some() || self.training.data.names_data()
+        self.dataset.is_some() || self.training.data.names_data()
     }
 }
 

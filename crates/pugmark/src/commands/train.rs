@@ -30,7 +30,16 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
     if arguments.use_cuda == Some(true) {
         printer.note("there is no GPU engine yet: the CPU does the work");
     }
-    let job = if arguments.names_data() { None } else { TrainingJob::find()? };
+    // A container's first process gets no signal that it does not listen for: before anything that takes long.
+    let stop = interrupt::stop_flag()?;
+    let job = if arguments.resume.is_some() { None } else { TrainingJob::find()? };
+    if job.is_some() && (arguments.folds.is_some() || arguments.find_learning_rate) {
+        return Err(WrongCall::new(
+            "a training job makes one model: it takes no --folds and no --find-learning-rate",
+        )
+        .with_hint("a processing job runs `pugmark train DATA --out ... --folds 5`")
+        .into());
+    }
     let resumed = match &job {
         Some(job) => job.has_begun().then(|| Resumed::of(job.run())).transpose()?,
         None => resumed(arguments)?,
@@ -41,9 +50,9 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         let file = Sources::new(run.or(config.config.as_deref()))?;
         Ok(file.with_job(job.as_ref().map(TrainingJob::settings)))
     };
-    let dataset = match (&job, dataset) {
-        (Some(job), None) => Some(job.data()?),
-        (_, dataset) => dataset.clone(),
+    let dataset = match &job {
+        Some(job) if !(arguments.names_data() || job.names_data()) => Some(job.data()?),
+        _ => dataset.clone(),
     };
     let settings = settings(training, sources()?, dataset.as_deref(), run, printer)?;
     let data = settings.data.clone().ok_or_else(|| {
@@ -68,7 +77,6 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         },
     };
     let engine = Cpu::new(settings.threads)?.with_precision(settings.precision.precision());
-    let stop = interrupt::stop_flag()?;
     if arguments.find_learning_rate {
         return find::run(&dataset, &settings, &out, arguments.overwrite, &engine, &stop, printer);
     }

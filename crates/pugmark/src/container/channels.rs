@@ -45,10 +45,14 @@ impl Channels {
             };
             folders.insert(name, folder);
         }
-        folders.extend(std::env::vars_os().filter_map(|(name, folder)| {
-            let name = name.to_str()?.strip_prefix("SM_CHANNEL_")?.to_lowercase();
-            Some((name, PathBuf::from(folder)))
-        }));
+        for (name, folder) in std::env::vars_os() {
+            let Some(name) = name.to_str().and_then(|name| name.strip_prefix("SM_CHANNEL_")) else {
+                continue;
+            };
+            // Variables are in capitals, whatever the channel's name.
+            let known = folders.keys().find(|known| known.eq_ignore_ascii_case(name)).cloned();
+            folders.insert(known.unwrap_or_else(|| name.to_lowercase()), PathBuf::from(folder));
+        }
         for (name, folder) in &folders {
             if !folder.is_dir() {
                 return Err(WrongCall::new(format!("channel `{name}`: there is no {}", folder.display()))

@@ -1,40 +1,46 @@
 //! The settings of a training job: strings, as they come from a console, an SDK or a search.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::read_json;
 use crate::error::WrongCall;
+use crate::settings::Layer;
 
 /// What older training scripts were given and the platform says otherwise.
 const OF_SCRIPTS: [&str; 4] = ["data_dir", "model_dir", "output_dir", "use_cuda"];
 
-/// Key and text of every setting: from `hyperparameters.json`, then `SM_HPS`, then `SM_HP_*`, of which the later count. What the
-/// SDK and a tuning job add for themselves (`sagemaker_*`, `_*`) is left out.
-pub(super) fn read(config: &Path) -> Result<Vec<(String, String)>, WrongCall> {
-    let mut found = BTreeMap::new();
-    let mut add = |values: Map<String, Value>| {
-        found.extend(values.into_iter().map(|(key, value)| (key.replace('-', "_"), value)));
+/// The settings: from `hyperparameters.json`, then `SM_HPS`, then `SM_HP_*`, of which the later count, whatever they call a
+/// setting. What the SDK and a tuning job add for themselves (`sagemaker_*`, `_*`) is left out.
+pub(super) fn read(config: &Path) -> Result<Layer, WrongCall> {
+    let file = read_json(&config.join("hyperparameters.json"))?.unwrap_or_default();
+    let variable = match std::env::var("SM_HPS").ok().filter(|text| !text.is_empty()) {
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|error| WrongCall::new(format!("SM_HPS is no JSON object: {error}")))?,
+        None => Map::new(),
     };
-    add(read_json(&config.join("hyperparameters.json"))?.unwrap_or_default());
-    if let Some(text) = std::env::var("SM_HPS").ok().filter(|text| !text.is_empty()) {
-        let wrong = |error| WrongCall::new(format!("SM_HPS is no JSON object: {error}"));
-        add(serde_json::from_str(&text).map_err(wrong)?);
-    }
     let one_by_one = std::env::vars_os().filter_map(|(name, value)| {
         let key = name.to_str()?.strip_prefix("SM_HP_")?.to_lowercase();
         Some((key, Value::String(value.into_string().ok()?)))
     });
-    add(one_by_one.collect());
-    let meant =
-        |key: &str| !(key.starts_with('_') || key.starts_with("sagemaker_") || OF_SCRIPTS.contains(&key));
-    Ok(found
+    let sources = [("hyperparameters", file), ("SM_HPS", variable), ("SM_HP_*", one_by_one.collect())];
+    sources.into_iter().try_fold(Layer::default(), |settings, (name, values)| {
+        Ok(settings.overridden(Layer::from_words(name, words(values))?))
+    })
+}
+
+/// Those that are meant for the training, each as it would stand behind a flag.
+fn words(values: Map<String, Value>) -> Vec<(String, String)> {
+    let meant = |key: &str| {
+        let of_scripts = OF_SCRIPTS.contains(&key.replace('-', "_").as_str());
+        !(key.starts_with('_') || key.starts_with("sagemaker_") || of_scripts)
+    };
+    values
         .into_iter()
         .filter(|(key, _)| meant(key))
         .filter_map(|(key, value)| Some((key, text(value)?)))
-        .collect())
+        .collect()
 }
 
 /// A value as it would stand behind a flag. The SDK writes each as JSON once more: `"\"adamw\""`.

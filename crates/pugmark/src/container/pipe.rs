@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use image::ImageFormat;
 use pugmark_data::{Digest, Limits};
 use serde_json::Value;
 
@@ -33,7 +34,7 @@ pub(super) fn read(stream: &Path, into: &Path) -> Result<PathBuf, WrongCall> {
         write(&photo, &into.join(label)).map_err(failed)
     };
     while let Some(record) = next(&mut source).map_err(failed)? {
-        if image::guess_format(&record).is_ok() {
+        if is_photo(&record) {
             keep(photo.replace(record), label.take())?;
         } else if photo.is_none() {
             return Err(wrong("it begins with no photo"));
@@ -43,6 +44,14 @@ pub(super) fn read(stream: &Path, into: &Path) -> Result<PathBuf, WrongCall> {
     }
     keep(photo, label)?;
     if count == 0 { Err(wrong("it holds no photo")) } else { Ok(into.to_owned()) }
+}
+
+/// Whether it begins as photos do. Of some kinds that is two letters, with which a label may begin too.
+fn is_photo(record: &[u8]) -> bool {
+    match image::guess_format(record) {
+        Ok(ImageFormat::Bmp | ImageFormat::Pnm) => record.len() > 64,
+        found => found.is_ok(),
+    }
 }
 
 fn write(photo: &[u8], folder: &Path) -> io::Result<()> {
@@ -139,6 +148,14 @@ mod tests {
         ] {
             assert!(next(&mut io::Cursor::new(stream)).is_err(), "{stream:?}");
         }
+    }
+
+    #[test]
+    fn labels_are_no_photos() {
+        for label in ["BMW", "P2", "GIF"] {
+            assert!(!is_photo(label.as_bytes()), "{label}");
+        }
+        assert!(is_photo(b"\xff\xd8\xff\xe0") && is_photo(&[b"BM".as_slice(), &[0; 80]].concat()));
     }
 
     #[test]

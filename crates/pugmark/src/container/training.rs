@@ -61,19 +61,25 @@ impl TrainingJob {
             .with_hint("InstanceCount 1 and a larger InstanceType"));
         }
         let channels = Channels::read(&base)?;
-        let mut words = hyperparameters::read(&config)?;
-        if !words.iter().any(|(key, _)| key == "weights")
+        let mut settings = hyperparameters::read(&config)?;
+        if !settings.names("weights")
             && let Some(weights) = channels.weights()?
         {
-            words.push(("weights".into(), weights.to_string_lossy().into_owned()));
+            let weights = ("weights".into(), weights.to_string_lossy().into_owned());
+            settings = settings.overridden(Layer::from_words("weights", [weights])?);
         }
-        let settings = Layer::from_words("hyperparameters", words)?;
         Ok(Some(Self { base, channels, settings }))
     }
 
     /// The settings that the job gives.
     pub(crate) fn settings(&self) -> &Layer {
         &self.settings
+    }
+
+    /// Whether something else than its channels says what to train on.
+    pub(crate) fn names_data(&self) -> bool {
+        let variable = std::env::var_os("PUGMARK_DATA").is_some_and(|value| !value.is_empty());
+        variable || self.settings.names("data")
     }
 
     /// The data set.

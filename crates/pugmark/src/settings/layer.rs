@@ -17,7 +17,7 @@ use crate::error::WrongCall;
 const NONE: &str = "none";
 
 /// A document, whose keys are known to be settings.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct Layer {
     name: String,
     table: Table,
@@ -74,6 +74,17 @@ impl Layer {
             }
         }
         Ok(Self { name: name.to_owned(), table })
+    }
+
+    /// These settings, but where `other` has a value too.
+    pub(crate) fn overridden(mut self, other: Self) -> Self {
+        self.table.extend(other.table);
+        if self.name.is_empty() { Self { name: other.name, ..self } } else { self }
+    }
+
+    /// Whether it says something of a setting.
+    pub(crate) fn names(&self, key: &str) -> bool {
+        self.table.contains_key(key)
     }
 
     fn parse(name: String, text: &str) -> Result<Self, WrongCall> {
@@ -147,7 +158,10 @@ const SHORT: [(&str, &str); 4] =
 /// The key of the setting that a word names: its key, its flag or a short name.
 pub(super) fn named_setting(command: &Command, word: &str) -> Option<String> {
     let long = word.trim_start_matches('-').replace('_', "-");
-    let named = |arg: &&Arg| arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&&*long));
+    let named = |arg: &&Arg| {
+        arg.get_id() == word
+            || arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&&*long))
+    };
     let short = SHORT.iter().find(|(short, _)| *short == word).map(|(_, key)| *key);
     let known = |key: &&str| command.get_arguments().any(|arg| arg.get_id() == *key);
     let key = short.filter(known).map(str::to_owned);

@@ -128,7 +128,7 @@ fn variables_of_the_toolkit_go_before_the_files() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(ended.stdout.matches("[METRICS]").count(), 1);
     let config = String::from_utf8(read(&place, "output/config.toml")).unwrap();
-    assert!(config.contains("batch_size = 5"), "{config}");
+    assert!(config.contains("batch_size = 5") && config.contains("learning_rate = 0.004"), "{config}");
     assert!(place.path("model/best.safetensors").is_file());
 }
 
@@ -175,6 +175,26 @@ fn weights_come_from_their_channel() {
     let config = String::from_utf8(read(&next, "ml/output/data/config.toml")).unwrap();
     assert!(config.contains("weights/start.safetensors"), "{config}");
     assert!(!ended.stderr.contains("not used"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_the_call_names_goes_before_channels() {
+    let place = job(SETTINGS);
+    place.photos(4);
+    let photos = place.path("photos").to_string_lossy().into_owned();
+    let ended = ended(&mut command(&place, &["train", &photos, "--epochs", "1"]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let split = String::from_utf8(read(&place, "ml/output/data/split.csv")).unwrap();
+    assert!(split.lines().count() == 13 && !split.contains("train/"), "{split}");
+    assert!(place.path("ml/model/best.safetensors").is_file());
+
+    for call in [["train", "--folds", "3"], ["train", "--epoch", "1"]] {
+        fs::write(place.path("ml/output/failure"), "").unwrap();
+        let ended = crate::harness::ended(&mut command(&place, &call));
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        let failure = String::from_utf8(read(&place, "ml/output/failure")).unwrap();
+        assert!(failure.contains("--"), "{failure}");
+    }
 }
 
 #[test]
