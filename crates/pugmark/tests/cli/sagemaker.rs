@@ -205,7 +205,7 @@ fn metric_definitions_fit_the_lines_of_a_training() {
         let found = regex_lite::Regex::new(regex).unwrap().captures(line).unwrap();
         let value: f64 = found[1].parse().unwrap();
         let (_, rest) = line.split_once(&format!(" {name}=")).unwrap();
-        assert_eq!(value, rest.split_once(';').unwrap().0.parse().unwrap(), "{name} in {line}");
+        assert_eq!(value, rest.split_once(';').unwrap().0.parse::<f64>().unwrap(), "{name} in {line}");
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::attendant::{Attendant, Foreground, Stop};
 use super::isolate;
 use super::job::{Job, Kind, environment, first};
 use super::server::Server;
-use super::train::{Foreground, shown};
-use super::training::{Attendant, Stop};
+use super::train::shown;
 use crate::arguments::LocalEndpointArguments;
 use crate::error::ExitStatus;
 use crate::interrupt::Requests;

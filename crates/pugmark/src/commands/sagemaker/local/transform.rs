@@ -13,12 +13,12 @@ use pugmark_model::write_atomic;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::attendant::{Attendant, Foreground, Stop};
 use super::container::{Log, how};
 use super::isolate;
 use super::job::{Job, Kind, environment, first, now};
 use super::server::{Server, agent};
-use super::train::{Foreground, shown};
-use super::training::{Attendant, Stop};
+use super::train::shown;
 use super::tree::objects;
 use crate::arguments::LocalTransformArguments;
 use crate::error::{ExitStatus, WrongCall};
