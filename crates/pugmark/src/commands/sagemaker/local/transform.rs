@@ -13,6 +13,7 @@ use pugmark_model::write_atomic;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::archive;
 use super::attendant::{Attendant, Foreground, Stop};
 use super::container::{Log, how};
 use super::isolate;
@@ -64,6 +65,7 @@ pub(super) fn run(arguments: &LocalTransformArguments, printer: &Printer) -> any
     if keys.is_empty() {
         return Err(WrongCall::new(format!("--input {} holds no file", input.display())).into());
     }
+    archive::is_there(&arguments.model)?;
     let variables = environment(&arguments.job)?;
     if variables.len() > 16 {
         return Err(WrongCall::new("SageMaker takes 16 variables of a transform job").into());
