@@ -5,6 +5,8 @@ mod aws;
 mod local;
 mod metrics;
 
+use pugmark_train::EpochMetrics;
+
 use crate::arguments::{SagemakerArguments, SagemakerCommand};
 use crate::error::ExitStatus;
 use crate::printer::Printer;
@@ -16,7 +18,7 @@ pub(crate) fn run(arguments: &SagemakerArguments, printer: &Printer) -> anyhow::
         #[cfg(not(unix))]
         SagemakerCommand::Local(_) => anyhow::bail!("`sagemaker local` needs the links and signals of Unix"),
         SagemakerCommand::Metrics => {
-            printer.json(&metrics::definitions())?;
+            printer.json(&EpochMetrics::definitions())?;
             Ok(ExitStatus::Done)
         }
         SagemakerCommand::Aws(words) => aws::run(words),

@@ -1,6 +1,7 @@
 //! SageMaker's jobs on this machine: trees, signals, files, and what `job.json` says of them.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -147,6 +148,27 @@ fn a_training_job_fails_with_its_own_reason() {
 }
 
 #[test]
+fn a_training_job_that_is_stopped_keeps_its_model() {
+    let place = Place::new();
+    place.photos(6);
+    let call = "sagemaker local train --job long --channel train=photos --set model=simple_cnn image-size=32 epochs=100000";
+    let mut child = place.command(&words(call)).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(|line| line.unwrap());
+    assert!(lines.any(|line| line.contains("[METRICS] epoch=2;")));
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert!(lines.any(|line| line.contains("the platform ends the job")));
+    lines.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let long = job(&place, "long");
+    assert_eq!(statuses(&long)[3..], ["Stopping", "Uploading", "Stopped"]);
+    assert_eq!(long["TrainingJobStatus"], "Stopped");
+    let archive = long["ModelArtifacts"]["S3ModelArtifacts"].as_str().unwrap();
+    assert_eq!(names(Path::new(archive)), ["best.safetensors"]);
+    assert!(place.path("sagemaker-local/long/checkpoints/run/checkpoint/state.json").exists());
+}
+
+#[test]
 fn calls_that_are_wrong() {
     let place = Place::new();
     place.photos(2);
@@ -156,7 +178,7 @@ fn calls_that_are_wrong() {
     let train = "local train --channel train=photos";
     for (text, parts) in [
         (format!("{train} --job a_b"), ["is no name of a training job", "hint:"]),
-        (format!("{train} --job -a"), ["a value is required", ""]),
+        (format!("{train} --job=-a"), ["`-a` is no name", "hint:"]),
         (format!("{train} --channel train=photos"), ["--channel train stands twice", ""]),
         ("local train --channel train=absent".to_owned(), ["--channel train: absent", "hint:"]),
         ("local train --channel tr/ain=photos".to_owned(), ["NAME=PATH is meant", ""]),
@@ -168,6 +190,8 @@ fn calls_that_are_wrong() {
         (format!("{train} --metric loss=loss"), ["--metric loss: ", "no group"]),
         ("local process --input data=photos".to_owned(), ["VERB ARGUMENTS", ""]),
         ("local transform --model absent --input nowhere".to_owned(), ["--input nowhere is no folder", ""]),
+        ("local transform --model absent --input photos".to_owned(), ["--model absent is no file", "hint:"]),
+        ("local endpoint --model absent".to_owned(), ["--model absent is no file", "hint:"]),
         ("local tune --config absent.json --channel train=photos".to_owned(), ["absent.json: ", ""]),
         (
             "local tune --config space.json --channel train=photos".to_owned(),
@@ -205,7 +229,7 @@ fn metric_definitions_fit_the_lines_of_a_training() {
         let found = regex_lite::Regex::new(regex).unwrap().captures(line).unwrap();
         let value: f64 = found[1].parse().unwrap();
         let (_, rest) = line.split_once(&format!(" {name}=")).unwrap();
-        assert_eq!(value, rest.split_once(';').unwrap().0.parse().unwrap(), "{name} in {line}");
+        assert_eq!(value, rest.split_once(';').unwrap().0.parse::<f64>().unwrap(), "{name} in {line}");
     }
 }
 

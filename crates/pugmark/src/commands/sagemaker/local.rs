@@ -1,10 +1,12 @@
 //! SageMaker's jobs on this machine: its trees, its signals, its files, without AWS and without Docker.
 
 mod archive;
+mod attendant;
 mod container;
 mod endpoint;
 mod isolate;
 mod job;
+mod plan;
 mod process;
 mod server;
 mod train;

@@ -1,30 +1,12 @@
 //! Metrics by regular expressions on the lines of a log.
 
-use pugmark_train::EpochMetrics;
+use pugmark_train::{EpochMetrics, MetricDefinition as Definition};
 use regex_lite::Regex;
-use serde::Serialize;
 
 use crate::error::WrongCall;
 
 /// SageMaker's limits: definitions, characters of a name and of an expression.
 const MOST: (usize, usize, usize) = (40, 255, 500);
-
-/// An item of `MetricDefinitions`.
-#[derive(Serialize, Clone, Debug)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Definition {
-    pub(super) name: String,
-    regex: String,
-}
-
-/// Those of the lines that a training prints.
-pub(super) fn definitions() -> Vec<Definition> {
-    let definition = |key: &str| Definition {
-        name: key.to_owned(),
-        regex: format!(r"\[METRICS\].* {key}=([-+.0-9eE]+);"),
-    };
-    EpochMetrics::keys().map(definition).collect()
-}
 
 /// Definitions that can be searched for.
 #[derive(Clone, Debug)]
@@ -36,7 +18,7 @@ impl Metrics {
         let given = given.iter().map(|(name, regex)| Definition { name: name.clone(), regex: regex.clone() });
         let mut definitions: Vec<Definition> = given.collect();
         if definitions.is_empty() {
-            definitions = self::definitions();
+            definitions = EpochMetrics::definitions();
         }
         let (most, name, regex) = MOST;
         if definitions.len() > most {

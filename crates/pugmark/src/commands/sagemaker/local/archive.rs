@@ -28,6 +28,15 @@ pub(super) fn pack(folder: &Path, archive: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot pack {} into {}", folder.display(), archive.display()))
 }
 
+/// Whether there is a model's archive, before anything is made.
+pub(super) fn is_there(archive: &Path) -> Result<(), WrongCall> {
+    match archive.is_file() {
+        true => Ok(()),
+        false => Err(WrongCall::new(format!("--model {} is no file", archive.display()))
+            .with_hint("a training job leaves it as JOB/output/model.tar.gz")),
+    }
+}
+
 /// Unpacks a model's archive: files and folders that stay below `folder`, and nothing else.
 pub(super) fn unpack(archive: &Path, folder: &Path) -> anyhow::Result<()> {
     let file = File::open(archive)

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::archive;
+use super::attendant::{Attendant, Foreground, Stop};
 use super::isolate;
 use super::job::{Job, Kind, environment, first};
 use super::server::Server;
-use super::train::{Foreground, shown};
-use super::training::{Attendant, Stop};
+use super::train::shown;
 use crate::arguments::LocalEndpointArguments;
 use crate::error::ExitStatus;
 use crate::interrupt::Requests;
 use crate::printer::Printer;
 
 pub(super) fn run(arguments: &LocalEndpointArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    archive::is_there(&arguments.model)?;
     let variables = environment(&arguments.job)?;
     if arguments.job.isolate {
         isolate::check(std::iter::empty())?;

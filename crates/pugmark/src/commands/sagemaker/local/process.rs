@@ -10,11 +10,12 @@ use std::sync::mpsc;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use super::attendant::{Attendant, Foreground, Stop};
 use super::container::{Container, Line, Log, Start, how, next_lines};
 use super::isolate;
 use super::job::{Job, Kind, environment, first, now};
-use super::train::{Foreground, shown};
-use super::training::{Attendant, GRACE, Stop};
+use super::train::shown;
+use super::training::GRACE;
 use super::tree::{Input, Tree, inputs, objects, walk};
 use crate::arguments::{Distribution, LocalProcessArguments};
 use crate::error::{ExitStatus as Exit, WrongCall};

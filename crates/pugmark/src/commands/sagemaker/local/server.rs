@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use super::archive;
+use super::attendant::{Attendant, Stop};
 use super::container::{Container, Line, Log, Start, how, next_lines};
 use super::job::Job;
-use super::training::{Attendant, Stop};
 use super::tree::Tree;
 
 /// The times of the platform: for a ping, for the first one that is answered, and to end.

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use super::attendant::Foreground;
 use super::job::{Job, Kind};
-use super::training::{self, Attendant, Plan, Stop, Trained};
+use super::plan::Plan;
+use super::training::{self, Trained};
 use crate::arguments::LocalTrainArguments;
 use crate::error::ExitStatus;
 use crate::interrupt::Requests;
@@ -24,33 +26,6 @@ pub(super) fn run(arguments: &LocalTrainArguments, printer: &Printer) -> anyhow:
         ("Completed", _) => Ok(ExitStatus::Done),
         ("Stopped", "Stopped") => Ok(ExitStatus::Interrupted),
         (_, secondary) => Err(job.failed(trained.reason.as_deref().unwrap_or(secondary))),
-    }
-}
-
-/// A job that a person looks at.
-pub(super) struct Foreground<'a> {
-    pub(super) printer: &'a Printer,
-    pub(super) requests: &'a Requests,
-}
-
-impl Attendant for Foreground<'_> {
-    fn line(&self, text: &str) {
-        self.printer.note(text);
-    }
-
-    fn metric(&self, _: &str, _: f64) {}
-
-    fn stop(&self) -> Stop {
-        asked(self.requests)
-    }
-}
-
-/// What Ctrl-C means: StopTrainingJob, and the second one no more patience.
-pub(super) fn asked(requests: &Requests) -> Stop {
-    match requests.count() {
-        0 => Stop::No,
-        1 => Stop::Gently,
-        _ => Stop::AtOnce,
     }
 }
 

@@ -9,136 +9,18 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::archive;
+use super::attendant::{Attendant, Stop};
 use super::container::{Container, Line, Log, Start, how, next_lines};
-use super::isolate;
-use super::job::{Job, environment, first, now};
-use super::tree::{Input, Tree, inputs};
+use super::job::{Job, first, now};
+use super::plan::{Event, Plan, describe};
+use super::tree::{Input, Tree, keys};
 use super::upload::Upload;
-use crate::arguments::{JobFlags, TrainingJobFlags};
-use crate::commands::sagemaker::metrics::Metrics;
-use crate::error::WrongCall;
 
 /// The time to save something, between SIGTERM and SIGKILL.
 pub(super) const GRACE: Duration = Duration::from_secs(120);
 /// Between two looks for new checkpoints.
 const SYNC: Duration = Duration::from_secs(1);
 const HOST: &str = "algo-1";
-/// SageMaker's limits: hyperparameters, characters of a key and of a value, channels.
-const MOST: (usize, usize, usize, usize) = (100, 256, 2500, 20);
-
-/// Who started a job: hears what it says, and may end it.
-pub(super) trait Attendant {
-    fn line(&self, text: &str);
-    fn metric(&self, name: &str, value: f64);
-    fn stop(&self) -> Stop;
-}
-
-/// Whether a job is to end.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
-pub(super) enum Stop {
-    No,
-    /// With time to save.
-    Gently,
-    AtOnce,
-}
-
-/// What takes an instance away.
-#[derive(Clone, Copy, Debug)]
-struct Event {
-    /// Since the job's first start.
-    after: Duration,
-    /// Without a word before it.
-    lost: bool,
-}
-
-/// A training job but for its name.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    channels: Vec<Input>,
-    pub(super) hyperparameters: BTreeMap<String, String>,
-    sdk: bool,
-    pub(super) metrics: Metrics,
-    pub(super) environment: BTreeMap<String, String>,
-    max_runtime: Duration,
-    spot: bool,
-    max_wait: Option<Duration>,
-    events: VecDeque<Event>,
-    keep: bool,
-    isolate: bool,
-}
-
-impl Plan {
-    pub(super) fn new(flags: &TrainingJobFlags, job: &JobFlags) -> Result<Self, WrongCall> {
-        let max_runtime = Duration::from_secs(flags.max_runtime);
-        let max_wait = flags.max_wait.map(Duration::from_secs);
-        if max_wait.is_some_and(|wait| wait < max_runtime) {
-            return Err(WrongCall::new("--max-wait is shorter than --max-runtime")
-                .with_hint("the wait counts from the start of the job, with all its trainings"));
-        }
-        let hyperparameters: BTreeMap<String, String> = flags.set.iter().cloned().collect();
-        if hyperparameters.len() < flags.set.len() {
-            return Err(WrongCall::new("--set names a hyperparameter twice"));
-        }
-        check(&hyperparameters)?;
-        if flags.channel.len() > MOST.3 {
-            return Err(WrongCall::new(format!("SageMaker takes {} channels", MOST.3)));
-        }
-        let channels = inputs("--channel", &flags.channel)?;
-        if job.isolate {
-            isolate::check(channels.iter().map(|channel| channel.path.as_path()))?;
-        }
-        let event = |lost: bool| move |&after: &Duration| Event { after, lost };
-        let mut events: Vec<Event> = flags.interrupt_after.iter().map(event(false)).collect();
-        events.extend(flags.lose_after.iter().map(event(true)));
-        events.sort_by_key(|event| event.after);
-        Ok(Self {
-            channels,
-            hyperparameters,
-            sdk: flags.sdk,
-            metrics: Metrics::new(&flags.metric)?,
-            environment: environment(job)?,
-            max_runtime,
-            spot: flags.spot,
-            max_wait: flags.spot.then_some(max_wait.unwrap_or(max_runtime)),
-            events: events.into(),
-            keep: job.keep,
-            isolate: job.isolate,
-        })
-    }
-
-    /// As they come to the container.
-    fn encoded(&self, job: &str) -> BTreeMap<String, String> {
-        let mut all = self.hyperparameters.clone();
-        if self.sdk {
-            for (key, value) in &mut all {
-                // What the service itself adds is as it is.
-                if !key.starts_with('_') && serde_json::from_str::<Value>(value).is_err() {
-                    *value = Value::from(value.as_str()).to_string();
-                }
-            }
-            let added = [
-                ("sagemaker_container_log_level", json!(20)),
-                ("sagemaker_job_name", json!(job)),
-                ("sagemaker_region", json!("local")),
-            ];
-            all.extend(added.map(|(key, value)| (key.to_owned(), value.to_string())));
-        }
-        all
-    }
-}
-
-/// SageMaker's limits on hyperparameters.
-pub(super) fn check(hyperparameters: &BTreeMap<String, String>) -> Result<(), WrongCall> {
-    let (most, key, value, _) = MOST;
-    if hyperparameters.len() > most {
-        return Err(WrongCall::new(format!("SageMaker takes {most} hyperparameters")));
-    }
-    match hyperparameters.iter().find(|(k, v)| k.chars().count() > key || v.chars().count() > value) {
-        Some((name, _)) => Err(WrongCall::new(format!("the hyperparameter {} is too long", first(name, 40)))
-            .with_hint(format!("SageMaker takes {key} characters of a key and {value} of a value"))),
-        None => Ok(()),
-    }
-}
 
 /// How a training job ended.
 #[derive(Clone, Debug)]
@@ -202,45 +84,6 @@ pub(super) fn run(job: &mut Job, plan: &Plan, attendant: &dyn Attendant) -> anyh
         training.job.transition("Failed", "Failed", &reason)?;
     }
     ended
-}
-
-/// What the request said.
-fn describe(job: &mut Job, plan: &Plan) {
-    let channels = plan.channels.iter().map(|Input { name, path }| {
-        let source = json!({
-            "S3DataType": "S3Prefix",
-            "S3Uri": path.to_string_lossy(),
-            "S3DataDistributionType": "FullyReplicated",
-        });
-        json!({
-            "ChannelName": name,
-            "DataSource": {"S3DataSource": source},
-            "InputMode": "File",
-            "CompressionType": "None",
-            "RecordWrapperType": "None",
-        })
-    });
-    job.set("InputDataConfig", channels.collect::<Vec<_>>());
-    job.set("HyperParameters", json!(plan.encoded(&job.name)));
-    job.set("Environment", json!(plan.environment));
-    let metrics: Vec<_> = plan.metrics.definitions().collect();
-    let image = format!("pugmark {}", env!("CARGO_PKG_VERSION"));
-    job.set(
-        "AlgorithmSpecification",
-        json!({"TrainingImage": image, "TrainingInputMode": "File", "MetricDefinitions": metrics}),
-    );
-    job.set("OutputDataConfig", json!({"S3OutputPath": job.place("..")}));
-    job.set(
-        "CheckpointConfig",
-        json!({"S3Uri": job.place("checkpoints"), "LocalPath": "/opt/ml/checkpoints"}),
-    );
-    job.set("ResourceConfig", json!({"InstanceType": "local", "InstanceCount": 1}));
-    job.set("EnableManagedSpotTraining", plan.spot);
-    let mut stopping = json!({"MaxRuntimeInSeconds": plan.max_runtime.as_secs()});
-    if let Some(wait) = plan.max_wait {
-        stopping["MaxWaitTimeInSeconds"] = json!(wait.as_secs());
-    }
-    job.set("StoppingCondition", stopping);
 }
 
 impl Training<'_> {
@@ -406,7 +249,7 @@ impl Training<'_> {
         }
     }
 
-    /// Packs what the container left. A model that failed is none.
+    /// Packs what the container left. A training that failed has no model.
     fn upload(&mut self, tree: &Tree, end: &End) -> anyhow::Result<Option<PathBuf>> {
         let begun = Instant::now();
         let above = if matches!(end, End::Stopped(_)) { "Stopping" } else { "InProgress" };
@@ -417,6 +260,7 @@ impl Training<'_> {
         let model = output.join("model.tar.gz");
         let model = match end {
             End::Failed(_) => None,
+            _ if keys(&tree.path("model"))?.is_empty() => None,
             _ => archive::pack(&tree.path("model"), &model).map(|()| Some(model))?,
         };
         if let Some(model) = &model {

@@ -13,12 +13,13 @@ use pugmark_model::write_atomic;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::archive;
+use super::attendant::{Attendant, Foreground, Stop};
 use super::container::{Log, how};
 use super::isolate;
 use super::job::{Job, Kind, environment, first, now};
 use super::server::{Server, agent};
-use super::train::{Foreground, shown};
-use super::training::{Attendant, Stop};
+use super::train::shown;
 use super::tree::objects;
 use crate::arguments::LocalTransformArguments;
 use crate::error::{ExitStatus, WrongCall};
@@ -64,6 +65,7 @@ pub(super) fn run(arguments: &LocalTransformArguments, printer: &Printer) -> any
     if keys.is_empty() {
         return Err(WrongCall::new(format!("--input {} holds no file", input.display())).into());
     }
+    archive::is_there(&arguments.model)?;
     let variables = environment(&arguments.job)?;
     if variables.len() > 16 {
         return Err(WrongCall::new("SageMaker takes 16 variables of a transform job").into());

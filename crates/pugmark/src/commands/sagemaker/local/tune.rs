@@ -5,9 +5,10 @@ mod search;
 
 use serde_json::{Value, json};
 
+use super::attendant::Foreground;
 use super::job::{Job, Kind, first};
-use super::train::{Foreground, shown};
-use super::training::{Plan, check};
+use super::plan::{Plan, check};
+use super::train::shown;
 use crate::arguments::LocalTuneArguments;
 use crate::error::{ExitStatus, WrongCall};
 use crate::interrupt::Requests;
@@ -51,13 +52,14 @@ pub(super) fn run(arguments: &LocalTuneArguments, printer: &Printer) -> anyhow::
     }
 }
 
-/// Trainings at once share the processor; on AWS each has its own.
+/// Trainings at once share the processor, where nothing says how; on AWS each has its own.
 fn share_the_machine(plan: &mut Plan, parallel: u32) {
-    if parallel > 1 {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = (cores / parallel as usize).max(1).to_string();
-        for name in ["PUGMARK_THREADS", "PUGMARK_LOADER_THREADS"] {
-            plan.environment.entry(name.to_owned()).or_insert_with(|| share.clone());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = (cores / parallel as usize).max(1).to_string();
+    let given: Vec<String> = plan.hyperparameters.keys().map(|key| key.replace('-', "_")).collect();
+    for (name, variable) in [("threads", "PUGMARK_THREADS"), ("loader_threads", "PUGMARK_LOADER_THREADS")] {
+        if parallel > 1 && !given.iter().any(|key| key == name) {
+            plan.environment.entry(variable.to_owned()).or_insert_with(|| share.clone());
         }
     }
 }

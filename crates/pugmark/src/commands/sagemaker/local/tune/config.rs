@@ -214,3 +214,86 @@ fn pruner(written: &Written) -> Result<Option<Box<dyn Pruner>>, String> {
             .to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn config() -> Value {
+        json!({
+            "Strategy": "Bayesian",
+            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "val_acc"},
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 20, "MaxParallelTrainingJobs": 2},
+            "ParameterRanges": {"CategoricalParameterRanges": [
+                {"Name": "batch-size", "Values": ["8", "16", "32"]},
+                {"Name": "optimiser", "Values": ["sgd", "adamw"]},
+            ]},
+        })
+    }
+
+    fn read(config: &Value) -> Result<Config, WrongCall> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.json");
+        fs::write(&file, config.to_string()).unwrap();
+        Config::read(&file, &BTreeMap::new())
+    }
+
+    #[test]
+    fn a_grid_has_as_many_trainings_as_combinations() {
+        let mut grid = config();
+        grid["Strategy"] = json!("Grid");
+        let read_grid = read(&grid).unwrap();
+        assert_eq!((read_grid.jobs, read_grid.parallel), (6, 2));
+        let mut seen: Vec<String> = Vec::new();
+        for number in 0..read_grid.jobs {
+            let settings = read_grid.sampler.propose(&read_grid.space, &[], number);
+            seen.push(format!("{settings:?}"));
+        }
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 6, "{seen:?}");
+        // As part of a whole request.
+        let whole = json!({"HyperParameterTuningJobName": "x", "HyperParameterTuningJobConfig": config()});
+        assert_eq!(read(&whole).unwrap().jobs, 20);
+    }
+
+    #[test]
+    fn what_is_not_sagemakers_or_not_simulated_is_refused() {
+        let ranges = json!({"ContinuousParameterRanges": [{"Name": "lr", "MinValue": "0", "MaxValue": "1"}]});
+        let hyperband = json!({"HyperbandStrategyConfig": {"MinResource": 3, "MaxResource": 2}});
+        let many: Vec<String> = (0..31).map(|value| value.to_string()).collect();
+        let many = json!({"CategoricalParameterRanges": [{"Name": "batch-size", "Values": many}]});
+        for (changes, why) in [
+            (json!({"Strategy": "Guess"}), "unknown variant `Guess`"),
+            (json!({"Autotune": {"Mode": "Enabled"}}), "unknown field `Autotune`"),
+            (json!({"ResourceLimits": {"MaxParallelTrainingJobs": 1}}), "needs MaxNumberOfTrainingJobs"),
+            (
+                json!({"ResourceLimits": {"MaxNumberOfTrainingJobs": 1, "MaxParallelTrainingJobs": 0}}),
+                "MaxParallelTrainingJobs is from 1 to 100",
+            ),
+            (json!({"Strategy": "Grid", "ParameterRanges": ranges}), "lr: the strategy Grid takes only"),
+            (json!({"Strategy": "Hyperband"}), "needs StrategyConfig"),
+            (json!({"Strategy": "Hyperband", "StrategyConfig": hyperband}), "needs StrategyConfig"),
+            (
+                json!({"Strategy": "Hyperband", "TrainingJobEarlyStoppingType": "Auto"}),
+                "TrainingJobEarlyStoppingType must be Off",
+            ),
+            (json!({"ParameterRanges": many}), "batch-size: SageMaker takes 30 values"),
+            (json!({"ParameterRanges": {}}), "it is empty"),
+            (
+                json!({"TuningJobCompletionCriteria": {"BestObjectiveNotImproving":
+                    {"MaxNumberOfTrainingJobsNotImproving": 2}}}),
+                "at least 3",
+            ),
+        ] {
+            let mut config = config();
+            for (key, value) in changes.as_object().unwrap() {
+                config[key] = value.clone();
+            }
+            let error = read(&config).err().unwrap().to_string();
+            assert!(error.contains(why), "{why}: {error}");
+        }
+    }
+}

@@ -12,10 +12,11 @@ use pugmark_tune::{Settings, State, Trial};
 use serde_json::{Map, Value, json};
 
 use super::config::Config;
+use crate::commands::sagemaker::local::attendant::{Attendant, Foreground, Stop};
 use crate::commands::sagemaker::local::container::LOOK;
 use crate::commands::sagemaker::local::job::{Job, Kind, now};
-use crate::commands::sagemaker::local::train::Foreground;
-use crate::commands::sagemaker::local::training::{self, Attendant, Plan, Stop, Trained};
+use crate::commands::sagemaker::local::plan::Plan;
+use crate::commands::sagemaker::local::training::{self, Trained};
 
 /// One of the trainings.
 pub(super) struct Training {
