@@ -43,7 +43,7 @@ pub(crate) use predict::{BoxFlags, OutputFormat, PredictArguments, SortHow};
 pub(crate) use prepare::PrepareArguments;
 pub(crate) use recipes::RecipesArguments;
 pub(crate) use report::ReportArguments;
-pub(crate) use serve::{AnswerShape, ServeArguments};
+pub(crate) use serve::{AnswerShape, LogChoice, ServeArguments, ShadowFlag};
 pub(crate) use split::{SplitArguments, SplitFlags};
 pub(crate) use storage::StorageFlags;
 pub(crate) use train::{TrainArguments, TrainFlags};

@@ -84,7 +84,10 @@ impl Running {
     }
 
     pub(crate) fn serve(settings: Settings, variants: &[VariantSettings], folder: TempDir) -> Self {
-        let server = Server::open(variants, settings, Cpu::new(2).unwrap()).unwrap();
+        Self::run(Server::open(variants, settings, Cpu::new(2).unwrap()).unwrap(), folder)
+    }
+
+    pub(crate) fn run(server: Server, folder: TempDir) -> Self {
         let (address, reload) = (server.address(), server.reload());
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
@@ -154,7 +157,7 @@ pub(crate) fn head(method: &str, path: &str, headers: &[(&str, &str)], length: u
 }
 
 /// Reads an answer to the end of its connection; none where there is nothing.
-pub(crate) fn reply(stream: &mut TcpStream) -> Option<Reply> {
+pub(crate) fn reply(stream: &mut impl Read) -> Option<Reply> {
     let mut bytes = Vec::new();
     // A connection that is closed on a sender may end in an error after the answer.
     let _ = stream.read_to_end(&mut bytes);
@@ -211,6 +214,12 @@ pub(crate) fn expected(model: &Model, bytes: &[u8]) -> Vec<f32> {
     let pixels = model.card.recipe.apply(&photo);
     let mut classifier = Classifier::from_model(model.clone(), &Cpu::new(1).unwrap(), 1).unwrap();
     classifier.probabilities(1, &pixels).unwrap()
+}
+
+/// A photo as the model sees it.
+pub(crate) fn pixels(bytes: &[u8]) -> Vec<u8> {
+    let photo = decode(bytes, &pugmark_data::Limits::default()).unwrap();
+    model(Architecture::SimpleCnn, 1).card.recipe.apply(&photo)
 }
 
 /// The probabilities of an answer, in the order of the classes.
