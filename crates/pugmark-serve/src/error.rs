@@ -91,6 +91,9 @@ pub(crate) enum RequestError {
     /// The request or its photo makes no sense.
     #[error("{0}")]
     Bad(String),
+    /// A model that can't be loaded as it is named.
+    #[error("{0}")]
+    Model(String),
     /// The client stopped sending.
     #[error("the request was not sent within {} s", .0.as_secs())]
     TooSlow(Duration),
@@ -141,7 +144,7 @@ impl RequestError {
     /// The status of its answer.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::Bad(_) | Self::Model(_) => StatusCode::BAD_REQUEST,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -173,6 +176,9 @@ impl RequestError {
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Bad(_) => "send a photo that opens elsewhere; GET /docs shows every form that is read",
+            Self::Model(_) => {
+                "name a model file of pugmark's, or a folder with one, below the folder that `--models` names"
+            }
             Self::TooSlow(_) => "send the body at once",
             Self::TooLarge(_) => "send a smaller photo, or fewer in one request; GET /model tells the limits",
             Self::Unsupported(_) => {

@@ -123,7 +123,7 @@ pub(crate) async fn load(app: &Arc<App>, name: String, url: String) -> Result<()
         let bytes = fs::metadata(&path).map_err(|_| not_there(&url))?.len();
         models.room(bytes)?;
         let variant = app.start(&name, 0.0, &[path]).map_err(|error| match error {
-            ServeError::Model(error) => RequestError::Bad(format!("the model cannot be loaded: {error}")),
+            ServeError::Model(error) => RequestError::Model(format!("the model cannot be loaded: {error}")),
             error => RequestError::Internal(error.to_string()),
         })?;
         models.write().insert(name, Loaded { url, bytes, variant });
@@ -148,14 +148,14 @@ fn check_name(name: &str) -> Result<(), RequestError> {
     if (1..=LONGEST).contains(&name.len()) && name.chars().all(fits) && !name.starts_with('.') {
         return Ok(());
     }
-    Err(RequestError::Bad(format!(
+    Err(RequestError::Model(format!(
         "a model's name has up to {LONGEST} letters, digits, `-`, `_` and `.`, the last not in front"
     )))
 }
 
 /// The model file at `url`, a file or a folder below `root`. Nothing outside is touched or told of, whatever links there.
 fn find(root: &Path, url: &str) -> Result<PathBuf, RequestError> {
-    let outside = || RequestError::Bad("a model's `url` is a path below the folder of the models".into());
+    let outside = || RequestError::Model("a model's `url` is a path below the folder of the models".into());
     let path = root.join(url);
     // Before anything is looked up, so that an answer does not tell what there is elsewhere.
     let below = path.strip_prefix(root).map_err(|_| outside())?;
@@ -171,7 +171,7 @@ fn find(root: &Path, url: &str) -> Result<PathBuf, RequestError> {
     }
     let file = model_in(&path).map_err(|error| match error {
         ServeError::NoModel { files, .. } => {
-            RequestError::Bad(format!("the folder holds {files} model files and no best.safetensors"))
+            RequestError::Model(format!("the folder holds {files} model files and no best.safetensors"))
         }
         _ => not_there(url),
     })?;
@@ -238,7 +238,7 @@ mod tests {
             symlink(root.join("a"), root.join("inside")).unwrap();
             assert_eq!(find(&root, "inside/model").ok(), Some(wanted));
             for url in ["folder", "folder/best.safetensors", "file", "file/best.safetensors"] {
-                assert!(matches!(find(&root, url), Err(RequestError::Bad(_))), "{url}");
+                assert!(matches!(find(&root, url), Err(RequestError::Model(_))), "{url}");
             }
         }
         let there = text(folder.path().join("secret"));

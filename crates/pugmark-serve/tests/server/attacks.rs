@@ -333,7 +333,7 @@ impl Attack {
                 &odd[random.below(odd.len())],
             )
             .answered(),
-            20 | 21 | 22 => {
+            20..=22 => {
                 let magic: &[u8] = random.of::<&[u8]>(&[
                     b"\xff\xd8\xff",
                     b"\x89PNG\r\n\x1a\n",

@@ -1,7 +1,7 @@
 //! Good and hostile requests by the thousand, mixed by a seed: nothing crashes, no fault of a client's is called one of the
 //! server's, and good requests are answered as if they were alone, to the byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::Shutdown;
 use std::thread;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use image::ImageFormat;
 use pugmark_serve::{RequestLimits, Settings};
 
-use crate::attacks::{Attack, Random, good, odd_images};
-use crate::harness::{Reply, Running, head, picture, reply, settings};
+use crate::attacks::{Attack, Good, Random, good, odd_images};
+use crate::harness::{Client, Reply, Running, encoded, head, picture, png, reply, settings};
 
 /// Requests of the test that everybody runs.
 const FEW: usize = 3000;
@@ -27,7 +27,7 @@ fn server() -> Running {
 }
 
 /// Sends one attack and checks what comes of it.
-fn attack(server: &Running, attack: &Attack, counts: &mut Counts) {
+fn attack(server: Client, attack: &Attack, counts: &mut Counts) {
     let mut stream = server.connect();
     // The server may have seen enough and closed.
     let _ = stream.write_all(&attack.bytes);
@@ -54,91 +54,115 @@ fn said(reply: Reply) -> (u16, Option<String>, Vec<u8>) {
     (reply.status, reply.headers.get("content-type").cloned(), reply.body)
 }
 
-/// Asks that many times, with as many good requests as bad ones; resident KiB before and after.
-fn crowd(requests: usize, seed: u64) -> (Counts, [u64; 2]) {
-    let server = server();
-    let good = good();
-    let odd = odd_images();
-    let photos = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Gif, ImageFormat::Bmp, ImageFormat::WebP]
-        .map(|format| crate::harness::encoded(&picture(3, 40, 30), format));
-    let ask = |(path, headers, body): &crate::attacks::Good| {
-        let headers: Vec<(&str, &str)> =
-            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        said(server.ask("POST", path, &headers, body))
-    };
-    let alone: Vec<_> = good.iter().map(ask).collect();
-    assert!(alone.iter().all(|(status, ..)| *status == 200), "{alone:?}");
-    let before = resident();
-    let counts = thread::scope(|scope| {
-        let client = |number: usize| {
-            let (server, good, alone, ask, photos, odd) = (&server, &good, &alone, &ask, &photos, &odd);
-            scope.spawn(move || {
-                let mut random = Random::new(seed ^ (number as u64) << 32);
-                let mut counts = Counts::new();
-                for _ in 0..requests / CLIENTS {
-                    if random.below(2) == 0 {
-                        attack(server, &Attack::any(&mut random, photos, odd), &mut counts);
-                        continue;
-                    }
-                    let which = random.below(good.len());
-                    assert!(ask(&good[which]) == alone[which], "good request {which} had another answer");
-                    *counts.entry(("good", 200)).or_default() += 1;
-                }
-                counts
-            })
-        };
-        let clients: Vec<_> = (0..CLIENTS).map(client).collect();
-        let mut all = Counts::new();
-        for client in clients {
-            for (what, count) in client.join().unwrap() {
-                *all.entry(what).or_default() += count;
-            }
-        }
-        all
-    });
-    // Whoever left without a word is forgotten.
-    while !server.get("/metrics").text().contains("pugmark_requests_in_flight 1\n") {
-        thread::sleep(Duration::from_millis(20));
-    }
-    let metrics = server.get("/metrics");
-    assert!(metrics.text().contains("pugmark_photos_waiting 0\n"), "{}", metrics.text());
-    assert!(!metrics.text().contains("status=\"5"), "{}", metrics.text());
-    let after = resident();
-    assert_eq!(server.stopped(), 0);
-    (counts, [before, after])
+/// A server, and what it says to good requests that come alone.
+struct Crowd {
+    server: Client,
+    good: Vec<Good>,
+    alone: Vec<(u16, Option<String>, Vec<u8>)>,
+    photos: Vec<Vec<u8>>,
+    odd: Vec<Vec<u8>>,
 }
 
-/// Of this process, clients and server, in KiB; 0 where the system does not say.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+impl Crowd {
+    fn of(server: Client) -> Self {
+        use ImageFormat::{Bmp, Gif, Jpeg, Png, WebP};
+        let photos = [Png, Jpeg, Gif, Bmp, WebP].map(|format| encoded(&picture(3, 40, 30), format)).to_vec();
+        let mut crowd = Self { server, good: good(), alone: Vec::new(), photos, odd: odd_images() };
+        crowd.alone = crowd.good.iter().map(|good| crowd.ask(good)).collect();
+        assert!(crowd.alone.iter().all(|(status, ..)| *status == 200), "{:?}", crowd.alone);
+        crowd
+    }
+
+    fn ask(&self, (path, headers, body): &Good) -> (u16, Option<String>, Vec<u8>) {
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        said(self.server.ask("POST", path, &headers, body))
+    }
+
+    fn client(&self, requests: usize, mut random: Random) -> Counts {
+        let mut counts = Counts::new();
+        for _ in 0..requests {
+            if random.below(2) == 0 {
+                let one = Attack::any(&mut random, &self.photos, &self.odd);
+                attack(self.server, &one, &mut counts);
+                continue;
+            }
+            let which = random.below(self.good.len());
+            assert!(
+                self.ask(&self.good[which]) == self.alone[which],
+                "good request {which} had another answer"
+            );
+            *counts.entry(("good", 200)).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Asks that many times, with as many good requests as bad ones.
+    fn asks(&self, requests: usize, seed: u64) -> Counts {
+        let mut all = Counts::new();
+        thread::scope(|scope| {
+            let client = |number: usize| {
+                let random = Random::new(seed ^ (number as u64) << 32);
+                scope.spawn(move || self.client(requests / CLIENTS, random))
+            };
+            let clients: Vec<_> = (0..CLIENTS).map(client).collect();
+            for client in clients {
+                for (what, count) in client.join().unwrap() {
+                    *all.entry(what).or_default() += count;
+                }
+            }
+        });
+        // Whoever left without a word is forgotten.
+        while !self.server.get("/metrics").text().contains("pugmark_requests_in_flight 1\n") {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let metrics = self.server.get("/metrics");
+        assert!(metrics.text().contains("pugmark_photos_waiting 0\n"), "{}", metrics.text());
+        assert!(!metrics.text().contains("status=\"5"), "{}", metrics.text());
+        all
+    }
+}
+
+/// Memory of a process in KiB; 0 where the system does not say.
+fn resident(process: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok()).unwrap_or(0)
 }
 
 #[test]
 fn a_few_thousand() {
-    let (counts, _) = crowd(FEW, 1);
-    let kinds: std::collections::BTreeSet<_> = counts.keys().map(|(kind, _)| kind).collect();
+    let server = server();
+    let counts = Crowd::of(*server).asks(FEW, 1);
+    let kinds: BTreeSet<_> = counts.keys().map(|(kind, _)| kind).collect();
     assert!(kinds.len() > 25, "{kinds:?}");
     assert_eq!(counts.values().sum::<usize>(), FEW);
+    assert_eq!(server.stopped(), 0);
 }
 
-/// `PUGMARK_REQUESTS=100000 PUGMARK_SEED=7 cargo test --release -p pugmark-serve --test server -- --ignored --nocapture crowd`
+/// Asks `PUGMARK_REQUESTS` times by `PUGMARK_SEED`: a server of its own, or the one at `PUGMARK_SERVER`, of process `PUGMARK_PID`.
 #[test]
 #[ignore = "as long as it is told to take"]
 fn as_many_as_you_like() {
-    let number = |name: &str, standard: u64| {
-        std::env::var(name).map_or(standard, |text| text.parse().unwrap_or_else(|_| panic!("{name}: {text}")))
-    };
+    let said = |name: &str| std::env::var(name).ok();
+    let number = |name: &str, standard: u64| said(name).map_or(standard, |text| text.parse().unwrap());
     let (requests, seed) = (number("PUGMARK_REQUESTS", 100_000), number("PUGMARK_SEED", 1));
-    let (counts, [before, after]) = crowd(requests as usize, seed);
-    for ((kind, status), count) in &counts {
+    let here = said("PUGMARK_SERVER").is_none().then(server);
+    let elsewhere = || Client { address: said("PUGMARK_SERVER").unwrap().parse().unwrap() };
+    let crowd = Crowd::of(here.as_deref().copied().unwrap_or_else(elsewhere));
+    let resident = || resident(&said("PUGMARK_PID").unwrap_or("self".into()));
+    let (mut all, mut memory) = (Counts::new(), vec![resident()]);
+    for tenth in 0..10 {
+        for (what, count) in crowd.asks(requests as usize / 10, seed + tenth) {
+            *all.entry(what).or_default() += count;
+        }
+        memory.push(resident());
+    }
+    for ((kind, status), count) in &all {
         println!("{count:>7} {kind}: {}", if *status == 0 { "no answer".into() } else { status.to_string() });
     }
-    println!(
-        "{} requests; resident memory {before} KiB before, {after} KiB after",
-        counts.values().sum::<usize>()
-    );
+    println!("{} requests; resident KiB before and after each tenth: {memory:?}", all.values().sum::<usize>());
+    assert!(here.is_none_or(|server| server.stopped() == 0));
 }
 
 /// Whoever sends a byte now and then is let go of, however many there are.
@@ -161,6 +185,6 @@ fn a_crowd_that_drips() {
                 assert!(reply(&mut stream).is_none_or(|reply| reply.status == 408));
             });
         }
-        server.photo(&crate::harness::png(1));
+        server.photo(&png(1));
     });
 }

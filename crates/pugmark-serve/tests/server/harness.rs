@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,11 +23,25 @@ pub(crate) const CLASSES: [&str; 3] = ["cat", "dog", "a, \"b\""];
 
 /// A server that runs until it is dropped.
 pub(crate) struct Running {
-    pub(crate) address: SocketAddr,
+    client: Client,
     pub(crate) reload: Reload,
     pub(crate) folder: TempDir,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<usize>>,
+}
+
+/// Whoever asks the server at an address.
+#[derive(Clone, Copy)]
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
+}
+
+impl Deref for Running {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
 }
 
 /// An answer.
@@ -92,13 +107,25 @@ impl Running {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
         let thread = Some(thread::spawn(move || server.run(&asked)));
-        Self { address, reload, folder, stop, thread }
+        Self { client: Client { address }, reload, folder, stop, thread }
     }
 
     pub(crate) fn model_file(&self, name: &str) -> PathBuf {
         self.folder.path().join(format!("{name}.safetensors"))
     }
 
+    pub(crate) fn ask_to_stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Stops; the number of requests that were cut off.
+    pub(crate) fn stopped(mut self) -> usize {
+        self.ask_to_stop();
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Client {
     pub(crate) fn get(&self, path: &str) -> Reply {
         self.ask("GET", path, &[], b"")
     }
@@ -126,16 +153,6 @@ impl Running {
         // Far above what anything takes: it only keeps a broken server from holding up the tests.
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream
-    }
-
-    pub(crate) fn ask_to_stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-
-    /// Stops; the number of requests that were cut off.
-    pub(crate) fn stopped(mut self) -> usize {
-        self.ask_to_stop();
-        self.thread.take().unwrap().join().unwrap()
     }
 }
 
