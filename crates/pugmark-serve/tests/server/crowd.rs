@@ -161,7 +161,10 @@ fn as_many_as_you_like() {
     for ((kind, status), count) in &all {
         println!("{count:>7} {kind}: {}", if *status == 0 { "no answer".into() } else { status.to_string() });
     }
-    println!("{} requests; resident KiB before and after each tenth: {memory:?}", all.values().sum::<usize>());
+    println!(
+        "{} requests; resident KiB before and after each tenth: {memory:?}",
+        all.values().sum::<usize>()
+    );
     assert!(here.is_none_or(|server| server.stopped() == 0));
 }
 

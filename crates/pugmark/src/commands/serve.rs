@@ -1,5 +1,6 @@
 //! The endpoint.
 
+mod allocator;
 mod container;
 
 use std::fs;
@@ -35,6 +36,7 @@ const BATCH: usize = 16;
 const MEMORY: u64 = 4 << 30;
 
 pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    allocator::give_memory_back();
     let sources = Sources::new(arguments.config.config.as_deref())?;
     let resolved = sources.resolve::<_, InferenceSettings>(&arguments.inference)?;
     let inference = resolved.settings;
