@@ -85,6 +85,8 @@ pub(crate) struct Said {
     /// One a class.
     pub(crate) probabilities: Vec<f32>,
     pub(crate) truncated: bool,
+    /// Of the photo as the model sees it, from 0 to 1.
+    pub(crate) brightness: f32,
 }
 
 /// How answers are written.
@@ -190,7 +192,7 @@ impl Serialize for Row<'_> {
                     map.serialize_entry(&format!("{class}_probability"), probability)?;
                 }
             }
-            (Ok(Said { probabilities, truncated }), Shape::Full) => {
+            (Ok(Said { probabilities, truncated, .. }), Shape::Full) => {
                 let order = most_likely(probabilities);
                 let named = |&k: &usize| Top { class: &classes[k], probability: probabilities[k] };
                 map.serialize_entry("class", &classes[order[0]])?;
@@ -240,7 +242,7 @@ mod tests {
 
     fn written(form: Form, shape: Shape, list: bool) -> String {
         let classes = ["a,b".to_owned(), "c".to_owned(), "\"d\"".to_owned()];
-        let said = Said { probabilities: vec![0.25, 0.5, 0.25], truncated: true };
+        let said = Said { probabilities: vec![0.25, 0.5, 0.25], truncated: true, brightness: 0.5 };
         let mut answers = vec![Answer { id: Some("x/y.jpg".into()), outcome: Ok(said) }];
         if list {
             answers.push(Answer { id: None, outcome: Err(RequestError::Bad("no, \"not\"".into())) });

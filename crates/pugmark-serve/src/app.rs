@@ -2,15 +2,20 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use pugmark_engine::Cpu;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::rustls::ServerConfig;
 
+use crate::access::TlsSettings;
 use crate::capture::Capture;
 use crate::error::{RequestError, ServeError};
+use crate::log::Log;
 use crate::metrics::Metrics;
+use crate::models::Models;
 use crate::settings::Settings;
+use crate::shadow::Shadow;
 use crate::worker::Worker;
 
 /// Models that answer together, and their share of the requests.
@@ -32,11 +37,21 @@ pub(crate) struct Variant {
     pub(crate) worker: Arc<Worker>,
 }
 
+/// The next of the multiples of the golden ratio, modulo 1: they fill the way from 0 to 1 evenly, however many there are.
+pub(crate) fn place(turns: &AtomicU64) -> f64 {
+    const GOLDEN: f64 = 0.618_033_988_749_894_9;
+    (turns.fetch_add(1, Ordering::Relaxed) as f64 * GOLDEN).fract()
+}
+
 /// What all requests share.
 pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) capture: Option<Capture>,
+    pub(crate) capture: Option<Arc<Capture>>,
+    pub(crate) shadow: Option<Shadow>,
+    pub(crate) log: OnceLock<Log>,
+    models: Option<Models>,
+    tls: Option<RwLock<Arc<ServerConfig>>>,
     engine: Cpu,
     /// The first is asked where nothing else decides.
     variants: RwLock<Vec<Variant>>,
@@ -60,19 +75,20 @@ impl App {
         variants: &[VariantSettings],
         engine: Cpu,
     ) -> Result<Self, ServeError> {
+        let tls = settings.tls.as_ref().map(TlsSettings::load).transpose()?.map(RwLock::new);
         let metrics = Arc::new(Metrics::new());
         let capture = |path: &PathBuf| {
             let failed = |source| ServeError::Capture { path: path.clone(), source };
-            Capture::start(path.clone(), &metrics).map_err(failed)
+            Capture::start(path.clone(), &metrics).map(Arc::new).map_err(failed)
         };
         let capture = settings.capture.as_ref().map(capture).transpose()?;
-        let start = |variant: &VariantSettings| -> Result<Variant, ServeError> {
-            let worker = Worker::start(&variant.models, &engine, &settings, &metrics)?;
-            Ok(Variant { name: variant.name.as_str().into(), weight: variant.weight, worker: worker.into() })
-        };
-        let variants = variants.iter().map(start).collect::<Result<_, _>>()?;
-        Ok(Self {
-            variants: RwLock::new(variants),
+        let shadow = |of| Shadow::start(of, &settings, &metrics, capture.as_ref());
+        let shadow = settings.shadow.as_ref().map(shadow).transpose()?;
+        let app = Self {
+            variants: RwLock::default(),
+            tls,
+            log: OnceLock::new(),
+            models: settings.models.clone().map(Models::new),
             bodies: Arc::new(Semaphore::new(settings.limits.bodies.div_ceil(1024))),
             photos: Arc::new(Semaphore::new(settings.photos.max(1))),
             decoders: Arc::new(Semaphore::new(settings.decoders.max(1))),
@@ -81,9 +97,29 @@ impl App {
             calls: AtomicU64::new(0),
             metrics,
             capture,
+            shadow,
             engine,
             settings,
-        })
+        };
+        let start = |variant: &VariantSettings| app.start(&variant.name, variant.weight, &variant.models);
+        let variants = variants.iter().map(start).collect::<Result<_, _>>()?;
+        Ok(Self { variants: RwLock::new(variants), ..app })
+    }
+
+    /// Opens the models of a variant.
+    pub(crate) fn start(&self, name: &str, weight: f64, models: &[PathBuf]) -> Result<Variant, ServeError> {
+        let worker = Worker::start(models, &self.engine, &self.settings, &self.metrics)?;
+        Ok(Variant { name: name.into(), weight, worker: worker.into() })
+    }
+
+    /// The models that are loaded by request.
+    pub(crate) fn models(&self) -> Result<&Models, RequestError> {
+        let off = || {
+            RequestError::NotFound(
+                "model to load or unload: the server was started without `--models`".into(),
+            )
+        };
+        self.models.as_ref().ok_or_else(off)
     }
 
     /// All variants as they are now.
@@ -93,36 +129,50 @@ impl App {
 
     /// The variant of that name; without a name the one whose turn it is.
     ///
-    /// Turns go by the multiples of the golden ratio: after any number of requests each variant has had its share to within
-    /// a few requests, and its turns are spread evenly.
+    /// After any number of requests each variant has had its share to within a few requests, and its turns are spread evenly.
     pub(crate) fn variant(&self, name: Option<&str>) -> Result<Variant, RequestError> {
         let variants = self.variants.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(name) = name {
             let named = variants.iter().find(|variant| *variant.name == *name).cloned();
+            let named = named.or_else(|| self.models.as_ref()?.get(name));
             return named.ok_or_else(|| RequestError::NotFound(format!("model or variant `{name}`")));
         }
-        const GOLDEN: f64 = 0.618_033_988_749_894_9;
-        let turn = self.calls.fetch_add(1, Ordering::Relaxed);
         let total: f64 = variants.iter().map(|variant| variant.weight).sum();
-        let mut place = (turn as f64 * GOLDEN).fract() * total;
+        let mut place = place(&self.calls) * total;
         for variant in variants.iter() {
             if place < variant.weight {
                 return Ok(variant.clone());
             }
             place -= variant.weight;
         }
-        variants.first().cloned().ok_or(RequestError::Unavailable("no model is loaded"))
+        variants.first().cloned().ok_or_else(|| {
+            RequestError::NotFound("model but those of /models: ask /models/NAME/invoke".into())
+        })
     }
 
-    /// Opens all models again, from where they were read; what is asked meanwhile is answered by the old ones, also where
+    /// How TLS is spoken now, where it is.
+    pub(crate) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.tls.as_ref().map(|config| Arc::clone(&config.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Opens all models and certificates again, from where they were read; what is asked meanwhile is answered by the old ones, also where
     /// opening fails. Blocks.
     pub(crate) fn reload(&self) -> Result<(), ServeError> {
+        let tls = self.settings.tls.as_ref().map(TlsSettings::load).transpose()?;
         let mut variants = self.variants();
         for variant in &mut variants {
             let paths = variant.worker.paths();
             variant.worker = Worker::start(paths, &self.engine, &self.settings, &self.metrics)?.into();
         }
+        let shadow = self.shadow.as_ref().map(|shadow| Ok::<_, ServeError>((shadow, shadow.open_again()?)));
+        let shadow = shadow.transpose()?;
         *self.variants.write().unwrap_or_else(PoisonError::into_inner) = variants;
+        if let Some((shadow, panel)) = shadow {
+            shadow.replace(panel);
+        }
+        if let (Some(place), Some(config)) = (&self.tls, tls) {
+            *place.write().unwrap_or_else(PoisonError::into_inner) = config;
+        }
         Ok(())
     }
 
@@ -136,6 +186,11 @@ impl App {
         }
         let room = Arc::clone(&self.photos).try_acquire_many_owned(photos as u32);
         room.map_err(|_| RequestError::Busy("too many photos are waiting"))
+    }
+
+    /// Whether a body may be held after its answer: copies may take half of the memory of all bodies, the rest is for requests.
+    pub(crate) fn memory_for_copies(&self) -> bool {
+        self.bodies.available_permits() * 2 >= self.settings.limits.bodies.div_ceil(1024)
     }
 
     /// Photos that hold room.

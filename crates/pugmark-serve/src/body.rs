@@ -78,7 +78,8 @@ async fn next(body: &mut Body, app: &App) -> Result<Option<Bytes>, RequestError>
     }
 }
 
-async fn throw_away(body: &mut Body, app: &App) {
+/// Reads what is not wanted, within limits.
+pub(crate) async fn throw_away(body: &mut Body, app: &App) {
     let mut left = app.settings.limits.body.saturating_mul(THROWN_AWAY);
     let until = Instant::now() + app.settings.limits.idle;
     while let Ok(Some(chunk)) = next(body, app).await {

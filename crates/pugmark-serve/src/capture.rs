@@ -25,7 +25,7 @@ const WAITING: usize = 256;
 pub(crate) struct Record {
     pub(crate) variant: Arc<str>,
     pub(crate) input_type: String,
-    pub(crate) input: Held,
+    pub(crate) input: Arc<Held>,
     pub(crate) output_type: &'static str,
     pub(crate) output: String,
     pub(crate) inference_id: Option<String>,

@@ -6,14 +6,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
+use crate::exchange::{Stream, Unsent};
 use crate::routes::router;
 
 /// How long connections without a request keep a stopping server waiting.
@@ -31,18 +34,35 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Futur
         .max_buf_size(limits.head.max(8192))
         // A client that has nothing more to send still gets its answer.
         .half_close(true);
+    let handshake = limits.idle;
     let open = |stream: TcpStream, permit: Option<OwnedSemaphorePermit>| {
         // Answers are small: they shall not wait for more to send.
         let _ = stream.set_nodelay(true);
         // Whoever does not read what it asked for is let go of.
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(limits.idle));
-        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
-        let watched = graceful.watch(connection);
+        let (unsent, service, http) = (Unsent::default(), service.clone(), http.clone());
+        let (tls, watcher, sent) = (app.tls(), graceful.watcher(), unsent.clone());
+        let answer = move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(unsent.clone());
+            service.call(request)
+        };
+        let answer = service_fn(answer);
         tokio::spawn(async move {
             let _permit = permit;
             // A connection that breaks is its client's affair.
-            let _ = watched.await;
+            let _ = match tls {
+                None => {
+                    let stream = TokioIo::new(Stream::new(stream, sent));
+                    watcher.watch(http.serve_connection(stream, answer)).await
+                }
+                Some(config) => {
+                    let accepted = timeout(handshake, TlsAcceptor::from(config).accept(stream)).await;
+                    let Ok(Ok(stream)) = accepted else { return };
+                    let stream = TokioIo::new(Stream::new(stream, sent));
+                    watcher.watch(http.serve_connection(stream, answer)).await
+                }
+            };
         });
     };
     let mut stop = std::pin::pin!(stop);

@@ -3,6 +3,8 @@
 mod json;
 mod multipart;
 mod npy;
+#[cfg(test)]
+mod properties;
 mod tensor;
 
 use axum::http::HeaderMap;

@@ -5,20 +5,27 @@
 //! in a queue for the model's one thread, which takes what is there as a batch. An answer does not depend on what else is in
 //! its batch, bit for bit, because the engine's do not.
 
+mod access;
 mod answer;
 mod app;
 mod body;
 mod capture;
 mod connection;
+mod drift;
 mod error;
+mod exchange;
 mod input;
+mod log;
 mod metrics;
+mod models;
 mod page;
 mod photo;
 mod routes;
 mod settings;
+mod shadow;
 mod worker;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,10 +37,15 @@ use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
 use app::App;
+use log::Log;
 
+pub use access::{TlsSettings, Token};
 pub use app::VariantSettings;
 pub use error::ServeError;
-pub use settings::{RequestLimits, Settings, Shape};
+pub use log::LogForm;
+pub use models::model_in;
+pub use settings::{ModelsSettings, RequestLimits, Settings, Shape};
+pub use shadow::ShadowSettings;
 
 /// How often a server looks whether it shall stop.
 const LISTEN: Duration = Duration::from_millis(20);
@@ -51,7 +63,7 @@ pub struct Server {
 pub struct Reload(Arc<App>);
 
 impl Server {
-    /// Opens the models of all variants and listens.
+    /// Opens the models of all variants, which may be none where others may be loaded by request, and listens.
     ///
     /// # Errors
     /// [`ServeError`]
@@ -80,6 +92,16 @@ impl Server {
         Reload(Arc::clone(&self.app))
     }
 
+    /// Writes a line for every request from now on. Nothing happens where there is a log already.
+    ///
+    /// # Errors
+    /// [`ServeError::Start`]
+    pub fn log(&self, form: LogForm, out: impl Write + Send + 'static) -> Result<(), ServeError> {
+        let log = Log::start(form, out).map_err(ServeError::Start)?;
+        let _ = self.app.log.set(log);
+        Ok(())
+    }
+
     /// Answers until `stop` is set; then takes in nothing more, answers what was accepted and returns. The number of requests
     /// that could not be answered within [`Settings::drain`].
     pub fn run(self, stop: &AtomicBool) -> usize {
@@ -89,8 +111,14 @@ impl Server {
             }
         };
         let left = self.runtime.block_on(connection::serve(self.listener, Arc::clone(&self.app), asked));
+        if let Some(shadow) = &self.app.shadow {
+            shadow.finish();
+        }
         if let Some(capture) = &self.app.capture {
             capture.finish();
+        }
+        if let Some(log) = self.app.log.get() {
+            log.finish();
         }
         // What is still being decoded has nobody to answer.
         self.runtime.shutdown_background();
@@ -99,11 +127,11 @@ impl Server {
 }
 
 impl Reload {
-    /// Opens all models again and answers with them from now on. The old ones answer meanwhile, and go on where one cannot be
+    /// Opens all models and certificates again and answers with them from now on. The old ones answer meanwhile, and go on where one cannot be
     /// opened.
     ///
     /// # Errors
-    /// [`ServeError::Model`]
+    /// [`ServeError::Model`] and [`ServeError::Tls`]
     pub fn now(&self) -> Result<(), ServeError> {
         self.0.reload()
     }

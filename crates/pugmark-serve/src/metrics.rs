@@ -21,12 +21,20 @@ pub(crate) struct Metrics {
     /// Requests that were kept, and that were to be and are not.
     kept: AtomicU64,
     lost: AtomicU64,
+    lines_lost: AtomicU64,
     pub(crate) in_flight: AtomicUsize,
     request_seconds: Histogram,
     queue_seconds: Histogram,
     model_seconds: Histogram,
     batch_photos: Histogram,
     confidence: Histogram,
+    brightness: Histogram,
+    /// Copies of requests that a shadow took, and that were dropped.
+    copies: AtomicU64,
+    copies_dropped: AtomicU64,
+    /// Photos of which a shadow says the same, something else, nothing.
+    shadow: [AtomicU64; 3],
+    shadow_difference: Histogram,
 }
 
 impl Metrics {
@@ -38,12 +46,18 @@ impl Metrics {
             broken: AtomicU64::new(0),
             kept: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            lines_lost: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             request_seconds: seconds(),
             queue_seconds: seconds(),
             model_seconds: seconds(),
             batch_photos: Histogram::new(&PHOTOS),
             confidence: Histogram::new(&SHARES),
+            brightness: Histogram::new(&SHARES),
+            copies: AtomicU64::new(0),
+            copies_dropped: AtomicU64::new(0),
+            shadow: Default::default(),
+            shadow_difference: Histogram::new(&SHARES),
         }
     }
 
@@ -55,10 +69,17 @@ impl Metrics {
     }
 
     /// A photo was taken for a class.
-    pub(crate) fn answered(&self, variant: &str, class: &str, probability: f32) {
+    pub(crate) fn answered(&self, variant: &str, class: &str, probability: f32, brightness: f32) {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         *answers.entry((variant.to_owned(), class.to_owned())).or_default() += 1;
         self.confidence.add(probability.into());
+        self.brightness.add(brightness.into());
+    }
+
+    /// Of a variant that is no more, nothing is told.
+    pub(crate) fn forget(&self, variant: &str) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.retain(|(of, _), _| of != variant);
     }
 
     /// A photo had no answer.
@@ -66,9 +87,32 @@ impl Metrics {
         self.broken.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A copy of a request went to the shadow, or was dropped.
+    pub(crate) fn copied(&self, taken: bool) {
+        if taken { &self.copies } else { &self.copies_dropped }.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What a shadow says of a photo: whether the same class, and how much less or more probable it is; or nothing.
+    pub(crate) fn shadowed(&self, said: Option<(bool, f32)>) {
+        let place = match said {
+            Some((true, _)) => 0,
+            Some((false, _)) => 1,
+            None => 2,
+        };
+        self.shadow[place].fetch_add(1, Ordering::Relaxed);
+        if let Some((_, difference)) = said {
+            self.shadow_difference.add(difference.into());
+        }
+    }
+
     /// A request was kept, or could not be.
     pub(crate) fn capture(&self, kept: bool) {
         if kept { &self.kept } else { &self.lost }.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A line of the log was written, or is lost.
+    pub(crate) fn log_line(&self, lost: bool) {
+        self.lines_lost.fetch_add(lost.into(), Ordering::Relaxed);
     }
 
     /// A batch went through the model.
@@ -82,8 +126,8 @@ impl Metrics {
         self.queue_seconds.add(time.as_secs_f64());
     }
 
-    /// Everything as text; `waiting` photos have been taken in and not answered.
-    pub(crate) fn text(&self, waiting: usize) -> String {
+    /// Everything as text; `waiting` photos have been taken in and not answered, `models` were loaded by request.
+    pub(crate) fn text(&self, waiting: usize, models: usize) -> String {
         let mut text = String::new();
         head(&mut text, "requests_total", "counter", "Requests answered, by path and status.");
         for ((route, status), count) in &*self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -94,13 +138,32 @@ impl Metrics {
             let (variant, class) = (label(variant), label(class));
             let _ = writeln!(text, "pugmark_photos_total{{variant=\"{variant}\",class=\"{class}\"}} {count}");
         }
+        head(
+            &mut text,
+            "shadow_photos_total",
+            "counter",
+            "Photos a shadow saw, by what it says of their class.",
+        );
+        for (outcome, count) in ["agrees", "differs", "failed"].iter().zip(&self.shadow) {
+            let count = count.load(Ordering::Relaxed);
+            let _ = writeln!(text, "pugmark_shadow_photos_total{{outcome=\"{outcome}\"}} {count}");
+        }
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let in_flight = self.in_flight.load(Ordering::Relaxed) as u64;
         let single = [
             ("broken_photos_total", "counter", "Photos that have no answer.", of(&self.broken)),
             ("captured_total", "counter", "Requests kept by --capture.", of(&self.kept)),
             ("captures_lost_total", "counter", "Requests that could not be kept.", of(&self.lost)),
+            ("shadow_copies_total", "counter", "Requests that the shadow took.", of(&self.copies)),
+            (
+                "shadow_copies_dropped_total",
+                "counter",
+                "Requests it had no time for.",
+                of(&self.copies_dropped),
+            ),
+            ("log_lines_lost_total", "counter", "Lines of the log that nobody took.", of(&self.lines_lost)),
             ("requests_in_flight", "gauge", "Requests being answered.", in_flight),
+            ("models_loaded", "gauge", "Models that were loaded by request.", models as u64),
             ("photos_waiting", "gauge", "Photos being decoded, waiting or looked at.", waiting as u64),
         ];
         for (name, kind, help, value) in single {
@@ -113,6 +176,8 @@ impl Metrics {
             ("model_seconds", "A batch's time in the model.", &self.model_seconds),
             ("batch_photos", "Photos in a batch.", &self.batch_photos),
             ("confidence", "Probability of the most likely class.", &self.confidence),
+            ("brightness", "Mean brightness of a photo.", &self.brightness),
+            ("shadow_difference", "How far a shadow is from a class's probability.", &self.shadow_difference),
         ];
         for (name, help, histogram) in histograms {
             head(&mut text, name, "histogram", help);
@@ -122,12 +187,12 @@ impl Metrics {
     }
 }
 
-fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+pub(crate) fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP pugmark_{name} {help}\n# TYPE pugmark_{name} {kind}");
 }
 
 /// The value of a label, escaped.
-fn label(value: &str) -> String {
+pub(crate) fn label(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
@@ -173,9 +238,9 @@ mod tests {
         let metrics = Metrics::new();
         metrics.request("/invocations", 200, Duration::from_millis(5));
         metrics.request("/invocations", 200, Duration::from_millis(6));
-        metrics.answered("main", "a \"cat\"\\", 1.0);
+        metrics.answered("main", "a \"cat\"\\", 1.0, 0.5);
         metrics.batch(3, Duration::from_secs(20));
-        let text = metrics.text(7);
+        let text = metrics.text(7, 2);
         for line in [
             "pugmark_requests_total{path=\"/invocations\",status=\"200\"} 2",
             "pugmark_request_seconds_bucket{le=\"0.002\"} 0",

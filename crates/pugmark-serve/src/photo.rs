@@ -6,6 +6,7 @@ use bytes::Bytes;
 use pugmark_data::{Limits, Photo, Recipe, Resize, decode};
 
 use crate::app::App;
+use crate::drift::brightness;
 use crate::error::RequestError;
 use crate::worker::{Pictures, Worker};
 
@@ -23,6 +24,8 @@ pub(crate) struct Prepared {
     pub(crate) pictures: Pictures,
     /// The file ends early; what is there was used.
     pub(crate) truncated: bool,
+    /// Of the first picture.
+    pub(crate) brightness: f32,
 }
 
 /// Decodes and resizes a photo on a thread of its own kind, of which there are few.
@@ -43,8 +46,9 @@ pub(crate) async fn prepare(
         for recipe in worker.recipes() {
             check_shape(&photo, recipe, &limits)?;
         }
-        let pictures = worker.recipes().iter().map(|recipe| recipe.apply(&photo)).collect();
-        Ok(Prepared { pictures, truncated: photo.truncated })
+        let pictures: Pictures = worker.recipes().iter().map(|recipe| recipe.apply(&photo)).collect();
+        let brightness = brightness(&pictures[0]);
+        Ok(Prepared { pictures, truncated: photo.truncated, brightness })
     };
     tokio::task::spawn_blocking(work)
         .await
@@ -52,7 +56,7 @@ pub(crate) async fn prepare(
 }
 
 /// Refuses a photo so narrow that scaling its short side makes it larger than any photo may be.
-fn check_shape(photo: &Photo, recipe: &Recipe, limits: &Limits) -> Result<(), RequestError> {
+pub(crate) fn check_shape(photo: &Photo, recipe: &Recipe, limits: &Limits) -> Result<(), RequestError> {
     let Resize::CentreCrop { short_side } = recipe.resize else { return Ok(()) };
     let (short, long) = (photo.width.min(photo.height) as u64, photo.width.max(photo.height) as u64);
     let side = short_side as u64;

@@ -3,23 +3,26 @@
 mod docs;
 mod explain;
 mod invocations;
+mod models;
 mod state;
 mod v2;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::header::EXPECT;
+use axum::http::request::Parts;
 use axum::http::{HeaderName, Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio::time::timeout;
 
 use crate::app::App;
+use crate::body;
 use crate::error::RequestError;
+use crate::exchange::{InFlight, Unsent};
 
 const CUSTOM_ATTRIBUTES: HeaderName = HeaderName::from_static("x-amzn-sagemaker-custom-attributes");
 const TARGET_VARIANT: HeaderName = HeaderName::from_static("x-amzn-sagemaker-target-variant");
@@ -39,6 +42,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/execution-parameters", get(state::execution_parameters))
         .route("/invocations", post(invocations::answer))
         .route("/explain", post(explain::answer))
+        .route("/models", post(models::load))
+        .route("/models", get(models::list))
+        .route("/models/{name}", get(models::one))
+        .route("/models/{name}", delete(models::unload))
+        .route("/models/{name}/invoke", post(models::invoke))
         .route("/v2", get(v2::server))
         .route("/v2/health/live", get(state::alive))
         .route("/v2/health/ready", get(state::ping))
@@ -51,12 +59,36 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// What every request has: a time limit, a place in the metrics, and its custom attributes back.
-async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let _guard = InFlight::new(&app);
-    // A path that is known, so that nobody can fill the metrics with others.
-    let path = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+/// The name in a path.
+struct Name(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = RequestError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, RequestError> {
+        let name = Path::from_request_parts(parts, state).await;
+        name.map(|Path(name)| Self(name))
+            .map_err(|_| RequestError::Bad("the name in the path is no UTF-8".into()))
+    }
+}
+
+/// What every request has: a time limit, a place in the metrics and the log, and its custom attributes back.
+async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let mut in_flight = InFlight::new(Arc::clone(&app), &mut request);
+    let unsent = request.extensions().get::<Unsent>().cloned().unwrap_or_default();
+    let response = respond(&app, in_flight.route(), request, next).await;
+    in_flight.made(&response);
+    response.map(|body| unsent.body(body, in_flight))
+}
+
+async fn respond(app: &App, path: &str, request: Request, next: Next) -> Response {
+    if app.settings.token.as_ref().is_some_and(|token| !token.lets_in(path, request.headers())) {
+        // Many clients read nothing before their body is sent.
+        if !request.headers().contains_key(EXPECT) {
+            body::throw_away(&mut request.into_body(), app).await;
+        }
+        return RequestError::Unauthorized.into_response();
+    }
     let attributes = request.headers().get(CUSTOM_ATTRIBUTES).cloned();
     let mut response = match timeout(app.settings.limits.total, next.run(request)).await {
         Ok(response) => response,
@@ -65,22 +97,5 @@ async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
     if let Some(attributes) = attributes {
         response.headers_mut().insert(CUSTOM_ATTRIBUTES, attributes);
     }
-    app.metrics.request(&path, response.status().as_u16(), begun.elapsed());
     response
-}
-
-/// A request that is being answered, also where its connection breaks.
-struct InFlight<'a>(&'a App);
-
-impl<'a> InFlight<'a> {
-    fn new(app: &'a App) -> Self {
-        app.metrics.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(app)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use pugmark_data::Limits;
 
+use crate::access::{TlsSettings, Token};
+use crate::shadow::ShadowSettings;
+
 /// How a server serves.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -24,10 +27,29 @@ pub struct Settings {
     pub shape: Shape,
     /// Where requests and answers are kept, as SageMaker's data capture keeps them.
     pub capture: Option<PathBuf>,
+    /// A model that sees copies of requests and whose answers are not sent.
+    pub shadow: Option<ShadowSettings>,
+    /// Models that may be loaded by request.
+    pub models: Option<ModelsSettings>,
+    /// What requests have to name; none lets everybody in.
+    pub token: Option<Token>,
+    /// What it shows to be asked by TLS; none speaks plain HTTP.
+    pub tls: Option<TlsSettings>,
     /// Limits on what is sent.
     pub limits: RequestLimits,
     /// How long answers may take after the server was asked to stop; then it ends.
     pub drain: Duration,
+}
+
+/// Which models may be loaded by request, and how many.
+#[derive(Debug, Clone)]
+pub struct ModelsSettings {
+    /// Where they lie. Nothing outside is read, links followed.
+    pub root: PathBuf,
+    /// Models at one time; one more is answered with 507.
+    pub most: usize,
+    /// Bytes of all their files together; more is answered with 507.
+    pub bytes: u64,
 }
 
 /// How an answer for a photo looks in JSON.
@@ -70,6 +92,10 @@ impl Default for Settings {
             top: 5,
             shape: Shape::Full,
             capture: None,
+            shadow: None,
+            models: None,
+            token: None,
+            tls: None,
             limits: RequestLimits::default(),
             // SageMaker kills after 30 seconds.
             drain: Duration::from_secs(25),

@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pugmark_data::Recipe;
@@ -17,6 +17,7 @@ use pugmark_eval::explain::{Grid, Picture, Scale, overlay};
 use pugmark_model::{GradCam, Model, ModelCard, ModelError, Panel};
 use tokio::sync::oneshot;
 
+use crate::drift::Drift;
 use crate::error::{RequestError, ServeError};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -31,6 +32,8 @@ pub(crate) struct Looked {
     pub(crate) probabilities: Vec<f32>,
     pub(crate) queued: Duration,
     pub(crate) model: Duration,
+    /// Photos in its batch.
+    pub(crate) batch: usize,
 }
 
 struct Job {
@@ -45,7 +48,9 @@ pub(crate) struct Worker {
     cards: Vec<ModelCard>,
     recipes: Vec<Recipe>,
     engine: Cpu,
+    drift: Drift,
     queue: SyncSender<Job>,
+    thread: JoinHandle<()>,
     /// Made when it is asked for.
     grad_cam: Mutex<Option<GradCam>>,
 }
@@ -66,7 +71,7 @@ impl Worker {
         panel.probabilities(1, &blank)?;
         let (queue, jobs) = sync_channel(settings.photos.max(1));
         let (delay, metrics) = (settings.batch_delay, Arc::clone(metrics));
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("model".into())
             .spawn(move || {
                 while let Some(batch) = next_batch(&jobs, batch, delay) {
@@ -74,8 +79,17 @@ impl Worker {
                 }
             })
             .map_err(ServeError::Start)?;
-        let paths = paths.to_vec();
-        Ok(Self { paths, cards, recipes, engine: engine.clone(), queue, grad_cam: Mutex::new(None) })
+        let drift = Drift::new(paths, &cards[0].classes);
+        let (paths, engine, grad_cam) = (paths.to_vec(), engine.clone(), Mutex::new(None));
+        Ok(Self { paths, cards, recipes, engine, drift, queue, thread, grad_cam })
+    }
+
+    /// Waits until the thread has ended, and with it the model's memory is free.
+    pub(crate) fn end(self) {
+        let Self { queue, thread, .. } = self;
+        drop(queue);
+        // Its panic was printed.
+        let _ = thread.join();
     }
 
     /// What the models say about themselves; the first names the classes.
@@ -96,6 +110,11 @@ impl Worker {
     /// Where the models were read from.
     pub(crate) fn paths(&self) -> &[PathBuf] {
         &self.paths
+    }
+
+    /// Its last answers.
+    pub(crate) fn drift(&self) -> &Drift {
+        &self.drift
     }
 
     /// Asks the model about a photo.
@@ -177,6 +196,7 @@ fn answer(panel: &mut Panel, batch: Vec<Job>, metrics: &Metrics) {
             probabilities: Combine::Mean.probabilities(&weights, &rows[place]),
             queued,
             model,
+            batch: images,
         });
         // Whoever asked may be gone.
         let _ = reply.send(looked.map_err(Clone::clone));

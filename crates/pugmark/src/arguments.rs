@@ -49,7 +49,7 @@ pub(crate) use sagemaker::{
     LocalTrainArguments, LocalTransformArguments, LocalTuneArguments, SagemakerArguments, SagemakerCommand,
     TrainingJobFlags,
 };
-pub(crate) use serve::{AnswerShape, ServeArguments};
+pub(crate) use serve::{AnswerShape, LogChoice, ServeArguments, ShadowFlag};
 pub(crate) use split::{SplitArguments, SplitFlags};
 pub(crate) use storage::StorageFlags;
 pub(crate) use train::{TrainArguments, TrainFlags};

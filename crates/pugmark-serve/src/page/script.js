@@ -9,7 +9,42 @@ let running = 0;
 let told = 0;
 let classes = [];
 
-fetch("model").then((reply) => reply.json()).then(({ models, limits, pugmark }) => {
+let token = "";
+let unlocked;
+
+// Asks the server; where it wants a token, the person is asked for it.
+async function call(path, options = {}) {
+  for (;;) {
+    const used = token;
+    const headers = used ? { ...options.headers, authorization: `Bearer ${used}` } : options.headers;
+    const reply = await fetch(path, { ...options, headers });
+    if (reply.status !== 401) return reply;
+    if (used === token) await unlock(used !== "");
+  }
+}
+
+function unlock(wrong) {
+  unlocked ??= new Promise((done) => {
+    find("locked").hidden = false;
+    find("wrong").textContent = wrong ? "The server does not know this token." : "";
+    find("token").focus();
+    find("key").onsubmit = (event) => {
+      event.preventDefault();
+      token = find("token").value.trim();
+      find("token").value = "";
+      find("locked").hidden = true;
+      unlocked = undefined;
+      done();
+    };
+  });
+  return unlocked;
+}
+
+call("model").then((reply) => reply.json()).then(({ models, limits, pugmark }) => {
+  if (models.length === 0) {
+    find("model").textContent = "No model answers here: those that are loaded by request are asked at /models/NAME/invoke.";
+    return;
+  }
   const [{ architecture, epoch }] = models;
   classes = models[0].classes;
   find("model").textContent = `${architecture}, epoch ${epoch}, ${classes.length} classes: ${classes.slice(0, 12).join(", ")}`
@@ -75,7 +110,7 @@ async function next() {
 async function ask(path, file) {
   for (let turn = 0; ; turn += 1) {
     try {
-      const reply = await fetch(path, { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } });
+      const reply = await call(path, { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } });
       if (turn < 20 && (reply.status === 429 || reply.status === 503)) {
         const seconds = Number(reply.headers.get("retry-after")) || 1;
         await new Promise((done) => setTimeout(done, 1000 * seconds * (0.5 + Math.random())));

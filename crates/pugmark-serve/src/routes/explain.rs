@@ -15,6 +15,7 @@ use super::invocations::target;
 use crate::answer::most_likely;
 use crate::app::App;
 use crate::error::RequestError;
+use crate::log::Notes;
 use crate::{body, input, photo};
 
 #[derive(Deserialize)]
@@ -24,6 +25,7 @@ struct Options {
 
 /// The Grad-CAM of a photo for a class, or for the most likely one, over what the model sees, as PNG.
 pub(super) async fn answer(State(app): State<Arc<App>>, request: Request) -> Result<Response, RequestError> {
+    let notes = Notes::of(&request);
     let (parts, body) = request.into_parts();
     let Query(Options { class }) = Query::try_from_uri(&parts.uri)
         .map_err(|_| RequestError::Bad("`class` is the name of a class".into()))?;
@@ -37,6 +39,7 @@ pub(super) async fn answer(State(app): State<Arc<App>>, request: Request) -> Res
         None => None,
     };
     let held = body::read(&app, &parts.headers, body).await?;
+    notes.write(|noted| noted.bytes_in = Some(held.bytes.len()));
     let asked = input::read(&parts.headers, held.bytes.clone(), &app.settings.limits.photo).await?;
     let [named] = <[_; 1]>::try_from(asked.photos).map_err(|photos| {
         RequestError::Bad(format!("one photo is explained at a time, not {}", photos.len()))

@@ -17,13 +17,12 @@ use crate::body;
 use crate::capture::Record;
 use crate::error::RequestError;
 use crate::input::{self, Asked, Named};
+use crate::log::{INFERENCE_ID, Looked, Milliseconds, Notes};
 use crate::photo::{self, Source};
+use crate::shadow::Shadow;
 
 /// Where the time of a request went (W3C Server Timing).
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-
-/// What the client calls the request, for data capture.
-const INFERENCE_ID: HeaderName = HeaderName::from_static("x-amzn-sagemaker-inference-id");
 
 #[derive(Deserialize)]
 struct Options {
@@ -36,18 +35,33 @@ pub(crate) struct Times {
     decode: Duration,
     queue: Duration,
     model: Duration,
+    /// Photos in the largest batch.
+    batch: usize,
 }
 
 pub(super) async fn answer(State(app): State<Arc<App>>, request: Request) -> Result<Response, RequestError> {
+    let variant = app.variant(target(request.headers()))?;
+    respond(&app, variant, request, app.shadow.as_ref().filter(|shadow| shadow.turn())).await
+}
+
+/// What a variant says of a request's photos.
+pub(super) async fn respond(
+    app: &Arc<App>,
+    variant: Variant,
+    request: Request,
+    shadow: Option<&Shadow>,
+) -> Result<Response, RequestError> {
+    let notes = Notes::of(&request);
     let (parts, body) = request.into_parts();
     let form = Form::asked(&parts.headers)?;
     let Query(options) = Query::<Options>::try_from_uri(&parts.uri)
         .map_err(|_| RequestError::Bad("`top` is a number".into()))?;
-    let variant = app.variant(target(&parts.headers))?;
-    let held = body::read(&app, &parts.headers, body).await?;
+    let held = Arc::new(body::read(app, &parts.headers, body).await?);
+    notes.write(|noted| noted.bytes_in = Some(held.bytes.len()));
     let asked = input::read(&parts.headers, held.bytes.clone(), &app.settings.limits.photo).await?;
     let Asked { photos, list, lines, top } = asked;
-    let (answers, times) = look(&app, &variant, photos).await?;
+    let (answers, times) = look(app, &variant, photos).await?;
+    notes.write(|noted| noted.looked = Some(times.noted(&variant, answers.len())));
     if let ([Answer { outcome: Err(error), .. }], false) = (answers.as_slice(), list) {
         return Err(error.clone());
     }
@@ -60,14 +74,16 @@ pub(super) async fn answer(State(app): State<Arc<App>>, request: Request) -> Res
     };
     let text = style.write(&answers)?;
     let output_type = style.form.content_type();
+    if let Some(shadow) = shadow {
+        shadow.take(app, &parts.headers, &held, &answers, variant.worker.classes());
+    }
     if let Some(capture) = &app.capture {
         let said = |name: HeaderName| Some(parts.headers.get(name)?.to_str().ok()?.to_owned());
         let input_type = said(CONTENT_TYPE).unwrap_or_default();
         let inference_id = said(INFERENCE_ID);
         let (variant, output) = (Arc::clone(&variant.name), text.clone());
         let record = Record { variant, input_type, input: held, output_type, output, inference_id };
-        // What waits for the disk may take half of the memory of all bodies: the rest is for requests.
-        match app.bodies.available_permits() * 2 >= app.settings.limits.bodies.div_ceil(1024) {
+        match app.memory_for_copies() {
             true => capture.take(record, &app.metrics),
             false => app.metrics.capture(false),
         }
@@ -109,9 +125,11 @@ pub(super) async fn look(
     let (answers, times): (Vec<_>, Vec<_>) = join_all(each).await.into_iter().unzip();
     for answer in &answers {
         match &answer.outcome {
-            Ok(Said { probabilities, .. }) => {
+            Ok(Said { probabilities, brightness, .. }) => {
                 let best = most_likely(probabilities)[0];
-                app.metrics.answered(&variant.name, &variant.worker.classes()[best], probabilities[best]);
+                let (class, probability) = (&variant.worker.classes()[best], probabilities[best]);
+                app.metrics.answered(&variant.name, class, probability, *brightness);
+                variant.worker.drift().add(best, probability, *brightness);
             }
             // Not the photo's fault: the request may be sent again as a whole.
             Err(error) if error.status().is_server_error() || matches!(error, RequestError::Busy(_)) => {
@@ -126,10 +144,10 @@ pub(super) async fn look(
 async fn look_at(app: &App, variant: &Variant, source: Source) -> Result<(Said, Times), RequestError> {
     let begun = Instant::now();
     let prepared = photo::prepare(app, &variant.worker, source).await?;
-    let decode = begun.elapsed();
+    let (decode, brightness) = (begun.elapsed(), prepared.brightness);
     let looked = variant.worker.look(prepared.pictures).await?;
-    let times = Times { decode, queue: looked.queued, model: looked.model };
-    Ok((Said { probabilities: looked.probabilities, truncated: prepared.truncated }, times))
+    let times = Times { decode, queue: looked.queued, model: looked.model, batch: looked.batch };
+    Ok((Said { probabilities: looked.probabilities, truncated: prepared.truncated, brightness }, times))
 }
 
 impl Times {
@@ -138,16 +156,24 @@ impl Times {
             decode: self.decode.max(other.decode),
             queue: self.queue.max(other.queue),
             model: self.model.max(other.model),
+            batch: self.batch.max(other.batch),
+        }
+    }
+
+    /// What the log tells of it.
+    pub(crate) fn noted(self, variant: &Variant, photos: usize) -> Looked {
+        Looked {
+            variant: variant.name.to_string(),
+            photos,
+            batch: self.batch,
+            decode_ms: Milliseconds(self.decode),
+            queue_ms: Milliseconds(self.queue),
+            model_ms: Milliseconds(self.model),
         }
     }
 
     fn text(self) -> String {
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        format!(
-            "decode;dur={:.2}, queue;dur={:.2}, model;dur={:.2}",
-            ms(self.decode),
-            ms(self.queue),
-            ms(self.model)
-        )
+        let [decode, queue, model] = [self.decode, self.queue, self.model].map(Milliseconds);
+        format!("decode;dur={decode}, queue;dur={queue}, model;dur={model}")
     }
 }

@@ -10,7 +10,9 @@ use pugmark_data::Recipe;
 use serde::Serialize;
 
 use crate::app::App;
+use crate::drift;
 use crate::error::RequestError;
+use crate::models::Models;
 use crate::page::PAGE;
 
 /// The page may run what it holds and ask this server, and nothing else.
@@ -35,7 +37,9 @@ pub(super) async fn alive() {}
 
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let headers = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (headers, app.metrics.text(app.waiting())).into_response()
+    let variants = app.variants();
+    let drift = drift::text(variants.iter().map(|variant| (&*variant.name, variant.worker.drift())));
+    (headers, app.metrics.text(app.waiting(), app.models().map_or(0, Models::count)) + &drift).into_response()
 }
 
 #[derive(Serialize)]

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
 
+use super::Name;
 use super::invocations::look;
 use super::state::json;
 use crate::answer::most_likely;
@@ -13,6 +14,7 @@ use crate::app::{App, Variant};
 use crate::body;
 use crate::error::RequestError;
 use crate::input::Inference;
+use crate::log::Notes;
 
 const PROBABILITIES: &str = "probabilities";
 const CLASS: &str = "class";
@@ -51,10 +53,7 @@ struct Parameters<'a> {
     classes: &'a [String],
 }
 
-pub(super) async fn model(
-    State(app): State<Arc<App>>,
-    Path(name): Path<String>,
-) -> Result<Response, RequestError> {
+pub(super) async fn model(State(app): State<Arc<App>>, Name(name): Name) -> Result<Response, RequestError> {
     let variant = app.variant(Some(&name))?;
     let classes = variant.worker.classes();
     let tensor = |name, datatype, shape| TensorFacts { name, datatype, shape };
@@ -76,7 +75,7 @@ fn version(variant: &Variant) -> String {
     variant.worker.cards()[0].epoch.to_string()
 }
 
-pub(super) async fn ready(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<(), RequestError> {
+pub(super) async fn ready(State(app): State<Arc<App>>, Name(name): Name) -> Result<(), RequestError> {
     app.variant(Some(&name))?;
     super::state::ping(State(app)).await
 }
@@ -108,12 +107,14 @@ enum Data<'a> {
 /// The protocol has one error for the whole of a request: that of the first photo that has one.
 pub(super) async fn infer(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    Name(name): Name,
     request: Request,
 ) -> Result<Response, RequestError> {
     let variant = app.variant(Some(&name))?;
+    let notes = Notes::of(&request);
     let (parts, body) = request.into_parts();
     let held = body::read(&app, &parts.headers, body).await?;
+    notes.write(|noted| noted.bytes_in = Some(held.bytes.len()));
     let mut asked = Inference::read(&held.bytes)?;
     let wanted =
         |name: &str| asked.outputs.is_empty() || asked.outputs.iter().any(|output| output.name == name);
@@ -124,7 +125,8 @@ pub(super) async fn infer(
         return Err(RequestError::Bad(format!("the model has no output `{}`", unknown.name)));
     }
     let photos = asked.photos(&app.settings.limits.photo)?;
-    let (answers, _) = look(&app, &variant, photos).await?;
+    let (answers, times) = look(&app, &variant, photos).await?;
+    notes.write(|noted| noted.looked = Some(times.noted(&variant, answers.len())));
     let mut rows = Vec::with_capacity(answers.len());
     for answer in answers {
         rows.push(answer.outcome?.probabilities);

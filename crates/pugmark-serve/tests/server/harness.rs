@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,11 +23,25 @@ pub(crate) const CLASSES: [&str; 3] = ["cat", "dog", "a, \"b\""];
 
 /// A server that runs until it is dropped.
 pub(crate) struct Running {
-    pub(crate) address: SocketAddr,
+    client: Client,
     pub(crate) reload: Reload,
     pub(crate) folder: TempDir,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<usize>>,
+}
+
+/// Whoever asks the server at an address.
+#[derive(Clone, Copy)]
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
+}
+
+impl Deref for Running {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
 }
 
 /// An answer.
@@ -84,18 +99,33 @@ impl Running {
     }
 
     pub(crate) fn serve(settings: Settings, variants: &[VariantSettings], folder: TempDir) -> Self {
-        let server = Server::open(variants, settings, Cpu::new(2).unwrap()).unwrap();
+        Self::run(Server::open(variants, settings, Cpu::new(2).unwrap()).unwrap(), folder)
+    }
+
+    pub(crate) fn run(server: Server, folder: TempDir) -> Self {
         let (address, reload) = (server.address(), server.reload());
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
         let thread = Some(thread::spawn(move || server.run(&asked)));
-        Self { address, reload, folder, stop, thread }
+        Self { client: Client { address }, reload, folder, stop, thread }
     }
 
     pub(crate) fn model_file(&self, name: &str) -> PathBuf {
         self.folder.path().join(format!("{name}.safetensors"))
     }
 
+    pub(crate) fn ask_to_stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Stops; the number of requests that were cut off.
+    pub(crate) fn stopped(mut self) -> usize {
+        self.ask_to_stop();
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Client {
     pub(crate) fn get(&self, path: &str) -> Reply {
         self.ask("GET", path, &[], b"")
     }
@@ -124,16 +154,6 @@ impl Running {
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream
     }
-
-    pub(crate) fn ask_to_stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-
-    /// Stops; the number of requests that were cut off.
-    pub(crate) fn stopped(mut self) -> usize {
-        self.ask_to_stop();
-        self.thread.take().unwrap().join().unwrap()
-    }
 }
 
 impl Drop for Running {
@@ -154,7 +174,7 @@ pub(crate) fn head(method: &str, path: &str, headers: &[(&str, &str)], length: u
 }
 
 /// Reads an answer to the end of its connection; none where there is nothing.
-pub(crate) fn reply(stream: &mut TcpStream) -> Option<Reply> {
+pub(crate) fn reply(stream: &mut impl Read) -> Option<Reply> {
     let mut bytes = Vec::new();
     // A connection that is closed on a sender may end in an error after the answer.
     let _ = stream.read_to_end(&mut bytes);
@@ -211,6 +231,12 @@ pub(crate) fn expected(model: &Model, bytes: &[u8]) -> Vec<f32> {
     let pixels = model.card.recipe.apply(&photo);
     let mut classifier = Classifier::from_model(model.clone(), &Cpu::new(1).unwrap(), 1).unwrap();
     classifier.probabilities(1, &pixels).unwrap()
+}
+
+/// A photo as the model sees it.
+pub(crate) fn pixels(bytes: &[u8]) -> Vec<u8> {
+    let photo = decode(bytes, &pugmark_data::Limits::default()).unwrap();
+    model(Architecture::SimpleCnn, 1).card.recipe.apply(&photo)
 }
 
 /// The probabilities of an answer, in the order of the classes.

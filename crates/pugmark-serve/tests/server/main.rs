@@ -2,8 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
+mod access;
+mod attacks;
 mod contract;
+mod crowd;
 mod harness;
 mod hostile;
 mod load;
+mod log;
+mod models;
+mod shadow;
 mod stop;

@@ -1,11 +1,16 @@
 //! A server that is asked to stop.
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use pugmark_serve::Settings;
+use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 use crate::harness::{Running, head, png, probabilities, reply, settings};
 
@@ -69,6 +74,44 @@ fn what_takes_too_long_is_counted() {
         thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(server.stopped(), 1);
+}
+
+/// A client that asks for more than the system keeps for it, and does not read yet.
+fn slow_reader(server: &Running) -> (TcpStream, Value) {
+    let id = "x".repeat(24 << 20);
+    let body = json!({"id": id, "image": BASE64_STANDARD.encode(png(1))}).to_string();
+    let mut wanted = server.photo(&png(1));
+    wanted["id"] = id.into();
+    let stream = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    stream.set_recv_buffer_size(64 << 10).unwrap();
+    stream.connect(&server.address.into()).unwrap();
+    let mut stream = TcpStream::from(stream);
+    stream.write_all(&head("POST", "/invocations", &[], body.len())).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    // The answer is made.
+    while !server.get("/metrics").text().contains("path=\"/invocations\",status=\"200\"} 2") {
+        thread::sleep(Duration::from_millis(5));
+    }
+    (stream, wanted)
+}
+
+#[test]
+fn an_answer_counts_when_it_is_sent() {
+    let server = Running::new(settings());
+    let (mut stream, wanted) = slow_reader(&server);
+    server.ask_to_stop();
+    // Longer than a server without requests stays.
+    thread::sleep(Duration::from_secs(1));
+    assert!(reply(&mut stream).expect("an answer").json() == wanted);
+    assert_eq!(server.stopped(), 0);
+}
+
+#[test]
+fn an_answer_that_nobody_reads_is_counted() {
+    let server = Running::new(Settings { drain: Duration::from_millis(500), ..settings() });
+    let (stream, _) = slow_reader(&server);
+    assert_eq!(server.stopped(), 1);
+    drop(stream);
 }
 
 #[test]

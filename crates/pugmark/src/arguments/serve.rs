@@ -23,6 +23,11 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "NAME=RUN:WEIGHT", value_parser = variant)]
     pub(crate) variant: Vec<VariantFlag>,
 
+    /// A run or model file that sees a copy of requests (of PERCENT of them, 100 if not said), such as `next=runs/new:20`; its
+    /// answers are counted against those that are sent, kept by --capture, and never sent
+    #[arg(long, value_name = "NAME=RUN[:PERCENT]", value_parser = shadow)]
+    pub(crate) shadow: Option<ShadowFlag>,
+
     /// Address to listen on; 0.0.0.0 answers everybody who can reach this machine [default: 127.0.0.1]
     #[arg(long, value_name = "IP")]
     pub(crate) host: Option<IpAddr>,
@@ -30,6 +35,11 @@ pub(crate) struct ServeArguments {
     /// Port to listen on; 0 takes one that is free [default: 8080]
     #[arg(long, value_name = "N")]
     pub(crate) port: Option<u16>,
+
+    /// Let requests to /models load and unload the models below this folder, as SageMaker's multi-model endpoints do; no RUN is
+    /// needed then (in a container of SageMaker with SAGEMAKER_MULTI_MODEL=true: /opt/ml/models)
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) models: Option<PathBuf>,
 
     /// Most likely classes named in an answer
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u16).range(1..))]
@@ -42,6 +52,14 @@ pub(crate) struct ServeArguments {
     /// Keep every answered POST /invocations with its answer in this folder, a JSON line each, as SageMaker's data capture does
     #[arg(long, value_name = "FOLDER")]
     pub(crate) capture: Option<PathBuf>,
+
+    /// A line on stderr for every request but successful health checks: time, method, path, status, milliseconds, bytes, variant;
+    /// never a body, a query or a token [default: off; json in a container of SageMaker]
+    #[arg(long, value_enum)]
+    pub(crate) log: Option<LogChoice>,
+
+    #[command(flatten)]
+    pub(crate) access: AccessFlags,
 
     #[command(flatten)]
     pub(crate) limits: LimitFlags,
@@ -62,12 +80,50 @@ pub(crate) enum AnswerShape {
     Flat,
 }
 
+/// How requests are logged.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LogChoice {
+    /// For people
+    Text,
+    /// An object a line
+    Json,
+    /// Not at all
+    Off,
+}
+
 /// A variant as it is written on the command line.
 #[derive(Clone, Debug)]
 pub(crate) struct VariantFlag {
     pub(crate) name: String,
     pub(crate) run: PathBuf,
     pub(crate) weight: f64,
+}
+
+/// Who may ask.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct AccessFlags {
+    /// File with a token that requests must name as `Authorization: Bearer TOKEN`; the page asks for it [env: PUGMARK_TOKEN, the
+    /// token itself]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Speak HTTPS, with this certificate and those above it in PEM; SIGHUP reads it again
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The certificate's key in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+}
+
+/// A shadow as it is written on the command line.
+#[derive(Clone, Debug)]
+pub(crate) struct ShadowFlag {
+    pub(crate) name: String,
+    pub(crate) run: PathBuf,
+    /// From 0 to 100.
+    pub(crate) percent: f64,
 }
 
 /// What is taken in.
@@ -77,6 +133,14 @@ pub(crate) struct LimitFlags {
     /// Photos in work and waiting; requests on top of them are answered with 429
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = value_parser!(u16).range(1..=10_000))]
     pub(crate) max_photos: u16,
+
+    /// Models that are loaded by request at one time; one more is answered with 507
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u16).range(1..))]
+    pub(crate) max_models: u16,
+
+    /// MiB of all their files together; more are answered with 507 [default: a quarter of the machine's memory]
+    #[arg(long, value_name = "MIB", value_parser = value_parser!(u32).range(1..))]
+    pub(crate) max_models_size: Option<u32>,
 
     /// MiB of a request [default: 25]
     #[arg(long, value_name = "MIB", value_parser = value_parser!(u16).range(1..=1024))]
@@ -104,12 +168,32 @@ fn variant(word: &str) -> Result<VariantFlag, String> {
     let Some((name, (run, weight))) = parts else {
         return Err("NAME=RUN:WEIGHT is meant, such as b=runs/new:0.1".to_owned());
     };
-    // SageMaker's rule for names of variants.
-    let ok = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    if !(1..=63).contains(&name.len()) || !name.chars().all(ok) || name.starts_with('-') {
-        return Err("a name has up to 63 letters, digits and `-`".to_owned());
-    }
+    check_name(name)?;
     let weight = weight.parse().ok().filter(|weight| (0.0..=1e6).contains(weight));
     let weight = weight.ok_or("a weight is a number of 0 or more")?;
     Ok(VariantFlag { name: name.to_owned(), run: run.into(), weight })
+}
+
+fn shadow(word: &str) -> Result<ShadowFlag, String> {
+    let Some((name, rest)) = word.split_once('=') else {
+        return Err("NAME=RUN or NAME=RUN:PERCENT is meant, such as next=runs/new:20".to_owned());
+    };
+    check_name(name)?;
+    let (run, percent) = match rest.rsplit_once(':').map(|(run, percent)| (run, percent.parse::<f64>())) {
+        Some((run, Ok(percent))) => (run, percent),
+        _ => (rest, 100.0),
+    };
+    if !(0.0..=100.0).contains(&percent) {
+        return Err("PERCENT is a number from 0 to 100".to_owned());
+    }
+    Ok(ShadowFlag { name: name.to_owned(), run: run.into(), percent })
+}
+
+/// SageMaker's rule for names of variants.
+fn check_name(name: &str) -> Result<(), String> {
+    let ok = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    match (1..=63).contains(&name.len()) && name.chars().all(ok) && !name.starts_with('-') {
+        true => Ok(()),
+        false => Err("a name has up to 63 letters, digits and `-`".to_owned()),
+    }
 }

@@ -31,10 +31,15 @@ impl Process {
 
     /// Sends a request; the whole answer.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> String {
+        self.ask_with(method, path, "", body)
+    }
+
+    /// Sends a request with another header line.
+    fn ask_with(&self, method: &str, path: &str, line: &str, body: &[u8]) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let length = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{line}content-length: {length}\r\n\r\n"
         );
         stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
         let mut reply = String::new();
@@ -76,6 +81,11 @@ fn serves_answers_as_predict_until_it_is_told_to_end() {
     let place = place();
     let mut server = Process::new(place.command(&["serve", "run", "--port", "0"]));
     assert!(server.ask("GET", "/ping", b"").starts_with("HTTP/1.1 200"));
+    // The process that was started, with an allocator that gives memory back.
+    if cfg!(all(target_os = "linux", target_env = "gnu")) {
+        let variables = fs::read(format!("/proc/{}/environ", server.child.id())).unwrap();
+        assert!(String::from_utf8_lossy(&variables).contains("MALLOC_TRIM_THRESHOLD_="));
+    }
     let photo = place.path("photos/day/00.png");
     let reply = server.ask("POST", "/invocations", &fs::read(&photo).unwrap());
     let answer: Value = serde_json::from_str(reply.split_once("\r\n\r\n").unwrap().1).unwrap();
@@ -134,6 +144,70 @@ fn a_container_of_sagemaker_needs_but_one_word() {
 }
 
 #[test]
+fn a_token_models_by_request_and_a_log() {
+    let place = place();
+    fs::create_dir_all(place.path("ml/models/dogs/model")).unwrap();
+    fs::copy(place.path("run/best.safetensors"), place.path("ml/models/dogs/model/best.safetensors"))
+        .unwrap();
+    let token = "0123456789abcdefghij";
+    place.write("token", format!("{token}\n"));
+    let named = format!("authorization: Bearer {token}\r\n");
+    let photo = fs::read(place.path("photos/day/00.png")).unwrap();
+    let body = br#"{"model_name": "dogs", "url": "dogs/model"}"#;
+    let by_flags = place.command(&[
+        "serve",
+        "--models",
+        "ml/models",
+        "--port",
+        "0",
+        "--token-file",
+        "token",
+        "--log",
+        "json",
+        "--max-models",
+        "1",
+    ]);
+    let mut by_variables = place.command(&["serve", "--port", "0"]);
+    by_variables
+        .env("SAGEMAKER_BASE_DIR", place.path("ml"))
+        .env("SAGEMAKER_MULTI_MODEL", "true")
+        .env("PUGMARK_TOKEN", token);
+    for command in [by_flags, by_variables] {
+        let mut server = Process::new(command);
+        assert!(server.ask("GET", "/ping", b"").starts_with("HTTP/1.1 200"));
+        assert!(server.ask("POST", "/models", body).starts_with("HTTP/1.1 401"));
+        let loaded = server.ask_with("POST", "/models", &named, body);
+        assert!(loaded.starts_with("HTTP/1.1 200"), "{loaded}");
+        let reply = server.ask_with("POST", "/models/dogs/invoke", &named, &photo);
+        assert!(reply.starts_with("HTTP/1.1 200") && reply.contains("\"class\""), "{reply}");
+        server.signal("-TERM");
+        let (code, said) = server.ended();
+        assert_eq!(code, Some(0), "{said}");
+        let lines: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let statuses: Vec<_> = lines.iter().map(|line| line["status"].as_u64().unwrap()).collect();
+        assert_eq!(statuses, [401, 200, 200], "{said}");
+        assert_eq!(lines[2]["variant"], "dogs");
+        assert!(!said.contains(token), "{said}");
+    }
+}
+
+#[test]
+fn a_shadow_by_the_command_line() {
+    let place = place();
+    let server = Process::new(place.command(&["serve", "run", "--port", "0", "--shadow", "next=run"]));
+    let photo = fs::read(place.path("photos/day/00.png")).unwrap();
+    assert!(server.ask("POST", "/invocations", &photo).starts_with("HTTP/1.1 200"));
+    while !server.ask("GET", "/metrics", b"").contains("pugmark_shadow_photos_total{outcome=\"agrees\"} 1\n")
+    {
+        thread::sleep(std::time::Duration::from_millis(5));
+    }
+    // The run's predictions are what drift is measured by.
+    let metrics = server.ask("GET", "/metrics", b"");
+    assert!(!metrics.contains("pugmark_drift_reference_photos{variant=\"main\"} 0\n"), "{metrics}");
+    assert!(metrics.contains("pugmark_drift_class_distance{variant=\"main\"}"), "{metrics}");
+}
+
+#[test]
 fn calls_that_are_wrong() {
     let place = Place::new();
     place.photos(2);
@@ -148,6 +222,19 @@ fn calls_that_are_wrong() {
     wrong(&["photos", "--variant", "b=photos:-1"], 2, "a weight is");
     wrong(&["photos", "--variant", "a b=photos:1"], 2, "letters, digits");
     wrong(&["photos", "--variant", "main=photos:1"], 2, "two variants called `main`");
+    wrong(&["photos", "--shadow", "main"], 2, "NAME=RUN");
+    wrong(&["photos", "--shadow", "b=photos:101"], 2, "0 to 100");
+    wrong(&["photos", "--shadow", "main=photos"], 2, "as a variant is");
+    wrong(&["photos", "--shadow", "b=nothing"], 2, "no run or model nothing");
+    wrong(&["photos", "--models", "nothing"], 2, "no folder of models nothing");
+    wrong(&["photos", "--token-file", "nothing"], 2, "openssl rand");
+    place.write("token", "short");
+    wrong(&["photos", "--token-file", "token"], 2, "less than 16 characters");
+    wrong(&["photos", "--tls-cert", "token"], 2, "--tls-key");
+    wrong(&["--models", ".", "--tls-cert", "token", "--tls-key", "token"], 1, "no certificate in PEM");
+    let mut empty = place.command(&["serve", "photos"]);
+    let ended = crate::harness::ended(empty.env("PUGMARK_TOKEN", ""));
+    assert!(ended.code == Some(2) && ended.stderr.contains("less than 16 characters"), "{}", ended.stderr);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     wrong(&["photos", "--port", &port], 1, "another program listens there");
@@ -194,7 +281,10 @@ fn the_page_does_what_it_says() {
         return;
     }
     let place = self::place();
-    let server = Process::new(place.command(&["serve", "run", "--port", "0"]));
+    let mut command = place.command(&["serve", "run", "--port", "0"]);
+    // The driver knows it.
+    command.env("PUGMARK_TOKEN", "0123456789abcdefghij");
+    let server = Process::new(command);
     let port = beside(&server.address);
     for (width, scheme) in [(360, "light"), (1280, "dark")] {
         let mut browser = browser(&place).unwrap();

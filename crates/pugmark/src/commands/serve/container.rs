@@ -1,14 +1,18 @@
 //! A container of SageMaker that is run with the one word `serve`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
+use pugmark_serve::model_in;
+
+use super::wrong_call;
 use crate::error::WrongCall;
 
 /// What the platform says: where the model is, and by variables how it will be asked.
 pub(super) struct Container {
-    pub(super) model: PathBuf,
+    pub(super) model: Option<PathBuf>,
+    /// Where models will be that are loaded by request.
+    pub(super) models: Option<PathBuf>,
     pub(super) port: Option<u16>,
     /// MiB.
     pub(super) max_body: Option<u16>,
@@ -21,39 +25,20 @@ impl Container {
     pub(super) fn find() -> Result<Self, WrongCall> {
         let base = std::env::var_os("SAGEMAKER_BASE_DIR").map_or_else(|| "/opt/ml".into(), PathBuf::from);
         let folder = base.join("model");
-        if !folder.is_dir() {
+        let multi =
+            std::env::var("SAGEMAKER_MULTI_MODEL").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
+        if !multi && !folder.is_dir() {
             return Err(WrongCall::new("no run is named").with_hint(
                 "name a run folder or a model file; without one, what SageMaker puts into /opt/ml/model is served",
             ));
         }
         Ok(Self {
-            model: model_in(&folder)?,
+            model: if multi { None } else { Some(model_in(&folder).map_err(|error| wrong_call(&error))?) },
+            models: multi.then(|| base.join("models")),
             port: variable("SAGEMAKER_BIND_TO_PORT")?,
             max_body: variable("SAGEMAKER_MAX_PAYLOAD_IN_MB")?.filter(|&mib: &u16| mib > 0),
             timeout: variable("SAGEMAKER_MODEL_SERVER_TIMEOUT")?.filter(|&seconds: &u16| seconds > 0),
         })
-    }
-}
-
-/// The run that the folder is, its best or last model, or the only model file in it.
-fn model_in(folder: &Path) -> Result<PathBuf, WrongCall> {
-    let best = ["best.safetensors", "last.safetensors"].map(|name| folder.join(name));
-    if let Some(known) = best.into_iter().find(|path| path.is_file()) {
-        return Ok(known);
-    }
-    let entries =
-        fs::read_dir(folder).map_err(|error| WrongCall::new(format!("{}: {error}", folder.display())))?;
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
-    match files.as_slice() {
-        [only] => Ok(only.clone()),
-        files => {
-            let text =
-                format!("{} holds {} model files and no best.safetensors", folder.display(), files.len());
-            Err(WrongCall::new(text).with_hint(
-                "put one into the archive of the model: tar -czf model.tar.gz -C RUN best.safetensors",
-            ))
-        }
     }
 }
 

@@ -1,0 +1,171 @@
+//! Models that are loaded and unloaded by request.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use pugmark_graph::Architecture;
+use pugmark_serve::{ModelsSettings, Settings};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{Reply, Running, expected, model, png, probabilities, settings};
+
+/// A server without a model, and models `1`, `2`, `3` of those seeds below its folder.
+fn server(change: impl FnOnce(&mut Settings)) -> Running {
+    let folder = tempfile::tempdir().unwrap();
+    for seed in 1..=3 {
+        let at = folder.path().join(format!("models/{seed}/model"));
+        fs::create_dir_all(&at).unwrap();
+        model(Architecture::SimpleCnn, seed).write(&at.join("best.safetensors")).unwrap();
+    }
+    let models = ModelsSettings { root: folder.path().join("models"), most: 2, bytes: u64::MAX };
+    let mut settings = Settings { models: Some(models), ..settings() };
+    change(&mut settings);
+    Running::serve(settings, &[], folder)
+}
+
+fn load(server: &Running, name: &str, url: &str) -> Reply {
+    server.post("/models", &[], json!({"model_name": name, "url": url}).to_string().as_bytes())
+}
+
+/// As the platform says it.
+fn url(folder: &TempDir, seed: u64) -> String {
+    folder.path().join(format!("models/{seed}/model")).to_str().unwrap().to_owned()
+}
+
+fn invoke(server: &Running, name: &str) -> Reply {
+    server.post(&format!("/models/{name}/invoke"), &[("content-type", "image/png")], &png(1))
+}
+
+#[test]
+fn models_come_and_go() {
+    let server = server(|_| {});
+    // Healthy without a model, as the contract has it.
+    assert_eq!(server.get("/ping").status, 200);
+    assert_eq!(server.get("/models").json(), json!({"models": []}));
+    assert_eq!(server.post("/invocations", &[], &png(1)).refused().0, 404);
+    assert_eq!(server.get("/model").json()["models"], json!([]));
+
+    let urls = [1, 2].map(|seed| url(&server.folder, seed));
+    let facts = [0, 1].map(|k| json!({"modelName": if k == 0 { "a.1" } else { "b" }, "modelUrl": urls[k]}));
+    assert_eq!(load(&server, "b", &urls[1]).json(), facts[1]);
+    assert_eq!(load(&server, "a.1", &urls[0]).json(), facts[0]);
+    assert_eq!(server.get("/models").json(), json!({"models": facts}));
+    assert_eq!(server.get("/models/a.1").json(), facts[0]);
+    for (name, seed) in [("a.1", 1), ("b", 2)] {
+        let wanted = expected(&model(Architecture::SimpleCnn, seed), &png(1));
+        let reply = invoke(&server, name);
+        assert_eq!(probabilities(&reply.json()), wanted, "{name}");
+        assert_eq!(reply.headers["x-amzn-invoked-production-variant"], name);
+        assert_eq!(server.get(&format!("/v2/models/{name}")).json()["name"], name);
+    }
+    let counted = |name: &str| server.get("/metrics").text().contains(&format!("variant=\"{name}\""));
+    assert!(counted("a.1") && counted("b"));
+
+    assert_eq!(load(&server, "b", &urls[0]).refused().0, 409);
+    assert_eq!(
+        load(&server, "c", &url(&server.folder, 3)).refused(),
+        (507, "2 models are loaded, the limit".into())
+    );
+    assert_eq!(server.ask("DELETE", "/models/b", &[], b"").json(), facts[1]);
+    assert!(counted("a.1") && !counted("b"));
+    for refused in [
+        server.ask("DELETE", "/models/b", &[], b""),
+        server.get("/models/b"),
+        invoke(&server, "b"),
+        load(&server, "d", "4/model"),
+    ] {
+        assert_eq!(refused.refused().0, 404);
+    }
+    assert_eq!(load(&server, "c", "3/model").status, 200);
+    assert_eq!(
+        probabilities(&invoke(&server, "c").json()),
+        expected(&model(Architecture::SimpleCnn, 3), &png(1))
+    );
+}
+
+#[test]
+fn the_list_has_pages() {
+    let server = server(|settings| settings.models.as_mut().unwrap().most = 5);
+    for name in ["e", "a", "d", "b", "c"] {
+        assert_eq!(load(&server, name, "1/model").status, 200);
+    }
+    let mut names = Vec::new();
+    let mut token = String::new();
+    for page in 0.. {
+        let list = server.get(&format!("/models?limit=2{token}")).json();
+        names.extend(list["models"].as_array().unwrap().iter().map(|model| model["modelName"].clone()));
+        let Some(next) = list["nextPageToken"].as_str() else {
+            assert_eq!(page, 2);
+            break;
+        };
+        token = format!("&next_page_token={next}");
+    }
+    assert_eq!(Value::from(names), json!(["a", "b", "c", "d", "e"]));
+    assert_eq!(server.get("/models?limit=0").refused().0, 400);
+    assert_eq!(server.get("/models?limit=-1").refused().0, 400);
+}
+
+#[test]
+fn memory_has_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x");
+    model(Architecture::SimpleCnn, 1).write(&file).unwrap();
+    let bytes = fs::metadata(file).unwrap().len();
+    let server = server(|settings| settings.models.as_mut().unwrap().bytes = bytes);
+    assert_eq!(load(&server, "a", "1/model").status, 200);
+    let (status, why) = load(&server, "b", "2/model").refused();
+    assert!(status == 507 && why.contains("more than the limit"), "{why}");
+    assert_eq!(server.ask("DELETE", "/models/a", &[], b"").status, 200);
+    assert_eq!(load(&server, "b", "2/model").status, 200);
+}
+
+#[test]
+fn requests_that_make_no_sense() {
+    let server = server(|_| {});
+    fs::create_dir_all(server.folder.path().join("models/bad")).unwrap();
+    fs::write(server.folder.path().join("models/bad/best.safetensors"), "no model").unwrap();
+    let secret = server.folder.path().join("secret");
+    model(Architecture::SimpleCnn, 1).write(&secret).unwrap();
+    for (body, why) in [
+        ("{", "the JSON cannot be read"),
+        (r#"{"model_name": "a"}"#, "missing field `url`"),
+        (r#"{"model_name": "../a", "url": "1/model"}"#, "a model's name"),
+        (r#"{"model_name": "a", "url": "../secret"}"#, "below the folder"),
+        (r#"{"model_name": "a", "url": "bad"}"#, "cannot be loaded"),
+        (&json!({"model_name": "a", "url": secret}).to_string(), "below the folder"),
+    ] {
+        let (status, error) = server.post("/models", &[], body.as_bytes()).refused();
+        assert!(status == 400 && error.contains(why), "{body}: {status} {error}");
+    }
+    for path in ["/models/..%2fsecret", "/models/%00", "/models/%ff/invoke"] {
+        let reply = server.ask(if path.ends_with("invoke") { "POST" } else { "DELETE" }, path, &[], &png(1));
+        assert_eq!(reply.refused().0 / 100, 4, "{path}");
+    }
+    assert_eq!(server.get("/models").json(), json!({"models": []}));
+
+    let fixed = Running::new(settings());
+    let (status, why) = load(&fixed, "a", "1/model").refused();
+    assert!(status == 404 && why.contains("--models"), "{why}");
+    assert_eq!(fixed.get("/models").refused().0, 404);
+}
+
+/// What is asked while a model is being unloaded is answered.
+#[test]
+fn a_model_that_goes_answers_first() {
+    let server = server(|settings| settings.batch_delay = Duration::from_millis(500));
+    load(&server, "a", "1/model");
+    let wanted = expected(&model(Architecture::SimpleCnn, 1), &png(1));
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| invoke(&server, "a"));
+        while !server.get("/metrics").text().contains("pugmark_photos_waiting 1") {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(server.ask("DELETE", "/models/a", &[], b"").status, 200);
+        // Its answer was made before its memory was free.
+        assert!(server.get("/metrics").text().contains("pugmark_photos_waiting 0"));
+        assert_eq!(probabilities(&asked.join().unwrap().json()), wanted);
+    });
+    assert_eq!(invoke(&server, "a").refused().0, 404);
+}
