@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::harness::{Place, compare};
 
-const VERBS: [&[&str]; 29] = [
+const VERBS: [&[&str]; 30] = [
     &[],
     &["demo"],
     &["check"],
@@ -26,6 +26,7 @@ const VERBS: [&[&str]; 29] = [
     &["weights", "fetch"],
     &["weights", "verify"],
     &["sagemaker"],
+    &["sagemaker", "local"],
     &["sagemaker", "local", "train"],
     &["sagemaker", "local", "process"],
     &["sagemaker", "local", "tune"],

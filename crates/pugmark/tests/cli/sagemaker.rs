@@ -89,6 +89,7 @@ fn a_training_job_leaves_what_sagemaker_would() {
     assert_eq!(epoch["Value"], 2.0);
     let log = fs::read_to_string(place.path("sagemaker-local/first/logs/algo-1.log")).unwrap();
     assert_eq!(log.matches("[METRICS]").count(), 2, "{log}");
+    assert!(log.contains("/opt/ml/checkpoints/run") && !log.contains("algo-1"), "{log}");
     assert!(
         names(&place.path("sagemaker-local/first/output/model.tar.gz"))
             .contains(&"best.safetensors".to_owned())
@@ -166,6 +167,14 @@ fn a_training_job_that_is_stopped_keeps_its_model() {
     let archive = long["ModelArtifacts"]["S3ModelArtifacts"].as_str().unwrap();
     assert_eq!(names(Path::new(archive)), ["best.safetensors"]);
     assert!(place.path("sagemaker-local/long/checkpoints/run/checkpoint/state.json").exists());
+
+    let call = call.replace("sagemaker ", "").replace("--job long", "--job over --max-runtime 1");
+    wrong(&place, &call, 1, &["training job over: MaxRuntimeExceeded"]);
+    let over = job(&place, "over");
+    assert_eq!(
+        (&over["TrainingJobStatus"], &over["SecondaryStatus"]),
+        (&json!("Stopped"), &json!("MaxRuntimeExceeded"))
+    );
 }
 
 #[test]
@@ -317,6 +326,29 @@ fn outputs_of_all_instances_come_together() {
     let (one, two) = (share("algo-1"), share("algo-2"));
     assert!(one.len() == 9 && two.len() == 9 && one.is_disjoint(&two), "{one:?} {two:?}");
     assert!(one.contains("day/00.png") && two.contains("day/01.png"));
+}
+
+/// Where the system allows it, the container sees its tree at `/opt/ml` and nothing of it is left outside.
+#[test]
+fn a_tree_can_be_at_opt_ml_itself() {
+    let place = Place::new();
+    place.photos(6);
+    let isolated = "local process --isolate --input data=photos --job ml";
+    let ended = call(
+        &place,
+        &format!(
+            "{isolated} -- split /opt/ml/processing/input/data --out /opt/ml/processing/output/split.csv"
+        ),
+    );
+    if ended.code == Some(2) {
+        assert!(ended.stderr.contains("--isolate: this system does not allow it"), "{}", ended.stderr);
+        assert!(!place.path("sagemaker-local").exists());
+        println!("skipped: {}", ended.stderr);
+        return;
+    }
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(place.path("sagemaker-local/ml/output/split.csv").exists());
+    assert!(!Path::new("/opt/ml/processing").exists());
 }
 
 #[test]

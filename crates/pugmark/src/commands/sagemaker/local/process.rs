@@ -16,14 +16,12 @@ use super::isolate;
 use super::job::{Job, Kind, environment, first, now};
 use super::train::shown;
 use super::training::GRACE;
-use super::tree::{Input, Tree, inputs, objects, walk};
+use super::tree::{Input, ML, Tree, inputs, objects, walk};
 use crate::arguments::{Distribution, LocalProcessArguments};
 use crate::error::{ExitStatus as Exit, WrongCall};
 use crate::interrupt::Requests;
 use crate::printer::Printer;
 
-/// What stands at the beginning of every path of the platform's.
-const ML: &str = "/opt/ml";
 /// Where the container leaves what is to be kept.
 const OUTPUT: &str = "processing/output";
 /// SageMaker's limits: inputs, and characters of a variable's name and value.
@@ -199,6 +197,7 @@ impl Processing<'_> {
                 said.extend(lines.try_iter());
             }
             for Line { host, text } in said {
+                let text = trees[host].said(&text);
                 logs[host].line(&text)?;
                 match trees.len() {
                     1 => self.attendant.line(&text),
@@ -227,9 +226,9 @@ impl Processing<'_> {
     fn finish(&mut self, trees: &[Tree], statuses: &[ExitStatus]) -> anyhow::Result<Exit> {
         let mut message = String::new();
         for tree in trees {
-            let Some(bytes) = tree.text("output/message") else { continue };
+            let Some(bytes) = tree.read("output/message") else { continue };
             match String::from_utf8(bytes) {
-                Ok(text) => message.push_str(&text),
+                Ok(text) => message.push_str(&tree.said(&text)),
                 Err(_) => return Err(self.job.failed(&format!("{}: its message is no UTF-8", tree.host))),
             }
         }

@@ -81,6 +81,7 @@ impl Server {
         let lines = next_lines(&self.lines);
         let status = self.container.ended()?;
         for Line { text, .. } in lines.into_iter().chain(self.lines.try_iter()) {
+            let text = self.tree.said(&text);
             self.log.line(&text)?;
             attendant.line(&text);
         }

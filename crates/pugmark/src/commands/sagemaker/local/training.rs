@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -161,7 +161,7 @@ impl Training<'_> {
         let mut synced = Instant::now();
         let mut told: Option<End> = None;
         let status = loop {
-            self.hear(next_lines(&lines))?;
+            self.hear(tree, next_lines(&lines))?;
             if let Some(status) = container.ended()? {
                 break status;
             }
@@ -172,7 +172,7 @@ impl Training<'_> {
                 synced = Instant::now();
             }
         };
-        self.hear_rest(&lines)?;
+        self.hear(tree, lines.try_iter().collect())?;
         self.training += started.elapsed();
         self.billable += started.elapsed();
         if told != Some(End::Lost) {
@@ -225,8 +225,9 @@ impl Training<'_> {
         Ok(())
     }
 
-    fn hear(&mut self, lines: Vec<Line>) -> anyhow::Result<()> {
+    fn hear(&mut self, tree: &Tree, lines: Vec<Line>) -> anyhow::Result<()> {
         for Line { text, .. } in lines {
+            let text = tree.said(&text);
             self.log.line(&text)?;
             self.attendant.line(&text);
             for (name, value) in self.plan.metrics.read(&text) {
@@ -235,10 +236,6 @@ impl Training<'_> {
             }
         }
         Ok(())
-    }
-
-    fn hear_rest(&mut self, lines: &Receiver<Line>) -> anyhow::Result<()> {
-        self.hear(lines.try_iter().collect())
     }
 
     fn tell_what_never_came(&self) {
@@ -303,7 +300,7 @@ impl Training<'_> {
 
 /// Why a container failed, as it says itself.
 fn reason(tree: &Tree, how: &str) -> String {
-    let said = tree.text("output/failure").map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let said = tree.read("output/failure").map(|bytes| tree.said(&String::from_utf8_lossy(&bytes)));
     match said.filter(|said| !said.trim().is_empty()) {
         Some(said) => first(&said, 1024),
         None => format!("AlgorithmError: {how}"),

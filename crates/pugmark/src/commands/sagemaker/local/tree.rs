@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::error::WrongCall;
 
+/// What the tree stands for.
+pub(super) const ML: &str = "/opt/ml";
+
 /// An instance's folder.
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -76,9 +79,14 @@ impl Tree {
         Ok(())
     }
 
-    /// The text of a file, where it is there.
-    pub(super) fn text(&self, name: &str) -> Option<Vec<u8>> {
+    /// The bytes of a file, where it is there.
+    pub(super) fn read(&self, name: &str) -> Option<Vec<u8>> {
         fs::read(self.path(name)).ok()
+    }
+
+    /// What the container says, as it would say it on the platform.
+    pub(super) fn said(&self, text: &str) -> String {
+        text.replace(&*self.base.to_string_lossy(), ML)
     }
 
     /// Throws the instance away; what it links to stays.
