@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_smithy_http_client::{Builder, tls};
 use clap::Args;
 
 use crate::api::Api;
+use crate::names::{WrongName, wrong};
 
 /// Flags of every verb that calls AWS.
 #[derive(Args, Clone, Debug)]
@@ -50,21 +51,27 @@ impl Account {
             let config = loader.load().await;
             let region = config
                 .region()
-                .ok_or_else(|| anyhow!("no region is known: `--region eu-central-1`, or AWS_REGION"))?
+                .ok_or_else(|| wrong("no region is known: `--region eu-central-1`, or AWS_REGION"))?
                 .to_string();
-            let provider = config.credentials_provider().ok_or_else(no_credentials)?;
+            let provider = config.credentials_provider().ok_or_else(|| no_credentials("nothing is set"))?;
             let credentials = tokio::time::timeout(Duration::from_secs(30), provider.provide_credentials())
                 .await
-                .map_err(|_| no_credentials())?
-                .map_err(|error| anyhow::Error::from(error).context(no_credentials()))?;
+                .map_err(|_| no_credentials("they did not come within 30 s"))?
+                .map_err(|error| no_credentials(&chain(&error)))?;
             anyhow::Ok((region, credentials))
         })?;
         Ok(Api::new(region, self.endpoint_url.clone(), credentials))
     }
 }
 
-fn no_credentials() -> anyhow::Error {
-    anyhow!(
-        "AWS gives no credentials here: `aws configure`, `aws sso login`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    )
+fn no_credentials(why: &str) -> WrongName {
+    wrong(format!(
+        "there are no credentials of AWS here: `aws configure`, `aws sso login`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({why})"
+    ))
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -58,15 +58,25 @@ pub(crate) struct Refused {
     again: bool,
 }
 
+/// What is said of something new whose making was not answered.
+const LOST: &str = "the answer to an attempt was lost: it may be there already; `describe` tells";
+
+/// The note of a lost answer, where it matters.
+fn lost_note(operation: &str, lost: bool) -> String {
+    if lost && operation.starts_with("Create") { format!(" ({LOST})") } else { String::new() }
+}
+
+impl Refused {
+    /// Whether nothing was made by any attempt.
+    pub(crate) fn made_nothing(&self) -> bool {
+        !self.again
+    }
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.operation, self.code, self.message)?;
-        if self.again && self.operation.starts_with("Create") {
-            f.write_str(
-                " (the answer to an earlier attempt was lost: it may be there already; `describe` tells)",
-            )?;
-        }
-        Ok(())
+        let note = lost_note(&self.operation, self.again);
+        write!(f, "{}: {}: {}{note}", self.operation, self.code, self.message)
     }
 }
 
@@ -91,6 +101,8 @@ impl Api {
     pub(crate) fn new(region: String, endpoint: Option<String>, credentials: Credentials) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            // A signature holds for one address.
+            .max_redirects(0)
             .timeout_connect(Some(Duration::from_secs(10)))
             .timeout_global(Some(Duration::from_secs(90)))
             .build()
@@ -112,8 +124,9 @@ impl Api {
             let error = match answer {
                 Ok(Answer { status: 200, body, .. }) if body.is_empty() => return Ok(Value::Null),
                 Ok(Answer { status: 200, body, .. }) => {
-                    return serde_json::from_slice(&body)
-                        .with_context(|| format!("{operation}: the answer is no JSON"));
+                    return serde_json::from_slice(&body).with_context(|| {
+                        format!("{operation}: the answer is no JSON{}", lost_note(operation, true))
+                    });
                 }
                 Ok(answer) => {
                     let refused = refused(operation, &answer, lost);
@@ -131,7 +144,8 @@ impl Api {
             };
             if attempt == ATTEMPTS {
                 let error = error.unwrap_or_else(|| anyhow::anyhow!("no answer"));
-                return Err(error.context(format!("{operation}: {url} does not answer")));
+                return Err(error
+                    .context(format!("{operation}: {url} does not answer{}", lost_note(operation, lost))));
             }
             thread::sleep(pause(attempt));
         }
@@ -211,10 +225,16 @@ fn is_throttled(code: &str) -> bool {
     matches!(code, "ThrottlingException" | "Throttling" | "TooManyRequestsException" | "RequestLimitExceeded")
 }
 
+/// How long to wait, which tests shorten.
+pub(crate) fn interval(usual: Duration) -> Duration {
+    let shorter = std::env::var("PUGMARK_SAGEMAKER_POLL_MS").ok().and_then(|text| text.parse().ok());
+    shorter.map_or(usual, |shorter| usual.min(Duration::from_millis(shorter)))
+}
+
 /// Doubled with each attempt, up to 20 s, and not the same for all who were throttled together.
 fn pause(attempt: u32) -> Duration {
     let nanoseconds =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
     let most = Duration::from_millis(200 << attempt).min(Duration::from_secs(20));
-    most.mul_f64(0.5 + f64::from(nanoseconds % 1000) / 2000.0)
+    interval(most.mul_f64(0.5 + f64::from(nanoseconds % 1000) / 2000.0))
 }

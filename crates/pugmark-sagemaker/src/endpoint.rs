@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use crate::account::Account;
-use crate::api::{Api, Service};
+use crate::api::{Api, Service, interval};
 use crate::arguments::{
     DashboardArguments, DeleteArguments, DeployArguments, ImageArguments, InvokeArguments,
 };
@@ -17,7 +17,7 @@ use crate::job::stamp;
 use crate::jobs::{confirmed, described};
 use crate::kinds::Kind;
 use crate::logs;
-use crate::names::wrong;
+use crate::names::{check_name, wrong};
 use crate::plan;
 
 /// The most that an endpoint takes, in bytes.
@@ -46,9 +46,7 @@ pub(crate) fn deploy(arguments: &DeployArguments, account: &Account) -> anyhow::
     if !arguments.yes && !confirmed(&format!("{costs} {what} the endpoint {name}?"))? {
         return Ok(ExitCode::FAILURE);
     }
-    for call in plan::deploy(arguments, &stamp(), exists)? {
-        call.send(&api)?;
-    }
+    plan::send_all(&plan::deploy(arguments, &stamp(), exists)?, &api)?;
     println!("{name}");
     eprintln!("{costs}");
     let scaled = plan::scale(arguments);
@@ -64,6 +62,8 @@ pub(crate) fn deploy(arguments: &DeployArguments, account: &Account) -> anyhow::
 }
 
 pub(crate) fn invoke(arguments: &InvokeArguments, account: &Account) -> anyhow::Result<ExitCode> {
+    check_name(&arguments.endpoint, 63)?;
+    arguments.variant.as_deref().map(|variant| check_name(variant, 63)).transpose()?;
     let api = account.open()?;
     let mut failed = false;
     for photo in &arguments.photos {
@@ -105,6 +105,7 @@ fn reason(text: &str) -> String {
 
 pub(crate) fn delete(arguments: &DeleteArguments, account: &Account) -> anyhow::Result<ExitCode> {
     let name = &arguments.endpoint;
+    check_name(name, 63)?;
     let api = account.open()?;
     let Some(endpoint) = described(&api, Kind::Endpoint, name)? else {
         return Err(wrong(format!("there is no endpoint called `{name}`")).into());
@@ -131,7 +132,7 @@ pub(crate) fn delete(arguments: &DeleteArguments, account: &Account) -> anyhow::
     eprintln!("{name}: Deleting");
     // Its configuration is needed until it is gone.
     while described(&api, Kind::Endpoint, name)?.is_some() {
-        thread::sleep(Duration::from_secs(5));
+        thread::sleep(interval(Duration::from_secs(5)));
     }
     for (operation, request) in calls {
         api.call(Service::SageMaker, operation, &request)?;
@@ -149,6 +150,7 @@ fn models_of(api: &Api, config: &str) -> anyhow::Result<Vec<String>> {
 }
 
 pub(crate) fn dashboard(arguments: &DashboardArguments, account: &Account) -> anyhow::Result<ExitCode> {
+    check_name(&arguments.endpoint, 63)?;
     let api = account.open()?;
     let Some(endpoint) = described(&api, Kind::Endpoint, &arguments.endpoint)? else {
         return Err(wrong(format!("there is no endpoint called `{}`", arguments.endpoint)).into());

@@ -3,12 +3,12 @@
 use pugmark_train::EpochMetrics;
 use serde_json::{Map, Value, json};
 
-use crate::api::{Api, Service};
+use crate::api::{Api, Refused, Service};
 use crate::arguments::{
     DashboardArguments, DeployArguments, Place, ProcessArguments, TrainArguments, Training,
     TransformArguments, TuneArguments,
 };
-use crate::names::{WrongName, check_name, check_role, check_s3, wrong};
+use crate::names::{WrongName, check_key, check_label, check_name, check_role, check_s3, wrong};
 
 /// A request that is still to be sent.
 pub(crate) struct Call {
@@ -25,6 +25,34 @@ impl Call {
     pub(crate) fn send(&self, api: &Api) -> anyhow::Result<Value> {
         api.call(self.service, self.operation, &self.request)
     }
+
+    /// Deletes what it made, if that is an entry that nothing uses yet.
+    fn undo(&self, api: &Api) {
+        let (operation, member) = match self.operation {
+            "CreateModel" => ("DeleteModel", "ModelName"),
+            "CreateEndpointConfig" => ("DeleteEndpointConfig", "EndpointConfigName"),
+            _ => return,
+        };
+        let name = &self.request[member];
+        if let Err(error) = api.call(Service::SageMaker, operation, &json!({member: name})) {
+            eprintln!("warning: {name} is left over: {error:#}");
+        }
+    }
+}
+
+/// Sends one after the other. Where one is refused, what those before it made is deleted again.
+pub(crate) fn send_all(calls: &[Call], api: &Api) -> anyhow::Result<()> {
+    for (number, call) in calls.iter().enumerate() {
+        let Err(error) = call.send(api) else { continue };
+        // What may be there after all needs the others.
+        if error.downcast_ref::<Refused>().is_some_and(Refused::made_nothing) {
+            for made in calls[..number].iter().rev() {
+                made.undo(api);
+            }
+        }
+        return Err(error);
+    }
+    Ok(())
 }
 
 /// What `--dry-run` prints.
@@ -58,6 +86,22 @@ impl Place {
         }
         if self.tags.len() > 50 {
             return Err(wrong("there are at most 50 tags"));
+        }
+        for (key, value) in &self.tags {
+            check_label(key, 128)?;
+            check_label(value, 256)?;
+        }
+        if self.variables.len() > 100 {
+            return Err(wrong("there are at most 100 variables"));
+        }
+        if let Some(key) = &self.kms_key
+            && !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":/_-".contains(&byte))
+        {
+            return Err(wrong(format!("`{key}` is no key: its id or arn:aws:kms:...")));
+        }
+        self.variables.iter().try_for_each(|(key, _)| check_key(key, "variable"))?;
+        for id in self.subnets.iter().chain(&self.security_groups) {
+            check_name(id, 32)?;
         }
         Ok(())
     }
@@ -97,9 +141,21 @@ fn training(training: &Training, place: &Place) -> Result<Map<String, Value>, Wr
     if training.channels.len() > 20 {
         return Err(wrong("a job has at most 20 channels"));
     }
+    if training.settings.len() > 100 {
+        return Err(wrong("a job has at most 100 settings"));
+    }
+    if let Some((key, _)) =
+        training.settings.iter().find(|(key, value)| key.len() > 256 || value.len() > 2500)
+    {
+        return Err(wrong(format!("`--set {key}=...` is too long: 256 characters, and 2500 of the value")));
+    }
     let mut channels = Vec::new();
-    for (name, place) in &training.channels {
+    for (number, (name, place)) in training.channels.iter().enumerate() {
         check_s3(place)?;
+        check_key(name, "channel")?;
+        if training.channels[..number].iter().any(|(other, _)| other == name) {
+            return Err(wrong(format!("the channel `{name}` is given twice")));
+        }
         channels.push(json!({
             "ChannelName": name,
             "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": place,
@@ -137,6 +193,9 @@ fn algorithm(training: &Training, place: &Place) -> Value {
 pub(crate) fn train(arguments: &TrainArguments, name: &str) -> Result<Vec<Call>, WrongName> {
     check_name(name, 63)?;
     let TrainArguments { training: terms, job, keep_alive } = arguments;
+    if keep_alive.is_some_and(|seconds| seconds > 21_600) {
+        return Err(wrong("--keep-alive is at most 6h"));
+    }
     let mut request = training(terms, &job.place)?;
     request.insert("TrainingJobName".into(), name.into());
     request.insert("AlgorithmSpecification".into(), algorithm(terms, &job.place));
@@ -168,15 +227,25 @@ pub(crate) fn process(arguments: &ProcessArguments, name: &str) -> Result<Vec<Ca
     let place = &arguments.job.place;
     place.check()?;
     check_s3(&arguments.output)?;
+    if arguments.max_runtime > 777_600 {
+        return Err(wrong("a processing job runs for at most 9d"));
+    }
+    if arguments.call.len() > 100 || arguments.call.iter().any(|word| word.chars().count() > 256) {
+        return Err(wrong("a call has at most 100 words of 256 characters"));
+    }
     let shares = if arguments.instances > 1 { "ShardedByS3Key" } else { "FullyReplicated" };
     let inputs = arguments.inputs.iter().map(|input| (input, shares));
     let shared = arguments.shared.iter().map(|input| (input, "FullyReplicated"));
     let mut all = Vec::new();
     for ((name, from), distribution) in inputs.chain(shared) {
         check_s3(from)?;
+        check_key(name, "input")?;
         all.push(json!({"InputName": name, "S3Input": {
             "S3Uri": from, "LocalPath": format!("/opt/ml/processing/input/{name}"), "S3DataType": "S3Prefix",
             "S3InputMode": "File", "S3DataDistributionType": distribution}}));
+    }
+    if all.len() > 10 {
+        return Err(wrong("a processing job has at most 10 inputs"));
     }
     let network = place.vpc();
     Ok(vec![Call::new(
@@ -279,8 +348,9 @@ pub(crate) fn deploy(arguments: &DeployArguments, stamp: &str, exists: bool) -> 
             "KmsKeyId": if arguments.serverless.is_none() { place.kms_key.clone() } else { None },
             "DataCaptureConfig": arguments.capture.as_ref().map(|(to, percent)| json!({
                 "EnableCapture": true, "InitialSamplingPercentage": percent, "DestinationS3Uri": to,
+                "KmsKeyId": place.kms_key,
                 "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}]})),
-            "AsyncInferenceConfig": arguments.asynchronous.as_ref().map(|to| json!({"OutputConfig": {"S3OutputPath": to}})),
+            "AsyncInferenceConfig": arguments.asynchronous.as_ref().map(|to| json!({"OutputConfig": {"S3OutputPath": to, "KmsKeyId": place.kms_key}})),
             "Tags": place.tags(),
         }),
     ));
