@@ -95,7 +95,8 @@ fn wait(stop: &AtomicBool) -> bool {
 
 /// What came of it, in a line.
 fn end(name: &str, status: &str, description: &Value) -> ExitCode {
-    if let Some(reason) = description["FailureReason"].as_str().or(description["ExitMessage"].as_str()) {
+    let said = |member: &str| description[member].as_str().filter(|text| !text.is_empty());
+    if let Some(reason) = said("FailureReason").or(said("ExitMessage")) {
         eprintln!("{name}: {reason}");
     }
     if let Some(model) = description["ModelArtifacts"]["S3ModelArtifacts"].as_str() {

@@ -1,6 +1,6 @@
 //! The stand-in by itself, for any client: `cargo run -p pugmark-sagemaker --example stand_in [ADDRESS:PORT]`.
 
-#![allow(dead_code, reason = "the tests use the rest")]
+#![allow(dead_code, unused_imports, reason = "the tests use the rest")]
 
 mod model;
 mod stand_in;

@@ -1,6 +1,6 @@
 //! Jobs against the stand-in: begun, followed, listed, described, stopped.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 
 use serde_json::{Value, json};
 
@@ -13,6 +13,13 @@ pub(crate) const TRAIN: &str = "train --job ants-1 --channel train=s3://bucket/a
 /// A call to the stand-in.
 pub(crate) fn call(place: &Place, stand_in: &StandIn, words: &str) -> Ended {
     place.run(&format!("--endpoint-url {} {words}", stand_in.url()))
+}
+
+/// What a processing job was asked for.
+fn processing(name: &str) -> Value {
+    let cluster = json!({"InstanceType": "ml.m5.large", "InstanceCount": 3, "VolumeSizeInGB": 30});
+    json!({"ProcessingJobName": name, "AppSpecification": {"ImageUri": "image"},
+        "ProcessingResources": {"ClusterConfig": cluster}})
 }
 
 fn running(detail: &str) -> Step {
@@ -114,9 +121,7 @@ fn logs_of_two_hosts_say_whose_line_it_is() {
             step("InProgress").line("algo-1", "photo a").line("algo-2", "photo b").line("algo-3", "photo c");
         [step("InProgress"), work, step("Completed").line("algo-1", "done")]
     };
-    let request = json!({"ProcessingJobName": "prepare-1", "AppSpecification": {"ImageUri": "image"},
-        "ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 3, "VolumeSizeInGB": 30}}});
-    stand_in.add("ProcessingJob", "prepare-1", request, steps());
+    stand_in.add("ProcessingJob", "prepare-1", processing("prepare-1"), steps());
     let ended = call(&place, &stand_in, "logs processing prepare-1 --follow");
     ended.told(0, &["prepare-1: InProgress", "prepare-1: Completed"]);
     assert_eq!(ended.stdout, "algo-1: photo a\nalgo-2: photo b\nalgo-3: photo c\nalgo-1: done\n");
@@ -130,6 +135,21 @@ fn a_job_without_a_line_has_no_log_yet() {
     call(&place, &stand_in, TRAIN).told(0, &[]);
     call(&place, &stand_in, "logs training ants-1").told(0, &["there is no line yet"]);
     call(&place, &stand_in, "logs training ants-2").told(2, &["there is no training called `ants-2`"]);
+}
+
+#[test]
+fn a_log_that_nobody_reads_on_ends_quietly() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    // More than a pipe holds.
+    let long = (0..4).fold(step("InProgress"), |step, _| step.line("algo-1", &"x".repeat(1 << 18)));
+    stand_in.add("ProcessingJob", "p-1", processing("p-1"), [long]);
+    let mut child =
+        place.command(&format!("--endpoint-url {} logs processing p-1", stand_in.url())).spawn().unwrap();
+    let mut start = [0; 4];
+    child.stdout.take().unwrap().read_exact(&mut start).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(&start == b"xxxx" && output.status.code().is_none(), "{start:?} {:?}", output.status);
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
 #[test]

@@ -12,8 +12,8 @@ use std::sync::OnceLock;
 use flate2::bufread::GzDecoder;
 use serde_json::Value;
 
+pub(crate) use shapes::Report;
 use shapes::Shapes;
-pub(crate) use shapes::{Fault, Report};
 
 /// The services that are called, with the versions of their interfaces.
 const SERVICES: [(&str, &str); 5] = [
@@ -30,7 +30,6 @@ pub(crate) struct Models(BTreeMap<&'static str, Service>);
 struct Service {
     operations: Value,
     shapes: Shapes,
-    prefix: Option<String>,
 }
 
 impl Models {
@@ -53,9 +52,8 @@ impl Models {
             let mut model: Value =
                 serde_json::from_reader(BufReader::new(GzDecoder::new(BufReader::new(file))))
                     .expect("a model");
-            let prefix = model["metadata"]["targetPrefix"].as_str().map(str::to_owned);
             let (operations, shapes) = (model["operations"].take(), Shapes::new(model["shapes"].take()));
-            (name, Service { operations, shapes, prefix })
+            (name, Service { operations, shapes })
         });
         Self(services.into())
     }
@@ -79,11 +77,6 @@ impl Models {
                 None => Report::default(),
             },
         }
-    }
-
-    /// What stands before an operation's name in `X-Amz-Target`.
-    pub(crate) fn prefix(&self, service: &str) -> Option<&str> {
-        self.0.get(service)?.prefix.as_deref()
     }
 
     /// Of an answer's members those that the operation has.

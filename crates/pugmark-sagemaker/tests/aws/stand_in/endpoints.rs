@@ -96,7 +96,7 @@ impl State {
             let variants = config.request["ProductionVariants"].as_array().into_iter().flatten();
             answer["ProductionVariants"] = variants
                 .map(|variant| {
-                    let mut summary = json!({"VariantName": variant["VariantName"], "CurrentWeight": variant["InitialVariantWeight"]});
+                    let mut summary = json!({"VariantName": variant["VariantName"], "CurrentWeight": variant["InitialVariantWeight"].as_f64().unwrap_or(1.0)});
                     if let Some(count) = variant["InitialInstanceCount"].as_u64() {
                         summary["CurrentInstanceCount"] = count.into();
                     }

@@ -10,9 +10,12 @@ use super::state::now;
 /// Streams and lines that a page has.
 const PAGE: usize = 2;
 
-/// Groups, their streams, their lines with the time of each.
+/// The streams of a group, with their lines and the time of each.
+type Streams = BTreeMap<String, Vec<(u64, String)>>;
+
+/// Groups by name.
 #[derive(Default)]
-pub(super) struct Logs(BTreeMap<String, BTreeMap<String, Vec<(u64, String)>>>);
+pub(super) struct Logs(BTreeMap<String, Streams>);
 
 impl Logs {
     /// A line of a host of a job, or of an endpoint.
@@ -28,7 +31,7 @@ impl Logs {
         self.0.entry(group).or_default().entry(stream).or_default().push((now(), text.to_owned()));
     }
 
-    fn group(&self, request: &Value) -> Result<&BTreeMap<String, Vec<(u64, String)>>, Refusal> {
+    fn group(&self, request: &Value) -> Result<&Streams, Refusal> {
         let group = self.0.get(request["logGroupName"].as_str().unwrap_or_default());
         group.ok_or_else(|| {
             Refusal::new("ResourceNotFoundException", "The specified log group does not exist.")
