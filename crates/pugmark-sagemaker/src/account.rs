@@ -1,9 +1,11 @@
 //! Who asks, and where.
 
-use std::time::Duration;
+use std::cell::RefCell;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_http_client::{Builder, tls};
 use clap::Args;
 
@@ -37,7 +39,7 @@ impl Account {
             .enable_all()
             .build()
             .context("cannot start the runtime that credentials are fetched with")?;
-        let (region, credentials) = runtime.block_on(async {
+        let (region, provider) = runtime.block_on(async {
             let http = Builder::new()
                 .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
                 .build_https();
@@ -54,13 +56,40 @@ impl Account {
                 .ok_or_else(|| wrong("no region is known: `--region eu-central-1`, or AWS_REGION"))?
                 .to_string();
             let provider = config.credentials_provider().ok_or_else(|| no_credentials("nothing is set"))?;
-            let credentials = tokio::time::timeout(Duration::from_secs(30), provider.provide_credentials())
-                .await
-                .map_err(|_| no_credentials("they did not come within 30 s"))?
-                .map_err(|error| no_credentials(&chain(&error)))?;
-            anyhow::Ok((region, credentials))
+            anyhow::Ok((region, provider))
         })?;
-        Ok(Api::new(region, self.endpoint_url.clone(), credentials))
+        let source = Source { runtime, provider, last: RefCell::default() };
+        // Without credentials nothing else is to be tried.
+        source.credentials()?;
+        Ok(Api::new(region, self.endpoint_url.clone(), source))
+    }
+}
+
+/// Where credentials come from. Those of roles and of single sign-on end before a long training does.
+pub(crate) struct Source {
+    runtime: tokio::runtime::Runtime,
+    provider: SharedCredentialsProvider,
+    last: RefCell<Option<Credentials>>,
+}
+
+impl Source {
+    /// The last credentials, or new ones where those end within five minutes.
+    pub(crate) fn credentials(&self) -> Result<Credentials, WrongName> {
+        let soon = SystemTime::now() + Duration::from_secs(300);
+        let lasting = |known: &&Credentials| known.expiry().is_none_or(|end| end > soon);
+        if let Some(known) = self.last.borrow().as_ref().filter(lasting) {
+            return Ok(known.clone());
+        }
+        let asked = async {
+            tokio::time::timeout(Duration::from_secs(30), self.provider.provide_credentials()).await
+        };
+        let new = self
+            .runtime
+            .block_on(asked)
+            .map_err(|_| no_credentials("they did not come within 30 s"))?
+            .map_err(|error| no_credentials(&chain(&error)))?;
+        self.last.replace(Some(new.clone()));
+        Ok(new)
     }
 }
 

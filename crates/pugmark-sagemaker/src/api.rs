@@ -6,10 +6,12 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use serde_json::Value;
+
+use crate::account::Source;
+use crate::names::WrongName;
 
 /// Attempts at a request that the service may answer the next time.
 const ATTEMPTS: u32 = 6;
@@ -86,7 +88,7 @@ impl Error for Refused {}
 pub(crate) struct Api {
     pub(crate) region: String,
     endpoint: Option<String>,
-    credentials: Credentials,
+    source: Source,
     agent: ureq::Agent,
 }
 
@@ -98,7 +100,7 @@ pub(crate) struct Answer {
 }
 
 impl Api {
-    pub(crate) fn new(region: String, endpoint: Option<String>, credentials: Credentials) -> Self {
+    pub(crate) fn new(region: String, endpoint: Option<String>, source: Source) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             // A signature holds for one address.
@@ -107,7 +109,7 @@ impl Api {
             .timeout_global(Some(Duration::from_secs(90)))
             .build()
             .into();
-        Self { region, endpoint, credentials, agent }
+        Self { region, endpoint, source, agent }
     }
 
     /// Calls an operation. What is throttled, cut off or a fault of the service is tried again with growing pauses.
@@ -137,6 +139,7 @@ impl Api {
                     lost |= answer.status >= 500;
                     None
                 }
+                Err(error) if error.is::<WrongName>() => return Err(error),
                 Err(error) => {
                     lost = true;
                     Some(error)
@@ -183,7 +186,7 @@ impl Api {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> anyhow::Result<Answer> {
-        let identity = self.credentials.clone().into();
+        let identity = self.source.credentials()?.into();
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)

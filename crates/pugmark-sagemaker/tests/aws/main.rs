@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
+mod clients;
 mod dry_run;
 mod endpoints;
 mod faults;

@@ -97,6 +97,34 @@ fn a_profile_gives_credentials_and_region() {
 }
 
 #[test]
+fn credentials_that_end_are_asked_for_again() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    let (key, secret) = (crate::stand_in::KEY, crate::stand_in::SECRET);
+    std::fs::create_dir(place.path(".aws")).unwrap();
+    let script = place.path("credentials.sh");
+    place.write(".aws/config", format!("[default]\ncredential_process = sh {}\n", script.display()));
+    let end = |seconds: u64| {
+        let end = std::time::SystemTime::now() + std::time::Duration::from_secs(seconds);
+        chrono::DateTime::<chrono::Utc>::from(end).format("%Y-%m-%dT%H:%M:%SZ").to_string()
+    };
+    let asked = |seconds: u64| {
+        let said = format!(
+            r#"{{"Version": 1, "AccessKeyId": "{key}", "SecretAccessKey": "{secret}", "Expiration": "{}"}}"#,
+            end(seconds)
+        );
+        place.write("credentials.sh", format!("echo >> asked\necho '{said}'\n"));
+        place.write("asked", "");
+        let mut command = place.command(&format!("--endpoint-url {} list", stand_in.url()));
+        command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        Ended::of(command.env("PATH", path)).told(0, &["there is nothing"]);
+        std::fs::read(place.path("asked")).unwrap().len()
+    };
+    // Once before the first of five requests; those that end within minutes, before each.
+    assert_eq!((asked(3600), asked(60)), (1, 6));
+}
+
+#[test]
 fn a_wrong_signature_is_refused_and_told_without_the_secret() {
     let (place, stand_in) = (Place::new(), StandIn::start());
     let with = |variable: &str, value: &str| {
