@@ -96,6 +96,8 @@ pub(crate) struct Api {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) variant: Option<String>,
+    /// Where the answer to an asynchronous request will be.
+    pub(crate) output: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -155,17 +157,16 @@ impl Api {
         unreachable!("the last attempt returns")
     }
 
-    /// Asks an endpoint, once: what it answers is the caller's.
+    /// Asks an endpoint by `invocations` or `async-invocations`, once: what it answers is the caller's.
     pub(crate) fn invoke(
         &self,
         endpoint: &str,
+        how: &str,
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> anyhow::Result<Answer> {
-        let url = format!(
-            "{}/endpoints/{endpoint}/invocations",
-            self.url("runtime.sagemaker").trim_end_matches('/')
-        );
+        let url =
+            format!("{}/endpoints/{endpoint}/{how}", self.url("runtime.sagemaker").trim_end_matches('/'));
         self.send("sagemaker", &url, headers, body).with_context(|| format!("{url} does not answer"))
     }
 
@@ -202,11 +203,12 @@ impl Api {
             request = request.header(name, value);
         }
         let mut response = request.send(body)?;
-        let variant = response.headers().get("x-amzn-invoked-production-variant");
-        let variant = variant.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let told = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        let variant = told("x-amzn-invoked-production-variant");
+        let output = told("x-amzn-sagemaker-outputlocation");
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(64 << 20).read_to_vec()?;
-        Ok(Answer { status, variant, body })
+        Ok(Answer { status, variant, output, body })
     }
 }
 

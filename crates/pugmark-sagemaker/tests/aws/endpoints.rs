@@ -6,7 +6,7 @@ use crate::dry_run::check;
 use crate::harness::Place;
 use crate::jobs::call;
 use crate::model::Models;
-use crate::stand_in::{StandIn, step};
+use crate::stand_in::{StandIn, Trouble, step};
 
 const DEPLOY: &str = "deploy ants --model-data s3://bucket/model.tar.gz";
 
@@ -97,7 +97,30 @@ fn of_several_photos_one_may_be_refused() {
     let request = stand_in.came("InvokeEndpoint").pop().unwrap().request;
     assert_eq!(request["Accept"], "text/csv");
     call(&place, &stand_in, "invoke bees a.jpg").told(1, &["status 400: Endpoint bees", "not found"]);
-    call(&place, &stand_in, "invoke ants d.jpg").told(1, &["cannot read d.jpg"]);
+    let ended = call(&place, &stand_in, "invoke ants d.jpg a.jpg");
+    ended.told(1, &["cannot read d.jpg"]);
+    assert_eq!(ended.stdout.lines().count(), 1, "the other one is asked about: {ended:?}");
+}
+
+#[test]
+fn an_asynchronous_endpoint_says_where_its_answer_will_be() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    deployed(&place, &stand_in, "--async s3://bucket/answers");
+    let ended = call(&place, &stand_in, "invoke ants s3://bucket/a.jpg");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "s3://bucket/answers/1.out\n"), "{ended:?}");
+    let words = "invoke ants s3://bucket/a.jpg --variant new";
+    call(&place, &stand_in, words).told(2, &["by no variant in particular"]);
+    assert_eq!(stand_in.came("InvokeEndpointAsync").len(), 1);
+}
+
+#[test]
+fn an_endpoint_is_deleted_whatever_has_become_of_its_configuration() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    let orphan = json!({"EndpointName": "ants", "EndpointConfigName": "gone"});
+    stand_in.add("Endpoint", "ants", orphan, [step("InService")]);
+    stand_in.trouble("DeleteEndpoint", Trouble::CutAfter, 1);
+    call(&place, &stand_in, "delete-endpoint ants --models --yes").told(0, &["ants is gone"]);
+    assert_eq!(stand_in.changes(), ["DeleteEndpoint"]);
 }
 
 #[test]

@@ -178,8 +178,9 @@ impl StandIn {
 
     /// None where the connection is cut.
     fn answer(&self, request: &Request) -> Option<Answer> {
-        if let Some(endpoint) = runtime::endpoint(&request.path) {
-            let answer = self.signed(request, "sagemaker").and_then(|()| self.invoke(endpoint, request));
+        if let Some((endpoint, operation)) = runtime::endpoint(&request.path) {
+            let signed = self.signed(request, "sagemaker");
+            let answer = signed.and_then(|()| self.invoke(endpoint, operation, request));
             return Some(answer.unwrap_or_else(refused));
         }
         let target = request.header("x-amz-target").unwrap_or_default();
@@ -256,27 +257,33 @@ impl StandIn {
     }
 
     /// Answers an invocation of an endpoint.
-    fn invoke(&self, endpoint: &str, request: &Request) -> Result<Answer, Refusal> {
+    fn invoke(&self, endpoint: &str, operation: &str, request: &Request) -> Result<Answer, Refusal> {
         let variant = request.header("x-amzn-sagemaker-target-variant");
-        let mut members = json!({"EndpointName": endpoint, "Body": ""});
+        let mut members = json!({"EndpointName": endpoint});
+        if operation == "InvokeEndpoint" {
+            members["Body"] = "".into();
+        }
         for (member, value) in [
             ("ContentType", request.header("content-type")),
             ("Accept", request.header("accept")),
             ("TargetVariant", variant),
+            ("InputLocation", request.header("x-amzn-sagemaker-inputlocation")),
         ] {
             if let Some(value) = value {
                 members[member] = value.into();
             }
         }
-        if let Some(report) =
-            self.models.map(|models| models.check("sagemaker-runtime", "InvokeEndpoint", &members))
+        if let Some(report) = self.models.map(|models| models.check("sagemaker-runtime", operation, &members))
             && !report.faults.is_empty()
         {
             return Err(Refusal::new("ValidationError", report.message()));
         }
         let mut inner = self.lock();
-        inner.came.push(Came { operation: "InvokeEndpoint".into(), request: members, carried_out: true });
-        runtime::invoke(&inner.state, endpoint, variant, &request.body)
+        inner.came.push(Came { operation: operation.into(), request: members, carried_out: true });
+        match operation {
+            "InvokeEndpoint" => runtime::invoke(&inner.state, endpoint, variant, &request.body),
+            _ => runtime::invoke_later(&inner.state, endpoint),
+        }
     }
 }
 

@@ -38,6 +38,9 @@ impl State {
             ("Describe", "Endpoint") => self.describe(&text("EndpointName")),
             ("Delete", "Endpoint") => {
                 let endpoint = self.get("Endpoint", &text("EndpointName"))?;
+                if endpoint.status() == "Deleting" {
+                    return Err(Refusal::validation("Cannot update in-progress endpoint."));
+                }
                 endpoint.steps = [step("Deleting")].into();
                 endpoint.seen = false;
                 Ok(Value::Null)
