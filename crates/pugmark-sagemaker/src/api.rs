@@ -6,10 +6,12 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use serde_json::Value;
+
+use crate::account::Source;
+use crate::names::WrongName;
 
 /// Attempts at a request that the service may answer the next time.
 const ATTEMPTS: u32 = 6;
@@ -58,15 +60,25 @@ pub(crate) struct Refused {
     again: bool,
 }
 
+/// What is said of something new whose making was not answered.
+const LOST: &str = "the answer to an attempt was lost: it may be there already; `describe` tells";
+
+/// The note of a lost answer, where it matters.
+fn lost_note(operation: &str, lost: bool) -> String {
+    if lost && operation.starts_with("Create") { format!(" ({LOST})") } else { String::new() }
+}
+
+impl Refused {
+    /// Whether nothing was made by any attempt.
+    pub(crate) fn made_nothing(&self) -> bool {
+        !self.again
+    }
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.operation, self.code, self.message)?;
-        if self.again && self.operation.starts_with("Create") {
-            f.write_str(
-                " (the answer to an earlier attempt was lost: it may be there already; `describe` tells)",
-            )?;
-        }
-        Ok(())
+        let note = lost_note(&self.operation, self.again);
+        write!(f, "{}: {}: {}{note}", self.operation, self.code, self.message)
     }
 }
 
@@ -76,7 +88,7 @@ impl Error for Refused {}
 pub(crate) struct Api {
     pub(crate) region: String,
     endpoint: Option<String>,
-    credentials: Credentials,
+    source: Source,
     agent: ureq::Agent,
 }
 
@@ -84,18 +96,22 @@ pub(crate) struct Api {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) variant: Option<String>,
+    /// Where the answer to an asynchronous request will be.
+    pub(crate) output: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 
 impl Api {
-    pub(crate) fn new(region: String, endpoint: Option<String>, credentials: Credentials) -> Self {
+    pub(crate) fn new(region: String, endpoint: Option<String>, source: Source) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            // A signature holds for one address.
+            .max_redirects(0)
             .timeout_connect(Some(Duration::from_secs(10)))
             .timeout_global(Some(Duration::from_secs(90)))
             .build()
             .into();
-        Self { region, endpoint, credentials, agent }
+        Self { region, endpoint, source, agent }
     }
 
     /// Calls an operation. What is throttled, cut off or a fault of the service is tried again with growing pauses.
@@ -112,8 +128,9 @@ impl Api {
             let error = match answer {
                 Ok(Answer { status: 200, body, .. }) if body.is_empty() => return Ok(Value::Null),
                 Ok(Answer { status: 200, body, .. }) => {
-                    return serde_json::from_slice(&body)
-                        .with_context(|| format!("{operation}: the answer is no JSON"));
+                    return serde_json::from_slice(&body).with_context(|| {
+                        format!("{operation}: the answer is no JSON{}", lost_note(operation, true))
+                    });
                 }
                 Ok(answer) => {
                     let refused = refused(operation, &answer, lost);
@@ -124,6 +141,7 @@ impl Api {
                     lost |= answer.status >= 500;
                     None
                 }
+                Err(error) if error.is::<WrongName>() => return Err(error),
                 Err(error) => {
                     lost = true;
                     Some(error)
@@ -131,24 +149,24 @@ impl Api {
             };
             if attempt == ATTEMPTS {
                 let error = error.unwrap_or_else(|| anyhow::anyhow!("no answer"));
-                return Err(error.context(format!("{operation}: {url} does not answer")));
+                return Err(error
+                    .context(format!("{operation}: {url} does not answer{}", lost_note(operation, lost))));
             }
             thread::sleep(pause(attempt));
         }
         unreachable!("the last attempt returns")
     }
 
-    /// Asks an endpoint, once: what it answers is the caller's.
+    /// Asks an endpoint by `invocations` or `async-invocations`, once: what it answers is the caller's.
     pub(crate) fn invoke(
         &self,
         endpoint: &str,
+        how: &str,
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> anyhow::Result<Answer> {
-        let url = format!(
-            "{}/endpoints/{endpoint}/invocations",
-            self.url("runtime.sagemaker").trim_end_matches('/')
-        );
+        let url =
+            format!("{}/endpoints/{endpoint}/{how}", self.url("runtime.sagemaker").trim_end_matches('/'));
         self.send("sagemaker", &url, headers, body).with_context(|| format!("{url} does not answer"))
     }
 
@@ -169,7 +187,7 @@ impl Api {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> anyhow::Result<Answer> {
-        let identity = self.credentials.clone().into();
+        let identity = self.source.credentials()?.into();
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
@@ -185,11 +203,12 @@ impl Api {
             request = request.header(name, value);
         }
         let mut response = request.send(body)?;
-        let variant = response.headers().get("x-amzn-invoked-production-variant");
-        let variant = variant.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let told = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        let variant = told("x-amzn-invoked-production-variant");
+        let output = told("x-amzn-sagemaker-outputlocation");
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(64 << 20).read_to_vec()?;
-        Ok(Answer { status, variant, body })
+        Ok(Answer { status, variant, output, body })
     }
 }
 
@@ -211,10 +230,16 @@ fn is_throttled(code: &str) -> bool {
     matches!(code, "ThrottlingException" | "Throttling" | "TooManyRequestsException" | "RequestLimitExceeded")
 }
 
+/// How long to wait, which tests shorten.
+pub(crate) fn interval(usual: Duration) -> Duration {
+    let shorter = std::env::var("PUGMARK_SAGEMAKER_POLL_MS").ok().and_then(|text| text.parse().ok());
+    shorter.map_or(usual, |shorter| usual.min(Duration::from_millis(shorter)))
+}
+
 /// Doubled with each attempt, up to 20 s, and not the same for all who were throttled together.
 fn pause(attempt: u32) -> Duration {
     let nanoseconds =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
     let most = Duration::from_millis(200 << attempt).min(Duration::from_secs(20));
-    most.mul_f64(0.5 + f64::from(nanoseconds % 1000) / 2000.0)
+    interval(most.mul_f64(0.5 + f64::from(nanoseconds % 1000) / 2000.0))
 }

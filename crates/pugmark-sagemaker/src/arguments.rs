@@ -291,7 +291,7 @@ pub(crate) struct DeployArguments {
 pub(crate) struct InvokeArguments {
     pub(crate) endpoint: String,
 
-    /// Photos
+    /// Photos; s3://... for an asynchronous endpoint, which prints where the answer will be
     #[arg(required = true)]
     pub(crate) photos: Vec<std::path::PathBuf>,
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::account::Account;
 use crate::api::{Api, Service};
 use crate::arguments::CostArguments;
-use crate::jobs::{all, described};
+use crate::jobs::{described, running};
 use crate::kinds::Kind;
 use crate::names::{WrongName, wrong};
 
@@ -28,7 +28,7 @@ pub(crate) fn cost(arguments: &CostArguments, account: &Account) -> anyhow::Resu
     let mut held = Vec::new();
     // The trainings of a tuning job are training jobs too.
     for kind in [Kind::Training, Kind::Processing, Kind::Transform, Kind::Endpoint] {
-        for item in all(&api, kind, Some(kind.running()), None, usize::MAX)? {
+        for item in running(&api, kind, None, usize::MAX)? {
             let Some(name) = item[format!("{}Name", kind.noun())].as_str() else { continue };
             let Some(description) = described(&api, kind, name)? else { continue };
             held.extend(instances(&api, kind, name, &description)?);

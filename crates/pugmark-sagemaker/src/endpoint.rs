@@ -1,15 +1,16 @@
 //! Endpoints: made, asked, watched and deleted.
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use crate::account::Account;
-use crate::api::{Api, Service};
+use crate::api::{Answer, Api, Refused, Service, interval};
 use crate::arguments::{
     DashboardArguments, DeleteArguments, DeployArguments, ImageArguments, InvokeArguments,
 };
@@ -17,7 +18,7 @@ use crate::job::stamp;
 use crate::jobs::{confirmed, described};
 use crate::kinds::Kind;
 use crate::logs;
-use crate::names::wrong;
+use crate::names::{check_name, check_s3, wrong};
 use crate::plan;
 
 /// The most that an endpoint takes, in bytes.
@@ -46,9 +47,7 @@ pub(crate) fn deploy(arguments: &DeployArguments, account: &Account) -> anyhow::
     if !arguments.yes && !confirmed(&format!("{costs} {what} the endpoint {name}?"))? {
         return Ok(ExitCode::FAILURE);
     }
-    for call in plan::deploy(arguments, &stamp(), exists)? {
-        call.send(&api)?;
-    }
+    plan::send_all(&plan::deploy(arguments, &stamp(), exists)?, &api)?;
     println!("{name}");
     eprintln!("{costs}");
     let scaled = plan::scale(arguments);
@@ -64,36 +63,69 @@ pub(crate) fn deploy(arguments: &DeployArguments, account: &Account) -> anyhow::
 }
 
 pub(crate) fn invoke(arguments: &InvokeArguments, account: &Account) -> anyhow::Result<ExitCode> {
+    check_name(&arguments.endpoint, 63)?;
+    arguments.variant.as_deref().map(|variant| check_name(variant, 63)).transpose()?;
+    for place in arguments.photos.iter().filter_map(|photo| in_s3(photo)) {
+        check_s3(place)?;
+        if arguments.variant.is_some() {
+            return Err(wrong(format!("{place} is answered later, by no variant in particular")).into());
+        }
+    }
     let api = account.open()?;
     let mut failed = false;
     for photo in &arguments.photos {
         let place = photo.display();
-        let bytes = fs::read(photo).with_context(|| format!("cannot read {place}"))?;
-        if bytes.len() as u64 > PAYLOAD {
-            bail!(
-                "{place} has {} MiB, and an endpoint takes 25: `pugmark prepare` makes it smaller",
-                bytes.len() >> 20
-            );
-        }
-        let mut headers =
-            vec![("content-type", "application/x-image"), ("accept", arguments.accept.as_str())];
-        if let Some(variant) = &arguments.variant {
-            headers.push(("x-amzn-sagemaker-target-variant", variant));
-        }
-        let answer = api.invoke(&arguments.endpoint, &headers, &bytes)?;
-        let text = String::from_utf8_lossy(&answer.body);
-        if answer.status == 200 {
-            if let Some(variant) = answer.variant.filter(|_| arguments.photos.len() == 1) {
-                eprintln!("answered by the variant {variant}");
-            }
-            println!("{}", text.trim_end());
-        } else {
+        let answer = match ask(&api, arguments, photo) {
+            Ok(answer) => answer?,
             // One photo that can't be read is no reason not to ask about the others.
-            eprintln!("error: {place}: status {}: {}", answer.status, reason(&text));
-            failed = true;
+            Err(unread) => {
+                eprintln!("error: {unread:#}");
+                failed = true;
+                continue;
+            }
+        };
+        let text = String::from_utf8_lossy(&answer.body);
+        match answer.status {
+            200 => {
+                if let Some(variant) = answer.variant.filter(|_| arguments.photos.len() == 1) {
+                    eprintln!("answered by the variant {variant}");
+                }
+                println!("{}", text.trim_end());
+            }
+            202 => println!("{}", answer.output.unwrap_or_default()),
+            status => {
+                eprintln!("error: {place}: status {status}: {}", reason(&text));
+                failed = true;
+            }
         }
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A photo that an asynchronous endpoint is to fetch itself.
+fn in_s3(photo: &Path) -> Option<&str> {
+    photo.to_str().filter(|place| place.starts_with("s3://"))
+}
+
+/// Sends a photo, or where it is. The outer error is the photo's, the inner one that of the way.
+fn ask(api: &Api, arguments: &InvokeArguments, photo: &Path) -> anyhow::Result<anyhow::Result<Answer>> {
+    let mut headers = vec![("content-type", "application/x-image"), ("accept", arguments.accept.as_str())];
+    if let Some(place) = in_s3(photo) {
+        headers.push(("x-amzn-sagemaker-inputlocation", place));
+        return Ok(api.invoke(&arguments.endpoint, "async-invocations", &headers, b""));
+    }
+    let place = photo.display();
+    let bytes = fs::read(photo).with_context(|| format!("cannot read {place}"))?;
+    let size = bytes.len() as u64;
+    ensure!(
+        size <= PAYLOAD,
+        "{place} has {} MiB, and an endpoint takes 25: `pugmark prepare` makes it smaller",
+        size >> 20
+    );
+    if let Some(variant) = &arguments.variant {
+        headers.push(("x-amzn-sagemaker-target-variant", variant));
+    }
+    Ok(api.invoke(&arguments.endpoint, "invocations", &headers, &bytes))
 }
 
 /// What the container said, which SageMaker wraps.
@@ -105,6 +137,7 @@ fn reason(text: &str) -> String {
 
 pub(crate) fn delete(arguments: &DeleteArguments, account: &Account) -> anyhow::Result<ExitCode> {
     let name = &arguments.endpoint;
+    check_name(name, 63)?;
     let api = account.open()?;
     let Some(endpoint) = described(&api, Kind::Endpoint, name)? else {
         return Err(wrong(format!("there is no endpoint called `{name}`")).into());
@@ -112,9 +145,11 @@ pub(crate) fn delete(arguments: &DeleteArguments, account: &Account) -> anyhow::
     let config = endpoint["EndpointConfigName"].as_str().unwrap_or_default().to_owned();
     let models = models_of(&api, &config)?;
     let mut calls = vec![("DeleteEndpoint", json!({"EndpointName": name}))];
-    calls.push(("DeleteEndpointConfig", json!({"EndpointConfigName": config})));
-    if arguments.models {
-        calls.extend(models.iter().map(|model| ("DeleteModel", json!({"ModelName": model}))));
+    // A configuration that somebody has deleted must not keep the endpoint.
+    if let Some(models) = models {
+        calls.push(("DeleteEndpointConfig", json!({"EndpointConfigName": config})));
+        let entries = models.iter().filter(|_| arguments.models);
+        calls.extend(entries.map(|model| ("DeleteModel", json!({"ModelName": model}))));
     }
     if account.dry_run {
         let calls = calls.iter().map(|(operation, request)| json!({"Service": "sagemaker", "Operation": operation, "Request": request}));
@@ -126,12 +161,18 @@ pub(crate) fn delete(arguments: &DeleteArguments, account: &Account) -> anyhow::
     }
     let mut calls = calls.into_iter();
     if let Some((operation, request)) = calls.next() {
-        api.call(Service::SageMaker, operation, &request)?;
+        if let Err(error) = api.call(Service::SageMaker, operation, &request) {
+            // An attempt whose answer was lost may have begun it.
+            let left = described(&api, Kind::Endpoint, name)?;
+            if left.is_some_and(|endpoint| endpoint["EndpointStatus"] != "Deleting") {
+                return Err(error);
+            }
+        }
     }
     eprintln!("{name}: Deleting");
     // Its configuration is needed until it is gone.
     while described(&api, Kind::Endpoint, name)?.is_some() {
-        thread::sleep(Duration::from_secs(5));
+        thread::sleep(interval(Duration::from_secs(5)));
     }
     for (operation, request) in calls {
         api.call(Service::SageMaker, operation, &request)?;
@@ -140,15 +181,22 @@ pub(crate) fn delete(arguments: &DeleteArguments, account: &Account) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
-/// The models of an endpoint's variants.
-fn models_of(api: &Api, config: &str) -> anyhow::Result<Vec<String>> {
-    let description =
-        api.call(Service::SageMaker, "DescribeEndpointConfig", &json!({"EndpointConfigName": config}))?;
+/// The models of an endpoint's variants; none where its configuration is gone.
+fn models_of(api: &Api, config: &str) -> anyhow::Result<Option<Vec<String>>> {
+    let request = json!({"EndpointConfigName": config});
+    let description = match api.call(Service::SageMaker, "DescribeEndpointConfig", &request) {
+        Ok(description) => description,
+        Err(error) => match error.downcast_ref::<Refused>() {
+            Some(Refused { code, .. }) if code == "ValidationException" => return Ok(None),
+            _ => return Err(error),
+        },
+    };
     let variants = description["ProductionVariants"].as_array().into_iter().flatten();
-    Ok(variants.filter_map(|variant| variant["ModelName"].as_str().map(str::to_owned)).collect())
+    Ok(Some(variants.filter_map(|variant| variant["ModelName"].as_str().map(str::to_owned)).collect()))
 }
 
 pub(crate) fn dashboard(arguments: &DashboardArguments, account: &Account) -> anyhow::Result<ExitCode> {
+    check_name(&arguments.endpoint, 63)?;
     let api = account.open()?;
     let Some(endpoint) = described(&api, Kind::Endpoint, &arguments.endpoint)? else {
         return Err(wrong(format!("there is no endpoint called `{}`", arguments.endpoint)).into());

@@ -3,7 +3,6 @@
 use std::fs;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use serde_json::Value;
 
 use crate::account::Account;
@@ -30,7 +29,7 @@ pub(crate) fn transform(arguments: &TransformArguments, account: &Account) -> an
 
 pub(crate) fn tune(arguments: &TuneArguments, account: &Account) -> anyhow::Result<ExitCode> {
     let place = arguments.config.display();
-    let text = fs::read_to_string(&arguments.config).with_context(|| format!("cannot read {place}"))?;
+    let text = fs::read_to_string(&arguments.config).map_err(|error| wrong(format!("{place}: {error}")))?;
     let config: Value = serde_json::from_str(&text).map_err(|error| wrong(format!("{place}: {error}")))?;
     let name = name(&arguments.job, "tune");
     begin(Kind::Tuning, &name, &plan::tune(arguments, &name, config)?, &arguments.job, account)
@@ -59,9 +58,7 @@ fn begin(
         return Ok(ExitCode::SUCCESS);
     }
     let api = account.open()?;
-    for call in calls {
-        call.send(&api)?;
-    }
+    plan::send_all(calls, &api)?;
     println!("{name}");
     let kind_name = kind.name();
     eprintln!(

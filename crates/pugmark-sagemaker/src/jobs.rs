@@ -10,18 +10,28 @@ use crate::account::Account;
 use crate::api::{Api, Refused, Service};
 use crate::arguments::{ListArguments, NamedArguments, StopArguments};
 use crate::kinds::Kind;
-use crate::names::wrong;
+use crate::names::{check_name, wrong};
 
 /// The most that SageMaker gives at once.
 const PAGE: usize = 100;
 
 pub(crate) fn list(arguments: &ListArguments, account: &Account) -> anyhow::Result<ExitCode> {
+    if let Some(part) = &arguments.contains
+        && !part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    {
+        return Err(
+            wrong(format!("no name contains `{part}`: names have letters, digits and hyphens")).into()
+        );
+    }
     let api = account.open()?;
     let kinds = arguments.kind.map_or_else(|| Kind::ALL.to_vec(), |kind| vec![kind]);
     let mut found = Vec::new();
     for kind in kinds {
-        let status = arguments.kind.is_none().then(|| kind.running());
-        let items = all(&api, kind, status, arguments.contains.as_deref(), arguments.most)?;
+        let contains = arguments.contains.as_deref();
+        let items = match arguments.kind {
+            Some(_) => all(&api, kind, None, contains, arguments.most)?,
+            None => running(&api, kind, contains, arguments.most)?,
+        };
         found.extend(items.into_iter().map(|item| (kind, item)));
     }
     if arguments.json {
@@ -75,6 +85,24 @@ pub(crate) fn all(
     Ok(found)
 }
 
+/// What holds instances. Those of an endpoint do so from the first on, whatever its state.
+pub(crate) fn running(
+    api: &Api,
+    kind: Kind,
+    contains: Option<&str>,
+    most: usize,
+) -> anyhow::Result<Vec<Value>> {
+    if kind != Kind::Endpoint {
+        return all(api, kind, Some("InProgress"), contains, most);
+    }
+    let mut found = all(api, kind, None, contains, usize::MAX)?;
+    found.retain(|item| {
+        !matches!(item["EndpointStatus"].as_str(), Some("Failed" | "OutOfService" | "Deleting"))
+    });
+    found.truncate(most);
+    Ok(found)
+}
+
 /// Seconds since 1970, as the JSON protocol has times, in words.
 fn time(value: &Value) -> String {
     let time = value.as_f64().and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds as i64, 0));
@@ -101,6 +129,7 @@ pub(crate) fn described(api: &Api, kind: Kind, name: &str) -> anyhow::Result<Opt
 
 pub(crate) fn describe(arguments: &NamedArguments, account: &Account) -> anyhow::Result<ExitCode> {
     let NamedArguments { kind, name } = arguments;
+    check_name(name, 63)?;
     match described(&account.open()?, *kind, name)? {
         Some(description) => println!("{description:#}"),
         None => return Err(wrong(format!("there is no {} called `{name}`", noun(*kind))).into()),
@@ -113,12 +142,14 @@ fn noun(kind: Kind) -> String {
 }
 
 pub(crate) fn stop(arguments: &StopArguments, account: &Account) -> anyhow::Result<ExitCode> {
+    arguments.names.iter().try_for_each(|name| check_name(name, 63))?;
     let api = account.open()?;
-    let jobs = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Endpoint);
+    // A tuning job begins new trainings for those that are stopped.
+    let jobs = [Kind::Tuning, Kind::Training, Kind::Processing, Kind::Transform];
     let mut found: Vec<(Kind, String)> = Vec::new();
     for kind in jobs {
         if arguments.all {
-            let running = all(&api, kind, Some(kind.running()), None, usize::MAX)?;
+            let running = running(&api, kind, None, usize::MAX)?;
             let names = running.iter().filter_map(|item| item[format!("{}Name", kind.noun())].as_str());
             found.extend(names.map(|name| (kind, name.to_owned())));
             continue;

@@ -46,11 +46,6 @@ impl Kind {
         }
     }
 
-    /// The status of those that run, by which lists can be filtered.
-    pub(crate) fn running(self) -> &'static str {
-        if self == Self::Endpoint { "InService" } else { "InProgress" }
-    }
-
     /// Whether nothing more comes.
     pub(crate) fn has_ended(self, status: &str) -> bool {
         match self {

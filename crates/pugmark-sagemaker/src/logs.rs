@@ -5,74 +5,98 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use crate::account::Account;
-use crate::api::{Api, Refused, Service};
+use crate::api::{Api, Refused, Service, interval};
 use crate::arguments::LogsArguments;
 use crate::jobs::described;
 use crate::kinds::Kind;
-use crate::names::wrong;
+use crate::names::{check_name, wrong};
 
 /// Between two looks at a job. SageMaker's own waiters take a minute or two.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 pub(crate) fn logs(arguments: &LogsArguments, account: &Account) -> anyhow::Result<ExitCode> {
     let LogsArguments { kind, name, follow } = arguments;
+    check_name(name, 63)?;
     let api = account.open()?;
     if described(&api, *kind, name)?.is_none() {
         return Err(wrong(format!("there is no {} called `{name}`", kind.name())).into());
     }
-    if *follow {
-        return until_the_end(*kind, name, &api);
-    }
     let mut log = Log::new(*kind, name);
+    if *follow {
+        return follow_log(log, *kind, name, &api, *kind == Kind::Endpoint);
+    }
     if log.print_news(&api)? == 0 {
         eprintln!("there is no line yet");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the log and every change of the status until the job has ended; Ctrl-C leaves the job alone.
+/// Waits for what has just been begun, with its status and log; Ctrl-C leaves it alone.
 pub(crate) fn until_the_end(kind: Kind, name: &str, api: &Api) -> anyhow::Result<ExitCode> {
+    let mut log = Log::new(kind, name);
+    if kind == Kind::Endpoint {
+        // One that was there before has an old log too.
+        log.since =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|now| now.as_millis() as u64);
+    }
+    follow_log(log, kind, name, api, false)
+}
+
+/// Prints the log and every change of the status until the end; what is in service `goes_on` until Ctrl-C.
+fn follow_log(mut log: Log, kind: Kind, name: &str, api: &Api, goes_on: bool) -> anyhow::Result<ExitCode> {
     let stop = Arc::new(AtomicBool::new(false));
     for &signal in signal_hook::consts::TERM_SIGNALS {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot listen for Ctrl-C")?;
     }
-    let mut log = Log::new(kind, name);
     let mut told = String::new();
     loop {
-        let description = described(api, kind, name)?.unwrap_or_default();
+        let Some(description) = described(api, kind, name)? else {
+            bail!("the {} {name} is not there any more", kind.name());
+        };
         let status = description[format!("{}Status", kind.noun())].as_str().unwrap_or("?").to_owned();
         let now = match description["SecondaryStatus"].as_str() {
             Some(detail) if detail != status => format!("{status}, {detail}"),
             _ => status.clone(),
         };
-        let ended = kind.has_ended(&status);
+        let ended = kind.has_ended(&status) && !(goes_on && status == "InService");
         log.print_news(api)?;
         if now != told {
             eprintln!("{name}: {now}");
             told = now;
         }
-        if ended {
-            return Ok(end(name, &status, &description));
+        if !wait(&stop) {
+            eprintln!("left alone: `pugmark sagemaker logs {} {name} --follow` goes on", kind.name());
+            return Ok(ExitCode::from(130));
         }
-        for _ in 0..INTERVAL.as_millis() / 100 {
-            if stop.load(Ordering::Relaxed) {
-                eprintln!("left alone: `pugmark sagemaker logs {} {name} --follow` goes on", kind.name());
-                return Ok(ExitCode::from(130));
-            }
-            thread::sleep(Duration::from_millis(100));
+        if ended {
+            // The last lines come after the end.
+            log.print_news(api)?;
+            return Ok(end(name, &status, &description));
         }
     }
 }
 
+/// False where Ctrl-C came.
+fn wait(stop: &AtomicBool) -> bool {
+    let mut left = interval(INTERVAL);
+    while !left.is_zero() && !stop.load(Ordering::Relaxed) {
+        let step = left.min(Duration::from_millis(100));
+        thread::sleep(step);
+        left -= step;
+    }
+    !stop.load(Ordering::Relaxed)
+}
+
 /// What came of it, in a line.
 fn end(name: &str, status: &str, description: &Value) -> ExitCode {
-    if let Some(reason) = description["FailureReason"].as_str().or(description["ExitMessage"].as_str()) {
+    let said = |member: &str| description[member].as_str().filter(|text| !text.is_empty());
+    if let Some(reason) = said("FailureReason").or(said("ExitMessage")) {
         eprintln!("{name}: {reason}");
     }
     if let Some(model) = description["ModelArtifacts"]["S3ModelArtifacts"].as_str() {
@@ -82,10 +106,11 @@ fn end(name: &str, status: &str, description: &Value) -> ExitCode {
     if let (Some(trained), Some(billed)) =
         (seconds("TrainingTimeInSeconds"), seconds("BillableTimeInSeconds"))
     {
-        eprintln!(
-            "{trained:.0} s of training, {billed:.0} s billed: {:.0} % saved",
-            100.0 * (1.0 - billed / trained)
-        );
+        let saved = match description["EnableManagedSpotTraining"].as_bool() {
+            Some(true) => format!(": {:.0} % saved", 100.0 * (1.0 - billed / trained)),
+            _ => String::new(),
+        };
+        eprintln!("{trained:.0} s of training, {billed:.0} s billed{saved}");
     }
     if matches!(status, "Completed" | "InService") { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -95,12 +120,14 @@ struct Log {
     group: String,
     prefix: String,
     streams: BTreeMap<String, Option<String>>,
+    /// Lines before this time, in milliseconds since 1970, are not printed.
+    since: Option<u64>,
 }
 
 impl Log {
     fn new(kind: Kind, name: &str) -> Self {
         let (group, prefix) = kind.log(name);
-        Self { group, prefix, streams: BTreeMap::new() }
+        Self { group, prefix, streams: BTreeMap::new(), since: None }
     }
 
     /// Prints what has come since; the number of lines. A group that is not there yet has none.
@@ -135,8 +162,11 @@ impl Log {
                 if let Some(token) = place.as_deref() {
                     request["nextToken"] = token.into();
                 }
+                if let Some(since) = self.since {
+                    request["startTime"] = since.into();
+                }
                 let page = api.call(Service::Logs, "GetLogEvents", &request)?;
-                let host = stream.rsplit('/').next().unwrap_or(stream);
+                let host = host(stream);
                 for event in page["events"].as_array().into_iter().flatten() {
                     let text = event["message"].as_str().unwrap_or_default();
                     if many {
@@ -156,5 +186,14 @@ impl Log {
             }
         }
         Ok(lines)
+    }
+}
+
+/// `algo-1` of `JOB/algo-1-1790000000`.
+fn host(stream: &str) -> &str {
+    let last = stream.rsplit('/').next().unwrap_or(stream);
+    match last.rsplit_once('-') {
+        Some((host, time)) if time.len() >= 9 && time.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => last,
     }
 }

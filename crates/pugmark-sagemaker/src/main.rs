@@ -20,6 +20,14 @@ use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
     let Arguments { command, account } = Arguments::parse();
+    // A log that is read no further, as by `head`, ends the program quietly.
+    #[cfg(unix)]
+    if let Err(error) = signal_hook::flag::register_conditional_default(
+        signal_hook::consts::SIGPIPE,
+        std::sync::Arc::new(true.into()),
+    ) {
+        eprintln!("warning: {error}");
+    }
     match run(&command, &account) {
         Ok(code) => code,
         Err(error) => {

@@ -30,6 +30,30 @@ pub(crate) fn check_name(name: &str, most: usize) -> Result<(), WrongName> {
     Ok(())
 }
 
+/// A name of a channel, an input or a variable: letters, digits, `_`, `.` and `-`, at most 64.
+pub(crate) fn check_key(key: &str, what: &str) -> Result<(), WrongName> {
+    let letters = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    let variable = what != "variable"
+        || !key.starts_with(|first: char| first.is_ascii_digit()) && !key.contains(['.', '-']);
+    if key.is_empty() || key.len() > 64 || !letters || !variable {
+        return Err(wrong(format!(
+            "`{key}` can't be the name of a {what}: letters, digits and `_`, at most 64"
+        )));
+    }
+    Ok(())
+}
+
+/// Key or value of a tag, at most `most` characters.
+pub(crate) fn check_label(text: &str, most: usize) -> Result<(), WrongName> {
+    let letters = text.chars().all(|c| c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c));
+    if !letters || text.chars().count() > most {
+        return Err(wrong(format!(
+            "`{text}` can't be in a tag: at most {most} letters, digits, spaces and _.:/=+-@"
+        )));
+    }
+    Ok(())
+}
+
 /// `s3://BUCKET/...`
 pub(crate) fn check_s3(place: &str) -> Result<(), WrongName> {
     match place.strip_prefix("s3://").and_then(|rest| rest.split('/').next()) {
