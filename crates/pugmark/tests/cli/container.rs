@@ -122,7 +122,9 @@ fn variables_of_the_toolkit_go_before_the_files() {
     let mut call = command(&place, &["train"]);
     call.env("SM_CHANNEL_TRAIN", place.path("elsewhere"))
         .env("SM_HP_EPOCHS", "1")
-        .env("SM_HP_BATCH-SIZE", "5");
+        .env("SM_HP_BATCH-SIZE", "5")
+        // The file calls it `lr`.
+        .env("SM_HPS", r#"{"epochs":"3","learning-rate":"0.004"}"#);
     call.env("SM_MODEL_DIR", place.path("model")).env("SM_OUTPUT_DATA_DIR", place.path("output"));
     let ended = ended(&mut call);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
