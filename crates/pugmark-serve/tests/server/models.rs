@@ -154,7 +154,7 @@ fn requests_that_make_no_sense() {
 /// What is asked while a model is being unloaded is answered.
 #[test]
 fn a_model_that_goes_answers_first() {
-    let server = server(|settings| settings.batch_delay = Duration::from_millis(500));
+    let server = server(|settings| settings.batch_delay = Duration::from_secs(3));
     load(&server, "a", "1/model");
     let wanted = expected(&model(Architecture::SimpleCnn, 1), &png(1));
     thread::scope(|scope| {
