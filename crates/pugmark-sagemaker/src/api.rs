@@ -61,11 +61,13 @@ pub(crate) struct Refused {
 }
 
 /// What is said of something new whose making was not answered.
-const LOST: &str = "the answer to an attempt was lost: it may be there already; `describe` tells";
-
-/// The note of a lost answer, where it matters.
 fn lost_note(operation: &str, lost: bool) -> String {
-    if lost && operation.starts_with("Create") { format!(" ({LOST})") } else { String::new() }
+    if !lost || !operation.starts_with("Create") {
+        return String::new();
+    }
+    let entry = matches!(operation, "CreateModel" | "CreateEndpointConfig");
+    let how = if entry { ", an entry that costs nothing" } else { "; `describe` tells" };
+    format!(" (the answer to an attempt was lost: it may be there already{how})")
 }
 
 impl Refused {

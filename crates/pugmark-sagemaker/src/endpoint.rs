@@ -160,13 +160,13 @@ pub(crate) fn delete(arguments: &DeleteArguments, account: &Account) -> anyhow::
         return Ok(ExitCode::FAILURE);
     }
     let mut calls = calls.into_iter();
-    if let Some((operation, request)) = calls.next() {
-        if let Err(error) = api.call(Service::SageMaker, operation, &request) {
-            // An attempt whose answer was lost may have begun it.
-            let left = described(&api, Kind::Endpoint, name)?;
-            if left.is_some_and(|endpoint| endpoint["EndpointStatus"] != "Deleting") {
-                return Err(error);
-            }
+    if let Some((operation, request)) = calls.next()
+        && let Err(error) = api.call(Service::SageMaker, operation, &request)
+    {
+        // An attempt whose answer was lost may have begun it.
+        let left = described(&api, Kind::Endpoint, name)?;
+        if left.is_some_and(|endpoint| endpoint["EndpointStatus"] != "Deleting") {
+            return Err(error);
         }
     }
     eprintln!("{name}: Deleting");

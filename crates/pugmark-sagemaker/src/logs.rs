@@ -166,7 +166,7 @@ impl Log {
                     request["startTime"] = since.into();
                 }
                 let page = api.call(Service::Logs, "GetLogEvents", &request)?;
-                let host = host(stream);
+                let host = label(stream, &self.prefix);
                 for event in page["events"].as_array().into_iter().flatten() {
                     let text = event["message"].as_str().unwrap_or_default();
                     if many {
@@ -189,8 +189,12 @@ impl Log {
     }
 }
 
-/// `algo-1` of `JOB/algo-1-1790000000`.
-fn host(stream: &str) -> &str {
+/// `algo-1` of a job's stream `JOB/algo-1-1790000000`; `001-abc` of a tuning job's stream `JOB-001-abc/algo-1-1790000000`.
+fn label<'a>(stream: &'a str, prefix: &str) -> &'a str {
+    if prefix.ends_with('-') {
+        let training = stream.strip_prefix(prefix).unwrap_or(stream);
+        return training.split('/').next().unwrap_or(training);
+    }
     let last = stream.rsplit('/').next().unwrap_or(stream);
     match last.rsplit_once('-') {
         Some((host, time)) if time.len() >= 9 && time.bytes().all(|byte| byte.is_ascii_digit()) => host,

@@ -82,6 +82,18 @@ fn what_a_refused_deployment_made_is_deleted_again() {
 }
 
 #[test]
+fn the_log_of_an_endpoint_goes_on_while_it_is_in_service() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    let in_service = |text| step("InService").line("i-1", text);
+    let steps =
+        [in_service("first"), in_service("second"), step("Failed").with("FailureReason", "no capacity")];
+    stand_in.add("Endpoint", "ants", json!({"EndpointName": "ants", "EndpointConfigName": "c"}), steps);
+    let ended = call(&place, &stand_in, "logs endpoint ants --follow");
+    ended.told(1, &["ants: InService", "ants: Failed", "no capacity"]);
+    assert_eq!(ended.stdout, "first\nsecond\n");
+}
+
+#[test]
 fn of_several_photos_one_may_be_refused() {
     let (place, stand_in) = (Place::new(), StandIn::start());
     deployed(&place, &stand_in, "");

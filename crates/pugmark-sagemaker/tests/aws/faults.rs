@@ -49,6 +49,15 @@ fn a_lost_answer_to_a_creation_is_told() {
 }
 
 #[test]
+fn a_lost_answer_ends_a_deployment_before_it_costs_anything() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    stand_in.trouble("CreateEndpointConfig", Trouble::CutAfter, 1);
+    let ended = call(&place, &stand_in, "deploy ants --model-data s3://bucket/m.tar.gz --yes");
+    ended.told(1, &["CreateEndpointConfig", "already existing", "was lost", "an entry that costs nothing"]);
+    assert_eq!(stand_in.changes(), ["CreateModel", "CreateEndpointConfig"]);
+}
+
+#[test]
 fn a_name_that_is_taken_was_not_lost() {
     let (place, stand_in) = (Place::new(), StandIn::start());
     call(&place, &stand_in, TRAIN).told(0, &[]);

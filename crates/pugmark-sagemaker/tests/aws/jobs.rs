@@ -189,6 +189,18 @@ fn processing_tuning_and_transform_jobs_are_begun_and_followed() {
 }
 
 #[test]
+fn the_log_of_a_tuning_job_is_that_of_its_trainings() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    place.write("tune.json", tuning_config().to_string());
+    let work = step("InProgress").line("001-1a2b", "epoch 1").line("002-3c4d", "epoch 1 too");
+    stand_in.script("t-1", [work, step("Completed")]);
+    let tune =
+        "tune --job t-1 --config tune.json --channel train=s3://bucket/ants --output s3://bucket/out --wait";
+    let ended = call(&place, &stand_in, tune);
+    assert_eq!(ended.stdout, "t-1\n001-1a2b: epoch 1\n002-3c4d: epoch 1 too\n", "{ended:?}");
+}
+
+#[test]
 fn a_failed_processing_job_says_its_exit_message() {
     let (place, stand_in) = (Place::new(), StandIn::start());
     stand_in.script("p-1", [step("Failed").with("ExitMessage", "error: labels.csv: row 3: no such photo")]);

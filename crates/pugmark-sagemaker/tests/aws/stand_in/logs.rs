@@ -24,7 +24,7 @@ impl Logs {
             "Endpoint" => (format!("/aws/sagemaker/Endpoints/{name}"), format!("main/{host}")),
             // The trainings of a tuning job have a name of their own.
             "HyperParameterTuningJob" => {
-                ("/aws/sagemaker/TrainingJobs".into(), format!("{name}-{host}-1790000000"))
+                ("/aws/sagemaker/TrainingJobs".into(), format!("{name}-{host}/algo-1-1790000000"))
             }
             _ => (format!("/aws/sagemaker/{noun}s"), format!("{name}/{host}-1790000000")),
         };
