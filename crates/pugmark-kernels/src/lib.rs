@@ -12,6 +12,7 @@
 
 mod activation;
 mod activity;
+mod allocator;
 mod attention;
 mod channels;
 mod conv;
@@ -39,6 +40,7 @@ pub use activation::{
     gelu_backward, gelu_forward, sigmoid_backward, sigmoid_forward, silu_backward, silu_forward,
 };
 pub use activity::{ChannelActivity, Magnitude, channel_activity, magnitude, squared_distance};
+pub use allocator::keep_little_memory;
 pub use attention::{WindowAttention, window_attention_backward, window_attention_forward};
 pub use conv::{
     ConvElement, ConvShape, DepthwiseShape, Epilogue, conv2d_backward_data, conv2d_backward_weight,

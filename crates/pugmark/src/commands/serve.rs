@@ -1,6 +1,5 @@
 //! The endpoint.
 
-mod allocator;
 mod container;
 
 use std::fs;
@@ -36,7 +35,7 @@ const BATCH: usize = 16;
 const MEMORY: u64 = 4 << 30;
 
 pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
-    allocator::give_memory_back();
+    pugmark_kernels::keep_little_memory();
     let sources = Sources::new(arguments.config.config.as_deref())?;
     let resolved = sources.resolve::<_, InferenceSettings>(&arguments.inference)?;
     let inference = resolved.settings;

@@ -295,7 +295,9 @@ fn outputs_of_all_instances_come_together() {
     assert_eq!(one["ProcessingInputs"][0]["S3Input"]["LocalPath"], "/opt/ml/processing/input/data");
     wrong(
         &place,
-        &format!("{process} --instances 2 --job two -- demo --world-only --sites 2 --out /opt/ml/processing/output/world"),
+        &format!(
+            "{process} --instances 2 --job two -- demo --world-only --sites 2 --out /opt/ml/processing/output/world"
+        ),
         1,
         &["algo-1 and algo-2 both wrote world/README.txt"],
     );
