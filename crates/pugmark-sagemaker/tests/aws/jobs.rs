@@ -110,7 +110,10 @@ fn spot_training_goes_on_after_an_interruption_and_says_what_was_saved() {
             "1000 s of training, 300 s billed: 70 % saved",
         ],
     );
-    assert!(ended.stdout.starts_with("ants-1\nepoch 1\nepoch 2\nepoch 3\nepoch 4\n"), "{}", ended.stdout);
+    let log = "epoch 1\nepoch 2\nepoch 3\nepoch 4\n";
+    assert!(ended.stdout.starts_with(&format!("ants-1\n{log}")), "{}", ended.stdout);
+    let whole = call(&place, &stand_in, "logs training ants-1");
+    assert_eq!(whole.stdout, log, "all pages at once");
 }
 
 #[test]
