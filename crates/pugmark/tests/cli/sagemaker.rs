@@ -295,11 +295,21 @@ fn outputs_of_all_instances_come_together() {
     assert_eq!(one["ProcessingInputs"][0]["S3Input"]["LocalPath"], "/opt/ml/processing/input/data");
     wrong(
         &place,
-        &format!("{process} --instances 2 --job two -- {split}"),
+        &format!(
+            "{process} --instances 2 --job two -- demo --world-only --sites 2 --out /opt/ml/processing/output/world"
+        ),
         1,
-        &["algo-1 and algo-2 both wrote split.csv"],
+        &["algo-1 and algo-2 both wrote world/README.txt"],
     );
     assert_eq!(job(&place, "two")["ProcessingJobStatus"], "Failed");
+    wrong(
+        &place,
+        &format!("{process} --instances 2 --job same -- {split}"),
+        1,
+        &["processing job same: each of the 2"],
+    );
+    let message = job(&place, "same")["ExitMessage"].as_str().unwrap().to_owned();
+    assert_eq!(message.matches("has all of /opt/ml/processing/input/data").count(), 1, "{message}");
     wrong(
         &place,
         &format!("{process} --job three -- split /opt/ml/processing/input/other --out x.csv"),
