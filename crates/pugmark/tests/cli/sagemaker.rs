@@ -304,6 +304,14 @@ fn outputs_of_all_instances_come_together() {
     assert_eq!(job(&place, "two")["ProcessingJobStatus"], "Failed");
     wrong(
         &place,
+        &format!("{process} --instances 2 --job same -- {split}"),
+        1,
+        &["processing job same: each of the 2"],
+    );
+    let message = job(&place, "same")["ExitMessage"].as_str().unwrap().to_owned();
+    assert_eq!(message.matches("has all of /opt/ml/processing/input/data").count(), 1, "{message}");
+    wrong(
+        &place,
         &format!("{process} --job three -- split /opt/ml/processing/input/other --out x.csv"),
         1,
         &["processing job three: "],

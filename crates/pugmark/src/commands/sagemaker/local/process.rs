@@ -224,15 +224,17 @@ impl Processing<'_> {
 
     /// Brings outputs and messages together.
     fn finish(&mut self, trees: &[Tree], statuses: &[ExitStatus]) -> anyhow::Result<Exit> {
-        let mut message = String::new();
+        let mut messages = Vec::new();
         for tree in trees {
             let Some(bytes) = tree.read("output/message") else { continue };
             match String::from_utf8(bytes) {
-                Ok(text) => message.push_str(&tree.said(&text)),
+                Ok(text) => messages.push(tree.said(text.trim())),
                 Err(_) => return Err(self.job.failed(&format!("{}: its message is no UTF-8", tree.host))),
             }
         }
-        let message = first(&message, 1024);
+        // Of one mind, mostly.
+        messages.dedup();
+        let message = first(&messages.join("\n"), 1024);
         if !message.is_empty() {
             self.job.set("ExitMessage", message.as_str());
         }
@@ -271,6 +273,7 @@ impl Processing<'_> {
             false => links.push(key),
         })
         .with_context(|| format!("cannot list {}", tree.path(OUTPUT).display()))?;
+        keys.sort();
         for link in links {
             let text = format!("{}: {OUTPUT}/{link} is no file, and SageMaker follows no links", tree.host);
             self.attendant.printer.warning(&text);
