@@ -41,6 +41,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/model", get(state::model))
         .route("/execution-parameters", get(state::execution_parameters))
         .route("/invocations", post(invocations::answer))
+        // Where SageMaker's runtime has it: its clients work here too.
+        .route("/endpoints/{name}/invocations", post(invocations::answer))
         .route("/explain", post(explain::answer))
         .route("/models", post(models::load))
         .route("/models", get(models::list))

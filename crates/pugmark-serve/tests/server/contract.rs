@@ -34,7 +34,9 @@ fn every_kind_of_photo_has_the_answer_of_the_classifier() {
             assert_eq!(reply.status, 200, "{format:?} as {kind}: {}", reply.text());
             assert_eq!(probabilities(&reply.json()), wanted, "{format:?} as {kind}");
         }
-        assert_eq!(probabilities(&server.post("/invocations", &[], &bytes).json()), wanted);
+        for path in ["/invocations", "/endpoints/any-name/invocations"] {
+            assert_eq!(probabilities(&server.post(path, &[], &bytes).json()), wanted);
+        }
     }
 
     // The same pixels in other clothes.
