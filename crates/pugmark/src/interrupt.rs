@@ -26,7 +26,8 @@ pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Counts requests to end, for work that must end others before it ends itself: none of them ends this process.
+/// Counts requests to end, a closed terminal among them, for work that must end others before it ends itself: none of them ends
+/// this process.
 #[cfg(unix)]
 #[derive(Debug)]
 pub(crate) struct Requests {
@@ -38,7 +39,7 @@ pub(crate) struct Requests {
 impl Requests {
     pub(crate) fn listen() -> anyhow::Result<Self> {
         let one = Arc::new(AtomicBool::new(false));
-        for &signal in TERM_SIGNALS {
+        for &signal in TERM_SIGNALS.iter().chain(&[signal_hook::consts::SIGHUP]) {
             flag::register(signal, Arc::clone(&one)).context("cannot listen for Ctrl-C")?;
         }
         Ok(Self { one, count: 0.into() })

@@ -75,7 +75,7 @@ pub(crate) struct JobFlags {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct TrainingJobFlags {
-    /// An input channel, such as `train=photos`: a folder, or a file such as a table of labels or weights
+    /// An input channel, such as `train=photos`: a folder, or a file such as weights
     #[arg(long, value_name = "NAME=PATH", required = true, value_parser = channel)]
     pub(crate) channel: Vec<(String, PathBuf)>,
 

@@ -134,6 +134,13 @@ fn an_instance_that_is_taken_away_costs_nothing() {
     let bytes =
         |name: &str| fs::read(place.path(&format!("sagemaker-local/{name}/output/model.tar.gz"))).unwrap();
     assert!(bytes("whole") == bytes("spot"), "{log}");
+
+    // What was saved in time is not trained again.
+    done(&place, &format!("{train} --job polite --spot --interrupt-after 0.6 --interrupt-after 1.2"));
+    let log = fs::read_to_string(place.path("sagemaker-local/polite/logs/algo-1.log")).unwrap();
+    for epoch in 1..=30 {
+        assert_eq!(log.matches(&format!("[METRICS] epoch={epoch};")).count(), 1, "{log}");
+    }
 }
 
 #[test]

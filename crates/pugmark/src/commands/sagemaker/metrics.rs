@@ -48,8 +48,9 @@ impl Metrics {
     /// The metrics that a line of the log reports.
     pub(super) fn read<'a>(&'a self, line: &str) -> impl Iterator<Item = (&'a str, f64)> {
         self.0.iter().filter_map(move |(definition, regex)| {
-            let number = regex.captures(line)?.get(1)?.as_str().parse().ok()?;
-            Some((definition.name.as_str(), number))
+            let number: f64 = regex.captures(line)?.get(1)?.as_str().parse().ok()?;
+            // One that is no number is no metric, and would be the best or the worst of all.
+            number.is_finite().then_some((definition.name.as_str(), number))
         })
     }
 }
@@ -106,6 +107,7 @@ mod tests {
     fn expressions_of_ones_own() {
         let given = |name: &str, regex: &str| Metrics::new(&[(name.to_owned(), regex.to_owned())]);
         let gan = given("gan", "GAN_loss=(.*?);").unwrap();
+        assert_eq!(gan.read("GAN_loss=NaN;").count(), 0);
         assert_eq!(gan.read("GAN_loss=0.138318;  Scaled_reg=2.65;").collect::<Vec<_>>(), [("gan", 0.138318)]);
         for (name, regex, why) in
             [("a", "loss=", "no group"), ("a", "(", "--metric a"), ("a", &"(x)".repeat(200), "500 of an")]

@@ -78,14 +78,22 @@ impl Container {
 
     /// Asks it to end, as `docker stop` does: SIGTERM now, SIGKILL when the time is over.
     pub(super) fn stop(&mut self, grace: Duration) {
-        // It may have ended by itself.
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        self.kill_at.get_or_insert(Instant::now() + grace);
+        if self.runs() {
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+            self.kill_at.get_or_insert(Instant::now() + grace);
+        }
     }
 
     /// SIGKILL.
     pub(super) fn kill(&mut self) {
-        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        if self.runs() {
+            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        }
+    }
+
+    /// Whether its number is still its own: another process may have that of one that has ended.
+    fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// How it ended; none while it runs. All its lines are sent by then.
@@ -104,7 +112,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
+        if self.runs() {
             self.kill();
             let _ = self.child.wait();
         }

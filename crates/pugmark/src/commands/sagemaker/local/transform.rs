@@ -193,7 +193,7 @@ impl Transform<'_> {
                         && !stop.load(Ordering::Relaxed)
                     {
                         // The other end goes only when nothing is waited for.
-                        let _ = sender.send((key, client.transform(key)));
+                        let _ = sender.send((key, client.transform(key, stop)));
                     }
                 });
             }
@@ -215,6 +215,8 @@ impl Transform<'_> {
                 }
                 if attendant.stop() > Stop::No {
                     stop.store(true, Ordering::Relaxed);
+                    // Requests under way end with the container, if not before.
+                    server.stop(attendant)?;
                     return Ok(None);
                 }
             }
@@ -252,7 +254,7 @@ struct Client<'a> {
 
 impl Client<'_> {
     /// Sends an object and keeps the answer as `KEY.out`.
-    fn transform(&self, key: &str) -> anyhow::Result<()> {
+    fn transform(&self, key: &str, stop: &AtomicBool) -> anyhow::Result<()> {
         let bytes = fs::read(self.input.join(key))?;
         if bytes.len() as u64 > self.most {
             bail!("{} bytes are more than MaxPayloadInMB, {}", bytes.len(), self.most >> 20);
@@ -261,7 +263,7 @@ impl Client<'_> {
         let answer = loop {
             match self.send(&bytes) {
                 Ok(answer) => break answer,
-                Err((_, true)) if tries < RETRIES => {
+                Err((_, true)) if tries < RETRIES && !stop.load(Ordering::Relaxed) => {
                     tries += 1;
                     thread::sleep(BACK_OFF * tries);
                 }

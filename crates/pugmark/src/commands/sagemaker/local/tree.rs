@@ -138,12 +138,20 @@ pub(super) fn keys(folder: &Path) -> io::Result<Vec<String>> {
 /// The keys of the objects that a folder of a person's own holds, sorted; a link to a file is one.
 pub(super) fn objects(folder: &Path) -> anyhow::Result<Vec<String>> {
     let mut keys = Vec::new();
+    let mut linked = None;
     let mut object = |key: String, kind: fs::FileType| {
         if kind.is_file() || kind.is_symlink() && folder.join(&key).is_file() {
             keys.push(key);
+        } else if folder.join(&key).is_dir() {
+            linked = Some(key);
         }
     };
     walk(folder, "", &mut object).with_context(|| format!("cannot list {}", folder.display()))?;
+    if let Some(key) = linked {
+        return Err(WrongCall::new(format!("{} is a link to a folder", folder.join(key).display()))
+            .with_hint("S3 has no links: put the folder itself there")
+            .into());
+    }
     keys.sort();
     Ok(keys)
 }
