@@ -1,4 +1,4 @@
-//! `pugmark-sagemaker`, found as git finds its subcommands: it has the AWS SDK, which this program does not carry.
+//! `pugmark-sagemaker`, found as git finds its subcommands: it calls AWS, with libraries that this program does not carry.
 
 use std::env;
 use std::ffi::OsString;
