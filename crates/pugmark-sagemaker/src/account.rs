@@ -27,7 +27,7 @@ pub(crate) struct Account {
     #[arg(long, global = true, value_name = "URL", env = "AWS_ENDPOINT_URL", help_heading = "Account")]
     endpoint_url: Option<String>,
 
-    /// Print the requests as JSON and send none
+    /// Print the requests of a verb that makes, stops or deletes something as JSON, and send none
     #[arg(long, global = true, help_heading = "Account")]
     pub(crate) dry_run: bool,
 }

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::account::Account;
-use crate::api::{Api, Service};
+use crate::api::Api;
 use crate::arguments::CostArguments;
+use crate::endpoint::configuration;
 use crate::jobs::{described, running};
 use crate::kinds::Kind;
 use crate::names::{WrongName, wrong};
@@ -44,7 +45,9 @@ pub(crate) fn cost(arguments: &CostArguments, account: &Account) -> anyhow::Resu
         println!("{:<10}  {name:<63}  {count:>3} x {instance:<20}  {price:>8}", kind.name());
     }
     match held.as_slice() {
-        [] => eprintln!("nothing runs, and nothing costs money by the hour"),
+        [] => eprintln!(
+            "no job and no endpoint holds an instance; those that `--keep-alive` keeps warm are not seen here"
+        ),
         _ if unknown => {
             eprintln!("`--prices FILE` says what an instance costs: lines such as \"ml.c7i.2xlarge\" = 0.428")
         }
@@ -70,8 +73,12 @@ fn instances(api: &Api, kind: Kind, name: &str, description: &Value) -> anyhow::
 
 /// An endpoint says how many instances it has, its configuration which.
 fn variants(api: &Api, name: &str, description: &Value) -> anyhow::Result<Vec<Held>> {
-    let request = json!({"EndpointConfigName": description["EndpointConfigName"]});
-    let config = api.call(Service::SageMaker, "DescribeEndpointConfig", &request)?;
+    let config = description["EndpointConfigName"].as_str().unwrap_or_default();
+    let Some(config) = configuration(api, config)? else {
+        let variants = description["ProductionVariants"].as_array().into_iter().flatten();
+        let count = variants.filter_map(|variant| variant["CurrentInstanceCount"].as_u64()).sum();
+        return Ok(vec![Held { kind: Kind::Endpoint, name: name.to_owned(), instance: "?".into(), count }]);
+    };
     let counts: BTreeMap<&str, u64> = description["ProductionVariants"]
         .as_array()
         .into_iter()

@@ -18,7 +18,7 @@ use crate::job::stamp;
 use crate::jobs::{confirmed, described};
 use crate::kinds::Kind;
 use crate::logs;
-use crate::names::{check_name, check_s3, wrong};
+use crate::names::{WrongName, check_name, check_s3, wrong};
 use crate::plan;
 
 /// The most that an endpoint takes, in bytes.
@@ -39,7 +39,11 @@ pub(crate) fn deploy(arguments: &DeployArguments, account: &Account) -> anyhow::
     let costs = match &arguments.serverless {
         Some(_) => "It costs by the request.".to_owned(),
         None => {
-            let count = arguments.instances * arguments.variants.len().max(1) as u32;
+            let variants = arguments.variants.len().max(1) as u32;
+            let count = match arguments.scale {
+                Some((least, most, _)) => format!("{} to {}", least * variants, most * variants),
+                None => (arguments.instances * variants).to_string(),
+            };
             format!("{count} x {} cost money until `delete-endpoint {name}`.", arguments.place.instance)
         }
     };
@@ -47,7 +51,8 @@ pub(crate) fn deploy(arguments: &DeployArguments, account: &Account) -> anyhow::
     if !arguments.yes && !confirmed(&format!("{costs} {what} the endpoint {name}?"))? {
         return Ok(ExitCode::FAILURE);
     }
-    plan::send_all(&plan::deploy(arguments, &stamp(), exists)?, &api)?;
+    let calls = plan::deploy(arguments, &stamp(), exists)?;
+    plan::send_all(&calls, &api)?;
     println!("{name}");
     eprintln!("{costs}");
     let scaled = plan::scale(arguments);
@@ -55,11 +60,20 @@ pub(crate) fn deploy(arguments: &DeployArguments, account: &Account) -> anyhow::
         return Ok(ExitCode::SUCCESS);
     }
     // The number of instances can follow the requests of an endpoint in service alone.
-    let code = logs::until_the_end(Kind::Endpoint, name, &api)?;
-    if code == ExitCode::SUCCESS {
+    let ended = logs::until_the_end(Kind::Endpoint, name, &api);
+    if matches!(ended, Ok(code) if code == ExitCode::SUCCESS) {
+        // A change that failed is taken back, and the endpoint in service again.
+        let config = described(&api, Kind::Endpoint, name)?.unwrap_or_default()["EndpointConfigName"].take();
+        let wanted = calls.iter().find_map(|call| call.request.get("EndpointConfigName"));
+        if wanted != Some(&config) {
+            eprintln!("{name} is in service as it was before: the change was taken back");
+            return Ok(ExitCode::FAILURE);
+        }
         scaled.iter().try_for_each(|call| call.send(&api).map(drop))?;
+    } else if !scaled.is_empty() {
+        eprintln!("the number of instances does not follow the requests yet: the same call sets that too");
     }
-    Ok(code)
+    ended
 }
 
 pub(crate) fn invoke(arguments: &InvokeArguments, account: &Account) -> anyhow::Result<ExitCode> {
@@ -75,11 +89,12 @@ pub(crate) fn invoke(arguments: &InvokeArguments, account: &Account) -> anyhow::
     let mut failed = false;
     for photo in &arguments.photos {
         let place = photo.display();
-        let answer = match ask(&api, arguments, photo) {
-            Ok(answer) => answer?,
-            // One photo that can't be read is no reason not to ask about the others.
-            Err(unread) => {
-                eprintln!("error: {unread:#}");
+        let answer = match ask(&api, arguments, photo).and_then(|answer| answer) {
+            Ok(answer) => answer,
+            Err(wrong) if wrong.is::<WrongName>() => return Err(wrong),
+            // One photo that can't be read or sent is no reason not to ask about the others.
+            Err(error) => {
+                eprintln!("error: {place}: {error:#}");
                 failed = true;
                 continue;
             }
@@ -109,11 +124,15 @@ fn in_s3(photo: &Path) -> Option<&str> {
 
 /// Sends a photo, or where it is. The outer error is the photo's, the inner one that of the way.
 fn ask(api: &Api, arguments: &InvokeArguments, photo: &Path) -> anyhow::Result<anyhow::Result<Answer>> {
-    let mut headers = vec![("content-type", "application/x-image"), ("accept", arguments.accept.as_str())];
     if let Some(place) = in_s3(photo) {
-        headers.push(("x-amzn-sagemaker-inputlocation", place));
+        let headers = [
+            ("x-amzn-sagemaker-content-type", "application/x-image"),
+            ("x-amzn-sagemaker-accept", arguments.accept.as_str()),
+            ("x-amzn-sagemaker-inputlocation", place),
+        ];
         return Ok(api.invoke(&arguments.endpoint, "async-invocations", &headers, b""));
     }
+    let mut headers = vec![("content-type", "application/x-image"), ("accept", arguments.accept.as_str())];
     let place = photo.display();
     let bytes = fs::read(photo).with_context(|| format!("cannot read {place}"))?;
     let size = bytes.len() as u64;
@@ -171,28 +190,40 @@ pub(crate) fn delete(arguments: &DeleteArguments, account: &Account) -> anyhow::
     }
     eprintln!("{name}: Deleting");
     // Its configuration is needed until it is gone.
-    while described(&api, Kind::Endpoint, name)?.is_some() {
+    while let Some(left) = described(&api, Kind::Endpoint, name)? {
+        ensure!(
+            left["EndpointStatus"] == "Deleting" && left["CreationTime"] == endpoint["CreationTime"],
+            "{name} is not gone, but {}: {}",
+            left["EndpointStatus"].as_str().unwrap_or("?"),
+            left["FailureReason"].as_str().unwrap_or("somebody has made it again")
+        );
         thread::sleep(interval(Duration::from_secs(5)));
     }
     for (operation, request) in calls {
         api.call(Service::SageMaker, operation, &request)?;
     }
-    eprintln!("{name} is gone, and costs nothing more");
+    eprintln!(
+        "{name} is gone. What `dashboard` and `deploy --scale` made is not: pugmark-{name} in CloudWatch, the targets of auto scaling"
+    );
     Ok(ExitCode::SUCCESS)
 }
 
 /// The models of an endpoint's variants; none where its configuration is gone.
 fn models_of(api: &Api, config: &str) -> anyhow::Result<Option<Vec<String>>> {
-    let request = json!({"EndpointConfigName": config});
-    let description = match api.call(Service::SageMaker, "DescribeEndpointConfig", &request) {
-        Ok(description) => description,
-        Err(error) => match error.downcast_ref::<Refused>() {
-            Some(Refused { code, .. }) if code == "ValidationException" => return Ok(None),
-            _ => return Err(error),
-        },
-    };
+    let Some(description) = configuration(api, config)? else { return Ok(None) };
     let variants = description["ProductionVariants"].as_array().into_iter().flatten();
     Ok(Some(variants.filter_map(|variant| variant["ModelName"].as_str().map(str::to_owned)).collect()))
+}
+
+/// A configuration; none where it is gone, which does not keep its endpoint from running.
+pub(crate) fn configuration(api: &Api, name: &str) -> anyhow::Result<Option<Value>> {
+    match api.call(Service::SageMaker, "DescribeEndpointConfig", &json!({"EndpointConfigName": name})) {
+        Ok(description) => Ok(Some(description)),
+        Err(error) => match error.downcast_ref::<Refused>() {
+            Some(Refused { code, .. }) if code == "ValidationException" => Ok(None),
+            _ => Err(error),
+        },
+    }
 }
 
 pub(crate) fn dashboard(arguments: &DashboardArguments, account: &Account) -> anyhow::Result<ExitCode> {

@@ -58,8 +58,9 @@ fn begin(
         return Ok(ExitCode::SUCCESS);
     }
     let api = account.open()?;
-    plan::send_all(calls, &api)?;
+    // Before it is asked for: where the answer is lost, the name is needed.
     println!("{name}");
+    plan::send_all(calls, &api)?;
     let kind_name = kind.name();
     eprintln!(
         "started; `pugmark sagemaker logs {kind_name} {name} --follow` shows its log, `stop {name}` ends it"

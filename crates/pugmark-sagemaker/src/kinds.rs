@@ -52,7 +52,7 @@ impl Kind {
             Self::Endpoint => {
                 matches!(status, "InService" | "Failed" | "OutOfService" | "UpdateRollbackFailed")
             }
-            _ => matches!(status, "Completed" | "Failed" | "Stopped"),
+            _ => matches!(status, "Completed" | "Failed" | "Stopped" | "DeleteFailed"),
         }
     }
 

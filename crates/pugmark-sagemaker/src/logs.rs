@@ -15,7 +15,7 @@ use crate::api::{Api, Refused, Service, interval};
 use crate::arguments::LogsArguments;
 use crate::jobs::described;
 use crate::kinds::Kind;
-use crate::names::{check_name, wrong};
+use crate::names::{WrongName, check_name, wrong};
 
 /// Between two looks at a job. SageMaker's own waiters take a minute or two.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -52,12 +52,25 @@ pub(crate) fn until_the_end(kind: Kind, name: &str, api: &Api) -> anyhow::Result
 fn follow_log(mut log: Log, kind: Kind, name: &str, api: &Api, goes_on: bool) -> anyhow::Result<ExitCode> {
     let stop = Arc::new(AtomicBool::new(false));
     for &signal in signal_hook::consts::TERM_SIGNALS {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot listen for Ctrl-C")?;
+        // The second one ends the program, whatever it waits for.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .context("cannot listen for Ctrl-C")?;
     }
     let mut told = String::new();
     loop {
-        let Some(description) = described(api, kind, name)? else {
-            bail!("the {} {name} is not there any more", kind.name());
+        let description = match described(api, kind, name) {
+            Ok(Some(description)) => description,
+            Ok(None) => bail!("the {} {name} is not there any more", kind.name()),
+            // The way there is interrupted, not the job.
+            Err(error) if !error.is::<Refused>() && !error.is::<WrongName>() => {
+                eprintln!("warning: {error:#}; {name} goes on");
+                if wait(&stop) {
+                    continue;
+                }
+                return Ok(left_alone(kind, name));
+            }
+            Err(error) => return Err(error.context(format!("{name} goes on, but can't be followed"))),
         };
         let status = description[format!("{}Status", kind.noun())].as_str().unwrap_or("?").to_owned();
         let now = match description["SecondaryStatus"].as_str() {
@@ -65,21 +78,25 @@ fn follow_log(mut log: Log, kind: Kind, name: &str, api: &Api, goes_on: bool) ->
             _ => status.clone(),
         };
         let ended = kind.has_ended(&status) && !(goes_on && status == "InService");
-        log.print_news(api)?;
+        log.follow(api);
         if now != told {
             eprintln!("{name}: {now}");
             told = now;
         }
         if !wait(&stop) {
-            eprintln!("left alone: `pugmark sagemaker logs {} {name} --follow` goes on", kind.name());
-            return Ok(ExitCode::from(130));
+            return Ok(left_alone(kind, name));
         }
         if ended {
             // The last lines come after the end.
-            log.print_news(api)?;
+            log.follow(api);
             return Ok(end(name, &status, &description));
         }
     }
+}
+
+fn left_alone(kind: Kind, name: &str) -> ExitCode {
+    eprintln!("left alone: `pugmark sagemaker logs {} {name} --follow` goes on", kind.name());
+    ExitCode::from(130)
 }
 
 /// False where Ctrl-C came.
@@ -122,12 +139,25 @@ struct Log {
     streams: BTreeMap<String, Option<String>>,
     /// Lines before this time, in milliseconds since 1970, are not printed.
     since: Option<u64>,
+    /// It could not be read, and that was said.
+    missed: bool,
 }
 
 impl Log {
     fn new(kind: Kind, name: &str) -> Self {
         let (group, prefix) = kind.log(name);
-        Self { group, prefix, streams: BTreeMap::new(), since: None }
+        Self { group, prefix, streams: BTreeMap::new(), since: None, missed: false }
+    }
+
+    /// Prints what has come since. A job is waited for whether its log can be read or not.
+    fn follow(&mut self, api: &Api) {
+        match self.print_news(api) {
+            Err(error) if !self.missed => {
+                eprintln!("warning: the log can't be read: {error:#}");
+                self.missed = true;
+            }
+            _ => {}
+        }
     }
 
     /// Prints what has come since; the number of lines. A group that is not there yet has none.

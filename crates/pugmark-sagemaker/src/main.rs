@@ -39,6 +39,13 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &Command, account: &account::Account) -> anyhow::Result<ExitCode> {
+    let asks = matches!(
+        command,
+        Command::Invoke(_) | Command::List(_) | Command::Describe(_) | Command::Logs(_) | Command::Cost(_)
+    );
+    if account.dry_run && asks {
+        return Err(names::wrong("--dry-run is for verbs that make, stop or delete something").into());
+    }
     match command {
         Command::Train(arguments) => job::train(arguments, account),
         Command::Prepare(arguments) => job::process(arguments, account),

@@ -167,11 +167,12 @@ impl App {
         let shadow = self.shadow.as_ref().map(|shadow| Ok::<_, ServeError>((shadow, shadow.open_again()?)));
         let shadow = shadow.transpose()?;
         *self.variants.write().unwrap_or_else(PoisonError::into_inner) = variants;
-        if let Some((shadow, panel)) = shadow {
-            shadow.replace(panel);
-        }
         if let (Some(place), Some(config)) = (&self.tls, tls) {
             *place.write().unwrap_or_else(PoisonError::into_inner) = config;
+        }
+        // Last: it waits for a place in the queue.
+        if let Some((shadow, panel)) = shadow {
+            shadow.replace(panel);
         }
         Ok(())
     }

@@ -68,6 +68,9 @@ impl Capture {
     }
 }
 
+/// Files that are held open, at most.
+const OPEN_FILES: usize = 32;
+
 fn write(folder: &Path, records: &Receiver<Record>, metrics: &Metrics) {
     // The file of each variant and the hour it is for.
     let mut files: BTreeMap<Arc<str>, (String, File)> = BTreeMap::new();
@@ -80,6 +83,11 @@ fn write(folder: &Path, records: &Receiver<Record>, metrics: &Metrics) {
                 fs::create_dir_all(&below)?;
                 let name = below.join(format!("{}-{}.jsonl", now.format("%M-%S-%3f"), random_id()));
                 let file = OpenOptions::new().append(true).create_new(true).open(name)?;
+                // Models that are loaded by request may have any number of names.
+                files.retain(|_, (of, _)| *of == hour);
+                if files.len() >= OPEN_FILES {
+                    files.clear();
+                }
                 files.insert(Arc::clone(&record.variant), (hour.clone(), file));
             }
             let Some((_, file)) = files.get_mut(&record.variant) else { return Ok(()) };

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::extract::Request;
 use axum::http::{HeaderName, StatusCode};
@@ -14,6 +14,8 @@ use serde::Serialize;
 
 /// Lines that wait to be written; more are lost, and counted: no answer waits for whoever reads the log.
 const WAITING: usize = 4096;
+/// How long the last lines are waited for at the end.
+const LAST_LINES: Duration = Duration::from_secs(1);
 /// Characters of a path and of an inference id that are logged.
 const LONGEST: usize = 200;
 /// Asked again and again by whoever watches the server: they are logged where they fail.
@@ -91,8 +93,13 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn new(request: &Request) -> Self {
-        // Neither holds control characters: `hyper` and `HeaderValue::to_str` see to that.
-        let short = |text: &str| text.chars().take(LONGEST).collect::<String>();
+        // A path may hold what moves a terminal's cursor or ends a line.
+        let harmless = |letter: char| match letter {
+            '\u{2028}' | '\u{2029}' => char::REPLACEMENT_CHARACTER,
+            letter if letter.is_control() => char::REPLACEMENT_CHARACTER,
+            letter => letter,
+        };
+        let short = |text: &str| text.chars().take(LONGEST).map(harmless).collect::<String>();
         let id = request.headers().get(INFERENCE_ID).and_then(|id| id.to_str().ok());
         Self {
             method: short(request.method().as_str()),
@@ -187,13 +194,16 @@ impl Log {
         place.as_ref().is_some_and(|(sender, _)| sender.try_send(line.text(self.form)).is_ok())
     }
 
-    /// Takes nothing more and waits until all is written.
+    /// Takes nothing more and waits until all is written, but not for long.
     pub(crate) fn finish(&self) {
         let taken = self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((sender, thread)) = taken {
             drop(sender);
-            // Its panic was printed; there is nothing more to write then.
-            let _ = thread.join();
+            // Whoever reads the log too slowly, or not at all, does not keep the process.
+            let until = Instant::now() + LAST_LINES;
+            while !thread.is_finished() && Instant::now() < until {
+                thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 }
@@ -217,6 +227,12 @@ fn write(lines: &Receiver<String>, out: impl Write) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_moves_no_cursor() {
+        let request = Request::get("/a\u{9b}2J\u{2028}é").body(axum::body::Body::empty()).unwrap();
+        assert_eq!(Entry::new(&request).path, "/a\u{fffd}2J\u{fffd}é");
+    }
 
     #[test]
     fn lines_for_people_and_for_programs() {

@@ -182,7 +182,7 @@ impl Looker {
                 Message::Model(panel) => self.panel = *panel,
                 Message::Copy(copy) => {
                     // A photo that makes the decoder or the model panic is one without an answer.
-                    let looked = panic::catch_unwind(AssertUnwindSafe(|| self.look(copy)));
+                    let looked = panic::catch_unwind(AssertUnwindSafe(|| self.look(copy, stop)));
                     if looked.is_err() {
                         self.metrics.shadowed(None);
                     }
@@ -191,13 +191,16 @@ impl Looker {
         }
     }
 
-    fn look(&mut self, copy: Copy) {
+    fn look(&mut self, copy: Copy, stop: &AtomicBool) {
         let Copy { headers, body, said } = copy;
         // All of the body is there, so that reading it never waits.
         let read = input::read(&headers, body.bytes.clone(), &self.limits).now_or_never();
         let Some(Ok(Asked { photos, list, lines, top })) = read else { return };
         let mut answers = Vec::with_capacity(photos.len());
         for (photo, said) in photos.into_iter().zip(said) {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
             let outcome = photo.source.and_then(|source| self.look_at(source));
             if let Some((class, probability)) = said {
                 let theirs = outcome.as_ref().ok().map(|theirs| {

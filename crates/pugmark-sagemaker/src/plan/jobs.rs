@@ -39,7 +39,7 @@ fn training(training: &Training, place: &Place) -> Result<Map<String, Value>, Wr
             "InputMode": training.input_mode,
         }));
     }
-    let wait = training.spot.then(|| training.max_wait.unwrap_or(2 * training.max_runtime));
+    let wait = training.spot.then(|| training.max_wait.unwrap_or(training.max_runtime.saturating_mul(2)));
     if wait.is_some_and(|wait| wait < training.max_runtime) {
         return Err(wrong("--max-wait counts from the start and can't be shorter than --max-runtime"));
     }

@@ -122,7 +122,14 @@ fn an_asynchronous_endpoint_says_where_its_answer_will_be() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "s3://bucket/answers/1.out\n"), "{ended:?}");
     let words = "invoke ants s3://bucket/a.jpg --variant new";
     call(&place, &stand_in, words).told(2, &["by no variant in particular"]);
-    assert_eq!(stand_in.came("InvokeEndpointAsync").len(), 1);
+    let came = stand_in.came("InvokeEndpointAsync");
+    assert_eq!(came.len(), 1);
+    let came = &came[0].request;
+    assert_eq!(
+        (&came["ContentType"], &came["Accept"]),
+        (&json!("application/x-image"), &json!("application/json")),
+        "{came}"
+    );
 }
 
 #[test]

@@ -263,9 +263,13 @@ impl StandIn {
         if operation == "InvokeEndpoint" {
             members["Body"] = "".into();
         }
+        // The plain names are those of the request itself where the photo is elsewhere.
+        let named = |plain: &'static str, later: &'static str| {
+            request.header(if operation == "InvokeEndpoint" { plain } else { later })
+        };
         for (member, value) in [
-            ("ContentType", request.header("content-type")),
-            ("Accept", request.header("accept")),
+            ("ContentType", named("content-type", "x-amzn-sagemaker-content-type")),
+            ("Accept", named("accept", "x-amzn-sagemaker-accept")),
             ("TargetVariant", variant),
             ("InputLocation", request.header("x-amzn-sagemaker-inputlocation")),
         ] {

@@ -30,8 +30,14 @@ function unlock(wrong) {
     find("token").focus();
     find("key").onsubmit = (event) => {
       event.preventDefault();
-      token = find("token").value.trim();
+      const given = find("token").value.trim();
       find("token").value = "";
+      // No header can hold anything else.
+      if (!/^[\x21-\x7e]+$/.test(given)) {
+        find("wrong").textContent = "A token has letters, digits and signs of ASCII, and no spaces.";
+        return;
+      }
+      token = given;
       find("locked").hidden = true;
       unlocked = undefined;
       done();

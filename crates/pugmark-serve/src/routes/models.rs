@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Query, Request, State};
+use axum::http::header::EXPECT;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +87,12 @@ pub(super) async fn invoke(
     Name(name): Name,
     request: Request,
 ) -> Result<Response, RequestError> {
-    let model = app.models()?.get(&name).ok_or_else(|| not_loaded(&name))?;
+    let Some(model) = app.models()?.get(&name) else {
+        // This answer makes the platform load the model: a large photo must not be cut off before it is read.
+        if !request.headers().contains_key(EXPECT) {
+            body::throw_away(&mut request.into_body(), &app).await;
+        }
+        return Err(not_loaded(&name));
+    };
     respond(&app, model, request, None).await
 }

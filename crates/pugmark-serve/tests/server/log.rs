@@ -79,6 +79,29 @@ fn a_line_a_request_and_no_secret() {
     }
 }
 
+/// Somebody has the log open and never reads it.
+#[test]
+fn a_log_that_is_full_does_not_keep_the_process() {
+    struct Full(std::sync::mpsc::Receiver<()>);
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (held, full) = std::sync::mpsc::channel();
+    let server = Server::open(&[], settings(), Cpu::new(1).unwrap()).unwrap();
+    server.log(LogForm::Text, Full(full)).unwrap();
+    let server = Running::run(server, tempfile::tempdir().unwrap());
+    assert_eq!(server.get("/model").status, 200);
+    assert_eq!(server.stopped(), 0);
+    drop(held);
+}
+
 /// Nobody reads the log.
 #[test]
 fn whoever_reads_no_log_holds_up_nothing() {
