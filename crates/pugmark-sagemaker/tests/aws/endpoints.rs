@@ -176,7 +176,7 @@ fn a_dashboard_and_alarms_are_valid() {
 fn what_runs_has_its_price() {
     let (place, stand_in) = (Place::new(), StandIn::start());
     place.write("prices.toml", "\"ml.c7i.2xlarge\" = 0.5\n");
-    call(&place, &stand_in, "cost --prices prices.toml").told(0, &["nothing runs"]);
+    call(&place, &stand_in, "cost --prices prices.toml").told(0, &["holds an instance"]);
     deployed(&place, &stand_in, "--instances 3");
     let ended = call(&place, &stand_in, "cost --prices prices.toml");
     assert!(ended.stdout.contains("ants/main") && ended.stdout.contains("3 x ml.c7i.2xlarge"), "{ended:?}");
