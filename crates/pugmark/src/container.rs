@@ -18,7 +18,7 @@ pub(crate) use processing::name_by_host;
 pub(crate) use training::TrainingJob;
 
 /// The tree; `SAGEMAKER_BASE_DIR` stands for `/opt/ml`.
-fn base() -> PathBuf {
+pub(crate) fn base() -> PathBuf {
     std::env::var_os("SAGEMAKER_BASE_DIR").map_or_else(|| "/opt/ml".into(), PathBuf::from)
 }
 

@@ -71,6 +71,19 @@ fn an_endpoint_that_fails_says_why_and_is_not_scaled() {
 }
 
 #[test]
+fn a_change_that_is_taken_back_is_no_success() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    let old = json!({"EndpointName": "ants", "EndpointConfigName": "ants-old"});
+    stand_in.add("Endpoint", "ants", old, [step("InService")]);
+    call(&place, &stand_in, "describe endpoint ants").told(0, &[]);
+    let back = step("InService").with("EndpointConfigName", "ants-old").with("FailureReason", "no ping");
+    stand_in.script("ants", [step("Updating"), back]);
+    let ended = call(&place, &stand_in, &format!("{DEPLOY} --yes --scale 1..4@600"));
+    ended.told(1, &["1 to 4 x ml.c7i.2xlarge", "no ping", "ants is in service as it was before"]);
+    assert!(stand_in.came("RegisterScalableTarget").is_empty());
+}
+
+#[test]
 fn what_a_refused_deployment_made_is_deleted_again() {
     let (place, stand_in) = (Place::new(), StandIn::start());
     let old = json!({"EndpointName": "ants", "EndpointConfigName": "ants-old"});

@@ -68,6 +68,17 @@ fn a_name_that_is_taken_was_not_lost() {
 }
 
 #[test]
+fn a_job_is_waited_for_without_its_log_and_its_way() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    stand_in.trouble("DescribeLogStreams", Trouble::Unavailable, 1000);
+    // All attempts of the first look.
+    stand_in.trouble("DescribeTrainingJob", Trouble::CutBefore, 6);
+    let ended = call(&place, &stand_in, &format!("{TRAIN} --wait"));
+    ended.told(0, &["does not answer", "ants-1 goes on", "the log can't be read", "ants-1: Completed"]);
+    assert_eq!(ended.stderr.matches("the log can't be read").count(), 1, "{}", ended.stderr);
+}
+
+#[test]
 fn waiting_outlives_troubles() {
     let (place, stand_in) = (Place::new(), StandIn::start());
     for trouble in

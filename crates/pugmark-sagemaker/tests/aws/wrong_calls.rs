@@ -14,6 +14,7 @@ fn wrong_words_are_told_and_nothing_is_sent() {
     let tune = "tune --channel train=s3://bucket/a --output s3://bucket/out --config";
     let cases = [
         (TRAIN.replace("ants-1", "ants_1"), "`ants_1` can't be a name"),
+        ("invoke ants a.jpg --dry-run".into(), "--dry-run is for verbs that make"),
         (TRAIN.replace("ants-1", &"x".repeat(64)), "1 to 63 letters"),
         (TRAIN.replace("s3://bucket/out", "/home/out"), "`/home/out` is no place in S3"),
         (TRAIN.replace("s3://bucket/ants", "bucket/ants"), "`bucket/ants` is no place in S3"),

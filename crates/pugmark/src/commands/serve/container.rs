@@ -6,6 +6,7 @@ use std::str::FromStr;
 use pugmark_serve::model_in;
 
 use super::wrong_call;
+use crate::container;
 use crate::error::WrongCall;
 
 /// What the platform says: where the model is, and by variables how it will be asked.
@@ -21,9 +22,9 @@ pub(super) struct Container {
 }
 
 impl Container {
-    /// Looks for the folder that the platform unpacks a model into; `SAGEMAKER_BASE_DIR` stands for `/opt/ml`.
+    /// Looks for the folder that the platform unpacks a model into.
     pub(super) fn find() -> Result<Self, WrongCall> {
-        let base = std::env::var_os("SAGEMAKER_BASE_DIR").map_or_else(|| "/opt/ml".into(), PathBuf::from);
+        let base = container::base();
         let folder = base.join("model");
         let multi =
             std::env::var("SAGEMAKER_MULTI_MODEL").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
