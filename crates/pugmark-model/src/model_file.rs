@@ -45,6 +45,35 @@ pub struct ModelCard {
 }
 
 impl ModelCard {
+    /// What a model file says about itself; its tensors are not looked at.
+    ///
+    /// # Errors
+    /// [`ModelError::Missing`], [`ModelError::NotAModel`], [`ModelError::NewerFormat`], or what reading the file gives.
+    pub fn read(path: &Path) -> Result<Self, ModelError> {
+        if !path.exists() {
+            return Err(ModelError::Missing { path: path.into() });
+        }
+        let not_a_model = |why: String| ModelError::NotAModel { path: path.into(), why };
+        let metadata = read_metadata(path)?;
+        let json = metadata
+            .get(CARD)
+            .ok_or_else(|| not_a_model("it has tensors, but no classes and no recipe".into()))?;
+        let header: Header = serde_json::from_str(json).map_err(|e| not_a_model(e.to_string()))?;
+        if header.format > FORMAT {
+            let Header { format, version } = header;
+            return Err(ModelError::NewerFormat { path: path.into(), format, version });
+        }
+        let card: Self = serde_json::from_str(json).map_err(|e| not_a_model(e.to_string()))?;
+        if card.classes.is_empty() || !(card.temperature.is_finite() && card.temperature > 0.0) {
+            return Err(not_a_model(format!(
+                "{} classes at temperature {}",
+                card.classes.len(),
+                card.temperature
+            )));
+        }
+        Ok(card)
+    }
+
     /// What an engine needs to know of the recipe, for at most `batch` photos at a time.
     pub fn input(&self, batch: usize) -> InputSpec {
         let Recipe { width, height, mean, std, .. } = self.recipe;
@@ -91,27 +120,7 @@ impl Model {
     /// [`ModelError::Missing`], [`ModelError::NotAModel`], [`ModelError::NewerFormat`], [`ModelError::Tensors`], or what
     /// reading the file gives.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        if !path.exists() {
-            return Err(ModelError::Missing { path: path.into() });
-        }
-        let not_a_model = |why: String| ModelError::NotAModel { path: path.into(), why };
-        let metadata = read_metadata(path)?;
-        let json = metadata
-            .get(CARD)
-            .ok_or_else(|| not_a_model("it has tensors, but no classes and no recipe".into()))?;
-        let header: Header = serde_json::from_str(json).map_err(|e| not_a_model(e.to_string()))?;
-        if header.format > FORMAT {
-            let Header { format, version } = header;
-            return Err(ModelError::NewerFormat { path: path.into(), format, version });
-        }
-        let card: ModelCard = serde_json::from_str(json).map_err(|e| not_a_model(e.to_string()))?;
-        if card.classes.is_empty() || !(card.temperature.is_finite() && card.temperature > 0.0) {
-            return Err(not_a_model(format!(
-                "{} classes at temperature {}",
-                card.classes.len(),
-                card.temperature
-            )));
-        }
+        let card = ModelCard::read(path)?;
         let graph = card.architecture.graph(card.classes.len());
         let (tensors, _) =
             fit(&graph, &read_weights(path)?, Tensors::new(), HeadPolicy::Exact).map_err(|why| {

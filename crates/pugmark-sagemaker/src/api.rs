@@ -159,7 +159,8 @@ impl Api {
         unreachable!("the last attempt returns")
     }
 
-    /// Asks an endpoint by `invocations` or `async-invocations`, once: what it answers is the caller's.
+    /// Asks an endpoint by `invocations` or `async-invocations`. What is throttled or does not come to the model is tried again;
+    /// what the model says is the caller's.
     pub(crate) fn invoke(
         &self,
         endpoint: &str,
@@ -169,6 +170,16 @@ impl Api {
     ) -> anyhow::Result<Answer> {
         let url =
             format!("{}/endpoints/{endpoint}/{how}", self.url("runtime.sagemaker").trim_end_matches('/'));
+        for attempt in 1..ATTEMPTS {
+            match self.send("sagemaker", &url, headers, body) {
+                Ok(Answer { status: 429 | 500 | 503, .. }) => {}
+                Ok(answer) if answer.status >= 400 && is_throttled(&refused("", &answer, false).code) => {}
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.is::<WrongName>() => return Err(error),
+                Err(_) => {}
+            }
+            thread::sleep(pause(attempt));
+        }
         self.send("sagemaker", &url, headers, body).with_context(|| format!("{url} does not answer"))
     }
 

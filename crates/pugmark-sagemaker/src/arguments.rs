@@ -70,10 +70,6 @@ pub(crate) struct Place {
     #[arg(long, value_name = "TYPE", default_value = "ml.c7i.2xlarge")]
     pub(crate) instance: String,
 
-    /// Disk, in GB
-    #[arg(long, value_name = "GB", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=16384))]
-    pub(crate) volume: u32,
-
     /// Subnets of a VPC
     #[arg(long, value_name = "ID", value_delimiter = ',', requires = "security_groups")]
     pub(crate) subnets: Vec<String>,
@@ -93,6 +89,15 @@ pub(crate) struct Place {
     /// Variable of the container, such as PUGMARK_PRECISION=bf16; repeatable
     #[arg(long = "env", value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) variables: Vec<(String, String)>,
+}
+
+/// The disk of a job that writes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Disk {
+    /// Disk, in GB
+    #[arg(long, value_name = "GB", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=16384))]
+    #[arg(help_heading = "Where it runs")]
+    pub(crate) volume: u32,
 }
 
 /// What every job has.
@@ -144,6 +149,9 @@ pub(crate) struct Training {
     /// Prefix that checkpoints are kept at; one for each training
     #[arg(long, value_name = "S3")]
     pub(crate) checkpoints: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) disk: Disk,
 }
 
 #[derive(Args, Debug)]
@@ -193,6 +201,9 @@ pub(crate) struct ProcessArguments {
     /// Longest time
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = seconds)]
     pub(crate) max_runtime: u32,
+
+    #[command(flatten)]
+    pub(crate) disk: Disk,
 
     #[command(flatten)]
     pub(crate) job: JobFlags,
@@ -250,9 +261,9 @@ pub(crate) struct DeployArguments {
     #[arg(long = "variant", value_name = "NAME=S3@WEIGHT", value_parser = variant, conflicts_with = "model_data")]
     pub(crate) variants: Vec<Variant>,
 
-    /// Instances of each variant
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub(crate) instances: u32,
+    /// Instances of each variant [default: as many as it has, 1 of a new one]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) instances: Option<u32>,
 
     /// No instance, but a function with so much memory in MB: costs by the request
     #[arg(long, value_name = "MB", conflicts_with_all = ["scale", "capture", "asynchronous"])]

@@ -11,7 +11,7 @@ use crate::account::Account;
 use crate::api::Api;
 use crate::arguments::CostArguments;
 use crate::endpoint::configuration;
-use crate::jobs::{described, running};
+use crate::jobs::{all, described, running};
 use crate::kinds::Kind;
 use crate::names::{WrongName, wrong};
 
@@ -29,11 +29,21 @@ pub(crate) fn cost(arguments: &CostArguments, account: &Account) -> anyhow::Resu
     let mut held = Vec::new();
     // The trainings of a tuning job are training jobs too.
     for kind in [Kind::Training, Kind::Processing, Kind::Transform, Kind::Endpoint] {
-        for item in running(&api, kind, None, usize::MAX)? {
-            let Some(name) = item[format!("{}Name", kind.noun())].as_str() else { continue };
+        let mut items = running(&api, kind, None, usize::MAX)?;
+        if kind != Kind::Endpoint {
+            items.extend(all(&api, kind, Some(("StatusEquals", "Stopping")), None, usize::MAX)?);
+        }
+        for name in names(kind, &items) {
             let Some(description) = described(&api, kind, name)? else { continue };
             held.extend(instances(&api, kind, name, &description)?);
         }
+    }
+    // Trainings that have ended and whose instances wait for the next one.
+    let warm = all(&api, Kind::Training, Some(("WarmPoolStatusEquals", "Available")), None, usize::MAX)?;
+    for name in names(Kind::Training, &warm) {
+        let Some(description) = described(&api, Kind::Training, name)? else { continue };
+        let kept = instances(&api, Kind::Training, name, &description)?;
+        held.extend(kept.into_iter().map(|kept| Held { name: format!("{name} (kept warm)"), ..kept }));
     }
     let mut sum = 0.0;
     let mut unknown = false;
@@ -45,15 +55,17 @@ pub(crate) fn cost(arguments: &CostArguments, account: &Account) -> anyhow::Resu
         println!("{:<10}  {name:<63}  {count:>3} x {instance:<20}  {price:>8}", kind.name());
     }
     match held.as_slice() {
-        [] => eprintln!(
-            "no job and no endpoint holds an instance; those that `--keep-alive` keeps warm are not seen here"
-        ),
+        [] => eprintln!("no job and no endpoint holds an instance"),
         _ if unknown => {
             eprintln!("`--prices FILE` says what an instance costs: lines such as \"ml.c7i.2xlarge\" = 0.428")
         }
         _ => println!("{sum:.3} an hour"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn names(kind: Kind, items: &[Value]) -> impl Iterator<Item = &str> {
+    items.iter().filter_map(move |item| item[format!("{}Name", kind.noun())].as_str())
 }
 
 const SERVERLESS: &str = "serverless";

@@ -1,19 +1,15 @@
-//! Endpoints: made, asked, watched and deleted.
+//! Endpoints: made, asked and watched.
 
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
-use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use crate::account::Account;
-use crate::api::{Answer, Api, Refused, Service, interval};
-use crate::arguments::{
-    DashboardArguments, DeleteArguments, DeployArguments, ImageArguments, InvokeArguments,
-};
+use crate::api::{Answer, Api, Refused, Service};
+use crate::arguments::{DashboardArguments, DeployArguments, ImageArguments, InvokeArguments};
 use crate::job::stamp;
 use crate::jobs::{confirmed, described};
 use crate::kinds::Kind;
@@ -27,31 +23,32 @@ const PAYLOAD: u64 = 25 << 20;
 pub(crate) fn deploy(arguments: &DeployArguments, account: &Account) -> anyhow::Result<ExitCode> {
     let name = &arguments.endpoint;
     if account.dry_run {
-        let mut calls = plan::deploy(arguments, &stamp(), false)?;
+        let mut calls = plan::deploy(arguments, &stamp(), None)?;
         calls.extend(plan::scale(arguments));
         println!("{:#}", plan::to_json(&calls));
         return Ok(ExitCode::SUCCESS);
     }
     // Wrong names are told before anybody is asked.
-    plan::deploy(arguments, &stamp(), false)?;
+    plan::deploy(arguments, &stamp(), None)?;
     let api = account.open()?;
-    let exists = described(&api, Kind::Endpoint, name)?.is_some();
+    let there = described(&api, Kind::Endpoint, name)?;
     let costs = match &arguments.serverless {
         Some(_) => "It costs by the request.".to_owned(),
         None => {
             let variants = arguments.variants.len().max(1) as u32;
+            let now = there.as_ref().map(plan::instances).unwrap_or_default();
             let count = match arguments.scale {
                 Some((least, most, _)) => format!("{} to {}", least * variants, most * variants),
-                None => (arguments.instances * variants).to_string(),
+                None => arguments.count(&now).to_string(),
             };
             format!("{count} x {} cost money until `delete-endpoint {name}`.", arguments.place.instance)
         }
     };
-    let what = if exists { "Change" } else { "Make" };
+    let what = if there.is_some() { "Change" } else { "Make" };
     if !arguments.yes && !confirmed(&format!("{costs} {what} the endpoint {name}?"))? {
         return Ok(ExitCode::FAILURE);
     }
-    let calls = plan::deploy(arguments, &stamp(), exists)?;
+    let calls = plan::deploy(arguments, &stamp(), there.as_ref())?;
     plan::send_all(&calls, &api)?;
     println!("{name}");
     eprintln!("{costs}");
@@ -152,67 +149,6 @@ fn reason(text: &str) -> String {
     let said: Value = serde_json::from_str(text).unwrap_or_default();
     let original = ["OriginalMessage", "Message", "message"].iter().find_map(|key| said[*key].as_str());
     original.unwrap_or(text).chars().take(500).collect()
-}
-
-pub(crate) fn delete(arguments: &DeleteArguments, account: &Account) -> anyhow::Result<ExitCode> {
-    let name = &arguments.endpoint;
-    check_name(name, 63)?;
-    let api = account.open()?;
-    let Some(endpoint) = described(&api, Kind::Endpoint, name)? else {
-        return Err(wrong(format!("there is no endpoint called `{name}`")).into());
-    };
-    let config = endpoint["EndpointConfigName"].as_str().unwrap_or_default().to_owned();
-    let models = models_of(&api, &config)?;
-    let mut calls = vec![("DeleteEndpoint", json!({"EndpointName": name}))];
-    // A configuration that somebody has deleted must not keep the endpoint.
-    if let Some(models) = models {
-        calls.push(("DeleteEndpointConfig", json!({"EndpointConfigName": config})));
-        let entries = models.iter().filter(|_| arguments.models);
-        calls.extend(entries.map(|model| ("DeleteModel", json!({"ModelName": model}))));
-    }
-    if account.dry_run {
-        let calls = calls.iter().map(|(operation, request)| json!({"Service": "sagemaker", "Operation": operation, "Request": request}));
-        println!("{:#}", calls.collect::<Value>());
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !arguments.yes && !confirmed(&format!("Delete the endpoint {name}? Requests to it will fail."))? {
-        return Ok(ExitCode::FAILURE);
-    }
-    let mut calls = calls.into_iter();
-    if let Some((operation, request)) = calls.next()
-        && let Err(error) = api.call(Service::SageMaker, operation, &request)
-    {
-        // An attempt whose answer was lost may have begun it.
-        let left = described(&api, Kind::Endpoint, name)?;
-        if left.is_some_and(|endpoint| endpoint["EndpointStatus"] != "Deleting") {
-            return Err(error);
-        }
-    }
-    eprintln!("{name}: Deleting");
-    // Its configuration is needed until it is gone.
-    while let Some(left) = described(&api, Kind::Endpoint, name)? {
-        ensure!(
-            left["EndpointStatus"] == "Deleting" && left["CreationTime"] == endpoint["CreationTime"],
-            "{name} is not gone, but {}: {}",
-            left["EndpointStatus"].as_str().unwrap_or("?"),
-            left["FailureReason"].as_str().unwrap_or("somebody has made it again")
-        );
-        thread::sleep(interval(Duration::from_secs(5)));
-    }
-    for (operation, request) in calls {
-        api.call(Service::SageMaker, operation, &request)?;
-    }
-    eprintln!(
-        "{name} is gone. What `dashboard` and `deploy --scale` made is not: pugmark-{name} in CloudWatch, the targets of auto scaling"
-    );
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The models of an endpoint's variants; none where its configuration is gone.
-fn models_of(api: &Api, config: &str) -> anyhow::Result<Option<Vec<String>>> {
-    let Some(description) = configuration(api, config)? else { return Ok(None) };
-    let variants = description["ProductionVariants"].as_array().into_iter().flatten();
-    Ok(Some(variants.filter_map(|variant| variant["ModelName"].as_str().map(str::to_owned)).collect()))
 }
 
 /// A configuration; none where it is gone, which does not keep its endpoint from running.

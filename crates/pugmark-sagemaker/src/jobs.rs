@@ -54,21 +54,19 @@ pub(crate) fn list(arguments: &ListArguments, account: &Account) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// The newest items of a kind, page by page.
+/// The newest items of a kind, page by page; `filter` is a member of the request and what it is to be.
 pub(crate) fn all(
     api: &Api,
     kind: Kind,
-    status: Option<&str>,
+    filter: Option<(&str, &str)>,
     contains: Option<&str>,
     most: usize,
 ) -> anyhow::Result<Vec<Value>> {
     let operation = format!("List{}s", kind.noun());
     let mut request =
         json!({"SortBy": "CreationTime", "SortOrder": "Descending", "MaxResults": most.clamp(1, PAGE)});
-    for (member, value) in [("StatusEquals", status), ("NameContains", contains)] {
-        if let Some(value) = value {
-            request[member] = value.into();
-        }
+    for (member, value) in filter.into_iter().chain(contains.map(|part| ("NameContains", part))) {
+        request[member] = value.into();
     }
     let mut found = Vec::new();
     while found.len() < most {
@@ -93,7 +91,7 @@ pub(crate) fn running(
     most: usize,
 ) -> anyhow::Result<Vec<Value>> {
     if kind != Kind::Endpoint {
-        return all(api, kind, Some("InProgress"), contains, most);
+        return all(api, kind, Some(("StatusEquals", "InProgress")), contains, most);
     }
     let mut found = all(api, kind, None, contains, usize::MAX)?;
     found.retain(|item| {

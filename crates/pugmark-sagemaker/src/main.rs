@@ -4,6 +4,7 @@ mod account;
 mod api;
 mod arguments;
 mod cost;
+mod delete;
 mod endpoint;
 mod job;
 mod jobs;
@@ -53,7 +54,7 @@ fn run(command: &Command, account: &account::Account) -> anyhow::Result<ExitCode
         Command::Predict(arguments) => job::transform(arguments, account),
         Command::Deploy(arguments) => endpoint::deploy(arguments, account),
         Command::Invoke(arguments) => endpoint::invoke(arguments, account),
-        Command::DeleteEndpoint(arguments) => endpoint::delete(arguments, account),
+        Command::DeleteEndpoint(arguments) => delete::delete(arguments, account),
         Command::Dashboard(arguments) => endpoint::dashboard(arguments, account),
         Command::Image(arguments) => endpoint::image(arguments),
         Command::List(arguments) => jobs::list(arguments, account),

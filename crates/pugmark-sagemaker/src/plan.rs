@@ -9,7 +9,9 @@ use crate::api::{Api, Refused, Service};
 use crate::arguments::Place;
 use crate::names::{WrongName, check_key, check_label, check_name, check_role, check_s3, wrong};
 
-pub(crate) use endpoints::{dashboard, deploy, scale};
+pub(crate) use endpoints::{
+    ALARMS, alarm_name, dashboard, dashboard_name, deploy, instances, resource, scale, scaled,
+};
 pub(crate) use jobs::{process, train, transform, tune};
 
 /// A request that is still to be sent.
@@ -20,8 +22,12 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    fn new(operation: &'static str, request: Value) -> Self {
+    pub(crate) fn new(operation: &'static str, request: Value) -> Self {
         Self { service: Service::SageMaker, operation, request: without_nulls(request) }
+    }
+
+    pub(crate) fn of(service: Service, operation: &'static str, request: Value) -> Self {
+        Self { service, ..Self::new(operation, request) }
     }
 
     pub(crate) fn send(&self, api: &Api) -> anyhow::Result<Value> {

@@ -68,6 +68,7 @@ fn a_full_disk_loses_nothing() {
         "metrics.csv",
         "metrics.json",
         "broken.csv",
+        "checkpoint/previous.json",
         "checkpoint/tensors-2.safetensors",
         "checkpoint/state.json",
         "predictions.csv",

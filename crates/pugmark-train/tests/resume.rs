@@ -72,6 +72,32 @@ fn interrupted_after_any_step() {
     }
 }
 
+/// Somebody copied the run while it trained, and a file of its last save did not come along.
+#[test]
+fn copied_while_it_saved() {
+    let world = World::new(8);
+    let data = world.read();
+    let settings = TrainSettings { average_best: 2, ..rich(OptimiserKind::AdamW) };
+    let reference = undisturbed(&world, &data, &settings);
+    // The first epoch's save stays behind that of the second.
+    for name in ["checkpoint/tensors-2.safetensors", "checkpoint/epoch-2.safetensors"] {
+        let out = world.out("copied");
+        let mut killed = Watch::new(|event, _| {
+            if matches!(event, Event::Epoch(row) if row.epoch == 2) {
+                resume_unwind(Box::new("killed"));
+            }
+        });
+        let training = AssertUnwindSafe(|| killed.train(&data, &settings, &out, Mode::New));
+        assert!(catch_unwind(training).is_err());
+        fs::remove_file(out.join(name)).unwrap();
+        let mut watch = Watch::quiet();
+        watch.train(&data, &settings, &out, Mode::Resume).unwrap();
+        assert!(watch.heard("the save before it is taken") && watch.heard(name), "{:?}", watch.events);
+        assert_same(&reference, &out, &format!("without {name}"));
+        fs::remove_dir_all(out).unwrap();
+    }
+}
+
 /// Everything that changes photos, and what is important in them, asked from the model before the second and third epoch.
 fn augmented() -> TrainSettings {
     TrainSettings {
@@ -277,9 +303,13 @@ fn other_settings_or_data_are_refused() {
     let state = out.join("checkpoint/state.json");
     let json = fs::read_to_string(&state).unwrap();
     fs::write(&state, &json[..json.len() / 2]).unwrap();
+    let previous = out.join("checkpoint/previous.json");
+    let before = fs::read(&previous).unwrap();
+    fs::remove_file(&previous).unwrap();
     let error = Watch::quiet().train(&data, &settings, &out, Mode::Resume).unwrap_err();
     assert!(matches!(error, TrainError::Checkpoint { .. }), "{error}");
     assert!(error.to_string().contains("state.json") && error.hint().is_some());
+    fs::write(&previous, before).unwrap();
     fs::write(&state, json).unwrap();
 
     Watch::quiet().train(&data, &settings, &out, Mode::Resume).expect("all is as it was");

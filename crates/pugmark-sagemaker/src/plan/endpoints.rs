@@ -1,5 +1,7 @@
 //! Requests that make endpoints, and what watches them.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{Call, model};
@@ -7,15 +9,48 @@ use crate::api::Service;
 use crate::arguments::{DashboardArguments, DeployArguments};
 use crate::names::{WrongName, check_name, check_s3, wrong};
 
-/// Models, a configuration, and last the endpoint itself, which is changed where it `exists`. `stamp` tells this deployment from
+/// The instances that each variant of an endpoint is to have, by its description.
+pub(crate) fn instances(endpoint: &Value) -> BTreeMap<&str, u32> {
+    let variants = endpoint["ProductionVariants"].as_array().into_iter().flatten();
+    let count = |variant: &Value| {
+        ["DesiredInstanceCount", "CurrentInstanceCount"].iter().find_map(|key| variant[key].as_u64())
+    };
+    variants
+        .filter_map(|variant| Some((variant["VariantName"].as_str()?, count(variant)?.try_into().ok()?)))
+        .collect()
+}
+
+impl DeployArguments {
+    /// Names, archives and weights of the variants.
+    fn variants(&self) -> impl Iterator<Item = (&str, &str, f64)> {
+        let only = self.model_data.iter().map(|data| ("main", data.as_str(), 1.0));
+        only.chain(self.variants.iter().map(|v| (v.name.as_str(), v.model_data.as_str(), v.weight)))
+    }
+
+    /// Instances that a variant begins with, where `now` says what each has.
+    fn begins_with(&self, variant: &str, now: &BTreeMap<&str, u32>) -> u32 {
+        let least = self.scale.map_or(1, |(least, ..)| least);
+        self.instances.or_else(|| now.get(variant).copied()).unwrap_or(least)
+    }
+
+    /// Instances of all variants.
+    pub(crate) fn count(&self, now: &BTreeMap<&str, u32>) -> u32 {
+        self.variants().map(|(name, ..)| self.begins_with(name, now)).sum()
+    }
+}
+
+/// Models, a configuration, and last the endpoint itself, which is changed where it is `there`. `stamp` tells this deployment from
 /// earlier ones.
-pub(crate) fn deploy(arguments: &DeployArguments, stamp: &str, exists: bool) -> Result<Vec<Call>, WrongName> {
+pub(crate) fn deploy(
+    arguments: &DeployArguments,
+    stamp: &str,
+    there: Option<&Value>,
+) -> Result<Vec<Call>, WrongName> {
     let DeployArguments { endpoint, place, .. } = arguments;
     check_name(endpoint, 63)?;
     place.check()?;
-    let only = arguments.model_data.iter().map(|data| ("main", data.as_str(), 1.0));
-    let several = arguments.variants.iter().map(|v| (v.name.as_str(), v.model_data.as_str(), v.weight));
-    let variants: Vec<(&str, &str, f64)> = only.chain(several).collect();
+    let now = there.map(instances).unwrap_or_default();
+    let variants: Vec<(&str, &str, f64)> = arguments.variants().collect();
     if variants.len() > 10 {
         return Err(wrong("an endpoint has at most 10 variants"));
     }
@@ -36,7 +71,7 @@ pub(crate) fn deploy(arguments: &DeployArguments, stamp: &str, exists: bool) -> 
             "VariantName": name, "ModelName": model_name, "InitialVariantWeight": weight,
             "ServerlessConfig": serverless,
             "InstanceType": has_instances.then_some(&place.instance),
-            "InitialInstanceCount": has_instances.then_some(arguments.instances),
+            "InitialInstanceCount": has_instances.then(|| arguments.begins_with(name, &now)),
         }));
     }
     if let Some((to, _)) = &arguments.capture {
@@ -57,25 +92,53 @@ pub(crate) fn deploy(arguments: &DeployArguments, stamp: &str, exists: bool) -> 
             "Tags": place.tags(),
         }),
     ));
-    let tags = if exists { Value::Null } else { place.tags() };
-    let operation = if exists { "UpdateEndpoint" } else { "CreateEndpoint" };
-    calls.push(Call::new(
-        operation,
-        json!({"EndpointName": endpoint, "EndpointConfigName": config, "Tags": tags}),
-    ));
+    let mut request = json!({"EndpointName": endpoint, "EndpointConfigName": config});
+    if there.is_none() {
+        request["Tags"] = place.tags();
+        calls.push(Call::new("CreateEndpoint", request));
+        return Ok(calls);
+    }
+    // Instances may come and go until the change is carried out: how many there are is for the service to keep.
+    let keeps = variants.iter().any(|(name, ..)| now.contains_key(name));
+    if keeps && arguments.instances.is_none() && arguments.serverless.is_none() {
+        let given = ["DesiredWeight", "DataCaptureConfig"].map(|name| json!({"VariantPropertyType": name}));
+        request["RetainAllVariantProperties"] = true.into();
+        request["ExcludeRetainedVariantProperties"] = given.as_slice().into();
+    }
+    calls.push(Call::new("UpdateEndpoint", request));
     Ok(calls)
 }
+
+/// What auto scaling calls a variant.
+pub(crate) fn resource(endpoint: &str, variant: &str) -> String {
+    format!("endpoint/{endpoint}/variant/{variant}")
+}
+
+/// The number that auto scaling changes.
+pub(crate) fn scaled(resource: &str) -> Value {
+    json!({"ServiceNamespace": "sagemaker", "ResourceId": resource, "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"})
+}
+
+/// What a dashboard and its alarms are called.
+pub(crate) fn dashboard_name(endpoint: &str) -> String {
+    format!("pugmark-{endpoint}")
+}
+
+/// The alarms of a variant.
+pub(crate) fn alarm_name(endpoint: &str, variant: &str, what: &str) -> String {
+    format!("pugmark-{endpoint}-{variant}-{what}")
+}
+
+/// What the alarms of a variant are on.
+pub(crate) const ALARMS: [&str; 2] = ["errors", "latency"];
 
 /// What lets the instances of an endpoint follow its requests, once it is in service.
 pub(crate) fn scale(arguments: &DeployArguments) -> Vec<Call> {
     let Some((least, most, target)) = arguments.scale else { return Vec::new() };
-    let only = arguments.model_data.iter().map(|_| "main");
-    let variants = only.chain(arguments.variants.iter().map(|variant| variant.name.as_str()));
-    variants
-        .flat_map(|variant| {
-            let resource = format!("endpoint/{}/variant/{variant}", arguments.endpoint);
-            let what = json!({"ServiceNamespace": "sagemaker", "ResourceId": resource,
-                "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"});
+    arguments
+        .variants()
+        .flat_map(|(variant, ..)| {
+            let what = scaled(&resource(&arguments.endpoint, variant));
             let with = |more: Value| {
                 let mut request = what.clone();
                 if let (Some(members), Value::Object(more)) = (request.as_object_mut(), more) {
@@ -88,10 +151,8 @@ pub(crate) fn scale(arguments: &DeployArguments) -> Vec<Call> {
                 "PolicyType": "TargetTrackingScaling",
                 "TargetTrackingScalingPolicyConfiguration": {"TargetValue": target, "PredefinedMetricSpecification":
                     {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}}}));
-            [("RegisterScalableTarget", range), ("PutScalingPolicy", policy)].map(|(operation, request)| Call {
-                service: Service::Scaling,
-                ..Call::new(operation, request)
-            })
+            [("RegisterScalableTarget", range), ("PutScalingPolicy", policy)]
+                .map(|(operation, request)| Call::of(Service::Scaling, operation, request))
         })
         .collect()
 }
@@ -132,15 +193,13 @@ pub(crate) fn dashboard(
         widget(5, "Memory (%)", machines, &["MemoryUtilization"], "Average"),
     ];
     let body = json!({"widgets": widgets}).to_string();
-    let call = |operation, request| Call { service: Service::CloudWatch, ..Call::new(operation, request) };
-    let mut calls = vec![call(
-        "PutDashboard",
-        json!({"DashboardName": format!("pugmark-{endpoint}"), "DashboardBody": body}),
-    )];
+    let call = |operation, request| Call::of(Service::CloudWatch, operation, request);
+    let mut calls =
+        vec![call("PutDashboard", json!({"DashboardName": dashboard_name(endpoint), "DashboardBody": body}))];
     for variant in variants {
         let alarm = |name: &str, more: Value| {
             let mut request = json!({
-                "AlarmName": format!("pugmark-{endpoint}-{variant}-{name}"), "Namespace": invocations,
+                "AlarmName": alarm_name(endpoint, variant, name), "Namespace": invocations,
                 "Dimensions": [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}],
                 "Period": 60, "EvaluationPeriods": 3, "ComparisonOperator": "GreaterThanThreshold",
                 "TreatMissingData": "notBreaching",
@@ -151,14 +210,15 @@ pub(crate) fn dashboard(
             }
             call("PutMetricAlarm", request)
         };
+        let [errors, latency] = ALARMS;
         calls.push(alarm(
-            "errors",
+            errors,
             json!({"MetricName": "Invocation5XXErrors", "Statistic": "Sum", "Threshold": 0.0}),
         ));
         // Latencies are told in microseconds.
         let threshold = f64::from(arguments.latency) * 1000.0;
         calls.push(alarm(
-            "latency",
+            latency,
             json!({"MetricName": "ModelLatency", "ExtendedStatistic": "p99", "Threshold": threshold}),
         ));
     }

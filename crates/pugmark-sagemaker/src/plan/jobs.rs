@@ -47,7 +47,7 @@ fn training(training: &Training, place: &Place) -> Result<Map<String, Value>, Wr
         "RoleArn": place.role,
         "InputDataConfig": channels,
         "OutputDataConfig": {"S3OutputPath": training.output, "KmsKeyId": place.kms_key},
-        "ResourceConfig": {"InstanceType": place.instance, "InstanceCount": 1, "VolumeSizeInGB": place.volume,
+        "ResourceConfig": {"InstanceType": place.instance, "InstanceCount": 1, "VolumeSizeInGB": training.disk.volume,
             "VolumeKmsKeyId": place.kms_key},
         "VpcConfig": place.vpc(),
         "StoppingCondition": {"MaxRuntimeInSeconds": training.max_runtime, "MaxWaitTimeInSeconds": wait},
@@ -131,7 +131,7 @@ pub(crate) fn process(arguments: &ProcessArguments, name: &str) -> Result<Vec<Ca
             "RoleArn": place.role,
             "AppSpecification": {"ImageUri": place.image, "ContainerArguments": arguments.call},
             "ProcessingResources": {"ClusterConfig": {"InstanceType": place.instance,
-                "InstanceCount": arguments.instances, "VolumeSizeInGB": place.volume, "VolumeKmsKeyId": place.kms_key}},
+                "InstanceCount": arguments.instances, "VolumeSizeInGB": arguments.disk.volume, "VolumeKmsKeyId": place.kms_key}},
             "ProcessingInputs": all,
             "ProcessingOutputConfig": {"KmsKeyId": place.kms_key, "Outputs": [{"OutputName": "output", "S3Output": {
                 "S3Uri": arguments.output, "LocalPath": "/opt/ml/processing/output", "S3UploadMode": "EndOfJob"}}]},

@@ -43,6 +43,27 @@ fn an_endpoint_that_is_there_is_changed() {
 }
 
 #[test]
+fn a_changed_endpoint_keeps_its_instances() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    deployed(&place, &stand_in, "--instances 3");
+    // Names tell deployments apart by the second.
+    let wait = || std::thread::sleep(std::time::Duration::from_millis(1100));
+    wait();
+    call(&place, &stand_in, &format!("{DEPLOY} --yes --wait")).told(0, &["3 x ml.c7i.2xlarge cost money"]);
+    wait();
+    call(&place, &stand_in, &format!("{DEPLOY} --yes --wait --instances 2")).told(0, &["2 x ml.c7i.2xlarge"]);
+    let variants = stand_in.came("CreateEndpointConfig");
+    let counts = variants.iter().map(|came| &came.request["ProductionVariants"][0]["InitialInstanceCount"]);
+    assert_eq!(counts.collect::<Vec<_>>(), [3, 3, 2]);
+    let updates = stand_in.came("UpdateEndpoint");
+    let given =
+        json!([{"VariantPropertyType": "DesiredWeight"}, {"VariantPropertyType": "DataCaptureConfig"}]);
+    assert_eq!(updates[0].request["RetainAllVariantProperties"], true);
+    assert_eq!(updates[0].request["ExcludeRetainedVariantProperties"], given);
+    assert!(updates[1].request.get("RetainAllVariantProperties").is_none(), "{updates:?}");
+}
+
+#[test]
 fn instances_follow_the_requests_once_it_is_in_service() {
     let (place, stand_in) = (Place::new(), StandIn::start());
     call(&place, &stand_in, &format!("{DEPLOY} --yes --scale 1..4@600"))
@@ -172,6 +193,63 @@ fn an_endpoint_is_deleted_before_what_it_needs() {
 }
 
 #[test]
+fn what_scales_and_watches_an_endpoint_goes_with_it() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    call(&place, &stand_in, "deploy ants-2 --model-data s3://bucket/model.tar.gz --yes --wait").told(0, &[]);
+    deployed(&place, &stand_in, "--scale 1..4@600");
+    for endpoint in ["ants", "ants-2"] {
+        call(&place, &stand_in, &format!("dashboard {endpoint}")).told(0, &[]);
+    }
+    let before = stand_in.changes().len();
+    let order = [
+        "DeregisterScalableTarget",
+        "DeleteEndpoint",
+        "DeleteEndpointConfig",
+        "DeleteAlarms",
+        "DeleteDashboards",
+    ];
+    let dry = place.dry_run(&format!("--endpoint-url {} delete-endpoint ants", stand_in.url()));
+    assert_eq!(dry.iter().map(|call| &call["Operation"]).collect::<Vec<_>>(), order);
+    dry.iter().for_each(|call| check(Models::found(), call, "delete-endpoint"));
+    call(&place, &stand_in, "delete-endpoint ants --yes").told(0, &["ants is gone"]);
+    assert_eq!(stand_in.changes()[before..], order);
+    let names = &stand_in.came("DeleteDashboards")[0].request["DashboardNames"];
+    assert_eq!(*names, json!(["pugmark-ants"]), "that of ants-2 is another's");
+    // Whoever may not look at alarms can delete an endpoint all the same.
+    stand_in.trouble("DescribeAlarms", Trouble::Throttled, 6);
+    call(&place, &stand_in, "delete-endpoint ants-2 --yes")
+        .told(0, &["left over: DescribeAlarms", "ants-2 is gone"]);
+    assert_eq!(stand_in.came("DeleteAlarms").len(), 1);
+}
+
+#[test]
+fn an_endpoint_that_somebody_makes_again_keeps_its_configuration() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    deployed(&place, &stand_in, "");
+    let again = step("InService").with("CreationTime", 1_800_000_000.0);
+    stand_in.script("ants", [step("Deleting"), again]);
+    call(&place, &stand_in, "delete-endpoint ants --yes")
+        .told(1, &["ants: Deleting", "ants is not gone, but InService: somebody has made it again"]);
+    assert!(stand_in.came("DeleteEndpointConfig").is_empty());
+}
+
+#[test]
+fn a_photo_is_sent_again_where_it_did_not_come_to_the_model() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    deployed(&place, &stand_in, "");
+    place.write("a.jpg", "photo");
+    for trouble in [Trouble::Throttled, Trouble::Unavailable, Trouble::CutBefore] {
+        stand_in.trouble("InvokeEndpoint", trouble, 5);
+        call(&place, &stand_in, "invoke ants a.jpg").told(0, &[]);
+    }
+    stand_in.trouble("InvokeEndpoint", Trouble::Unavailable, 6);
+    call(&place, &stand_in, "invoke ants a.jpg").told(1, &["error: a.jpg: status 503"]);
+    place.write("b.jpg", "broken");
+    call(&place, &stand_in, "invoke ants b.jpg").told(1, &["status 424"]);
+    assert_eq!(stand_in.came("InvokeEndpoint").len(), 4, "what the model refuses is not sent again");
+}
+
+#[test]
 fn a_dashboard_and_alarms_are_valid() {
     let (place, stand_in) = (Place::new(), StandIn::start());
     deployed(&place, &stand_in, "");
@@ -202,6 +280,18 @@ fn what_runs_has_its_price() {
     let unknown = ended.stdout.lines().find(|line| line.contains("ml.p5.48xlarge")).unwrap();
     assert!(unknown.starts_with("training") && unknown.ends_with('?'), "{unknown}");
     assert!(!ended.stdout.contains("an hour"), "a sum without it would be wrong: {ended:?}");
+    let ended = |name: &str, status: &str, resources: Value| {
+        let output = json!({"S3OutputPath": "s3://bucket/out"});
+        let request = json!({"TrainingJobName": name, "ResourceConfig": resources, "StoppingCondition": {}, "OutputDataConfig": output});
+        stand_in.add("TrainingJob", name, request, [step(status).detail(status)]);
+    };
+    let kept = json!({"InstanceType": "ml.g5.xlarge", "InstanceCount": 2, "KeepAlivePeriodInSeconds": 1800});
+    ended("kept-1", "Completed", kept);
+    ended("gone-1", "Completed", json!({"InstanceType": "ml.g5.xlarge", "InstanceCount": 1}));
+    ended("going-1", "Stopping", json!({"InstanceType": "ml.g5.2xlarge", "InstanceCount": 1}));
+    let listed = call(&place, &stand_in, "cost").stdout;
+    assert!(listed.contains("kept-1 (kept warm)") && listed.contains("2 x ml.g5.xlarge"), "{listed}");
+    assert!(listed.contains("going-1") && !listed.contains("gone-1"), "{listed}");
     place.write("prices.toml", "ml.c7i.2xlarge 0.5");
     call(&place, &stand_in, "cost --prices prices.toml").told(2, &["prices.toml"]);
 }

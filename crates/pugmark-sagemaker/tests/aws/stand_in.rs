@@ -9,6 +9,7 @@ mod logs;
 mod runtime;
 mod signature;
 mod state;
+mod watching;
 
 use std::collections::VecDeque;
 use std::io;
@@ -76,6 +77,14 @@ struct Inner {
     state: State,
     came: Vec<Came>,
     troubles: VecDeque<(String, Trouble)>,
+}
+
+impl Inner {
+    /// The trouble that a request for an operation meets.
+    fn meets(&mut self, operation: &str) -> Option<Trouble> {
+        let place = self.troubles.iter().position(|(of, _)| of == operation)?;
+        self.troubles.remove(place).map(|(_, trouble)| trouble)
+    }
 }
 
 /// The running server; it ends with the process.
@@ -180,6 +189,14 @@ impl StandIn {
     fn answer(&self, request: &Request) -> Option<Answer> {
         if let Some((endpoint, operation)) = runtime::endpoint(&request.path) {
             let signed = self.signed(request, "sagemaker");
+            match self.lock().meets(operation) {
+                Some(Trouble::Throttled) => {
+                    return Some(refused(Refusal::new("ThrottlingException", "Rate exceeded")));
+                }
+                Some(Trouble::Unavailable) => return Some(page(503)),
+                Some(Trouble::CutBefore) => return None,
+                _ => {}
+            }
             let answer = signed.and_then(|()| self.invoke(endpoint, operation, request));
             return Some(answer.unwrap_or_else(refused));
         }
@@ -195,8 +212,7 @@ impl StandIn {
             Err(refusal) => return Some(refused(refusal)),
         };
         let mut inner = self.lock();
-        let place = inner.troubles.iter().position(|(of, _)| of == operation);
-        let trouble = place.and_then(|place| inner.troubles.remove(place)).map(|(_, trouble)| trouble);
+        let trouble = inner.meets(operation);
         let mut came = Came { operation: operation.to_owned(), request: members, carried_out: false };
         let stopped = match trouble {
             Some(Trouble::Throttled) => {

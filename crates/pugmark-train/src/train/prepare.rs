@@ -166,8 +166,7 @@ impl Prepared {
         if let Some((name, run, asked)) = settings.conflict(&run) {
             return Err(TrainError::SettingChanged { name, run, asked, path });
         }
-        let Some(Checkpoint { mut state, tensors, optimiser, saliency }) =
-            Checkpoint::read(&folder.checkpoint())?
+        let Some(Checkpoint { mut state, tensors, optimiser, saliency, setback }) = Checkpoint::read(folder)?
         else {
             let mut prepared = match &settings.split_file {
                 // The file may be gone or another one by now; the run has its own.
@@ -202,6 +201,7 @@ impl Prepared {
         };
         let mut prepared = Self::with_split(data, settings, split, graph, state, tensors, Some(optimiser))?;
         prepared.notes.push(note);
+        prepared.warnings.extend(setback.map(|why| format!("{why}; the save before it is taken")));
         prepared.saliency = saliency;
         Ok(prepared)
     }

@@ -41,8 +41,10 @@ impl State {
                 if endpoint.status() == "Deleting" {
                     return Err(Refusal::validation("Cannot update in-progress endpoint."));
                 }
-                endpoint.steps = [step("Deleting")].into();
-                endpoint.seen = false;
+                (endpoint.steps, endpoint.seen) = ([step("Deleting")].into(), false);
+                if let Some(steps) = self.scripts.remove(&text("EndpointName")) {
+                    self.get("Endpoint", &text("EndpointName"))?.steps = steps;
+                }
                 Ok(Value::Null)
             }
             _ => Err(Refusal::new("UnknownOperationException", format!("{verb}{noun}"))),
@@ -89,7 +91,7 @@ impl State {
 
     fn describe(&mut self, name: &str) -> Result<Value, Refusal> {
         let endpoint = self.get("Endpoint", name)?;
-        if endpoint.status() == "Deleting" && endpoint.seen {
+        if endpoint.status() == "Deleting" && endpoint.seen && endpoint.steps.len() == 1 {
             // It has been seen going.
             self.things.remove(&("Endpoint", name.to_owned()));
         }
@@ -108,21 +110,5 @@ impl State {
                 .collect();
         }
         Ok(answer)
-    }
-
-    /// Variants of endpoints in service alone can be scaled.
-    pub(super) fn scale(&mut self, operation: &str, request: &Value) -> Result<Value, Refusal> {
-        let resource = request["ResourceId"].as_str().unwrap_or_default();
-        let endpoint = resource.split('/').nth(1).unwrap_or_default();
-        match self.get("Endpoint", endpoint) {
-            Ok(endpoint) if endpoint.status() == "InService" => Ok(match operation {
-                "PutScalingPolicy" => {
-                    json!({"PolicyARN": format!("arn:aws:autoscaling:eu-central-1:123456789012:scalingPolicy:1:{resource}")})
-                }
-                _ => json!({}),
-            }),
-            Ok(_) => Err(Refusal::validation(format!("The endpoint {endpoint} is not in service."))),
-            Err(_) => Err(Refusal::validation(format!("SageMaker endpoint not found: {endpoint}"))),
-        }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Refusal;
 use super::logs::Logs;
+use super::watching::Watching;
 
 /// A state of a job or endpoint, and the lines that its log has with it.
 #[derive(Clone, Debug)]
@@ -52,6 +53,12 @@ impl Thing {
     pub(super) fn status(&self) -> &str {
         self.steps.front().map_or("InService", |step| &step.status)
     }
+
+    /// What has become of the instances that a training keeps.
+    fn warm(&self) -> &str {
+        let kept = self.request["ResourceConfig"]["KeepAlivePeriodInSeconds"].is_u64();
+        if kept && self.status() == "Completed" { "Available" } else { "" }
+    }
 }
 
 #[derive(Default)]
@@ -60,6 +67,7 @@ pub(crate) struct State {
     pub(super) things: BTreeMap<(&'static str, String), Thing>,
     pub(super) scripts: BTreeMap<String, VecDeque<Step>>,
     pub(super) logs: Logs,
+    pub(super) watching: Watching,
     made: u32,
 }
 
@@ -86,6 +94,7 @@ impl State {
         let verbs = ["Create", "Describe", "List", "Stop", "Update", "Delete"];
         let split = verbs.iter().find_map(|verb| Some((*verb, operation.strip_prefix(verb)?)));
         match split {
+            _ if self.watching.knows(operation) => self.watch(operation, request),
             Some(("Describe", "LogStreams")) => self.logs.streams(request),
             Some((verb, noun)) if noun.starts_with("Endpoint") || noun == "Model" => {
                 self.endpoint(verb, noun, request)
@@ -93,9 +102,6 @@ impl State {
             Some((verb, noun)) => self.job(verb, noun, request),
             None => match operation {
                 "GetLogEvents" => self.logs.events(request),
-                "RegisterScalableTarget" | "PutScalingPolicy" => self.scale(operation, request),
-                "PutDashboard" => Ok(json!({"DashboardValidationMessages": []})),
-                "PutMetricAlarm" => Ok(json!({})),
                 _ => Err(Refusal::new("UnknownOperationException", operation)),
             },
         }
@@ -131,6 +137,7 @@ impl State {
         found.retain(|(name, thing)| {
             text("StatusEquals").is_none_or(|status| thing.status() == status)
                 && text("NameContains").is_none_or(|part| name.contains(part))
+                && text("WarmPoolStatusEquals").is_none_or(|status| thing.warm() == status)
         });
         match text("SortBy").unwrap_or("CreationTime") {
             "CreationTime" => found.sort_by(|a, b| a.1.created.total_cmp(&b.1.created)),
