@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::photo::Photo;
-use crate::resize::resize_bilinear;
+use crate::resize::{resize_bilinear, resize_part};
 
 /// How a photo is brought to the recipe's size.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,17 +64,14 @@ impl Recipe {
     /// The photo at the recipe's size and colours, not yet normalised: `height * width * 3` bytes, row by row, red
     /// green blue.
     pub fn apply(&self, photo: &Photo) -> Vec<u8> {
-        let (width, height) = (self.width, self.height);
-        let scaled = |to_w, to_h| resize_bilinear(&photo.rgb, photo.width, photo.height, to_w, to_h);
+        let to = (self.width, self.height);
         let mut rgb = match self.resize {
-            Resize::Squash => scaled(width, height),
+            Resize::Squash => resize_bilinear(&photo.rgb, photo.width, photo.height, to.0, to.1),
             Resize::CentreCrop { short_side } => {
-                let (w, h) = short_side_to(photo.width, photo.height, short_side);
-                centred(&scaled(w, h), (w, h), (width, height), Middle::Crop)
+                centred(photo, short_side_to(photo.width, photo.height, short_side), to, Middle::Crop)
             }
             Resize::Letterbox => {
-                let (w, h) = fit_inside(photo.width, photo.height, width, height);
-                centred(&scaled(w, h), (w, h), (width, height), Middle::Pad)
+                centred(photo, fit_inside(photo.width, photo.height, to.0, to.1), to, Middle::Pad)
             }
         };
         if self.colour == Colour::Grayscale {
@@ -120,8 +117,8 @@ enum Middle {
     Pad,
 }
 
-/// Cuts or pads with black to another size, in the middle.
-fn centred(rgb: &[u8], (w, h): (usize, usize), (to_w, to_h): (usize, usize), middle: Middle) -> Vec<u8> {
+/// The photo at a size, and its middle cut out or padded with black to another.
+fn centred(photo: &Photo, (w, h): (usize, usize), (to_w, to_h): (usize, usize), middle: Middle) -> Vec<u8> {
     let half_to_even = |room: usize| (room as f64 / 2.0).round_ties_even() as usize;
     let padding = |room: usize| match middle {
         Middle::Crop => room / 2,
@@ -137,11 +134,16 @@ fn centred(rgb: &[u8], (w, h): (usize, usize), (to_w, to_h): (usize, usize), mid
     };
     let (left, to_left, columns) = span(w, to_w);
     let (top, to_top, rows) = span(h, to_h);
+    // Only what is seen: a narrow photo whose short side is brought to that of the recipe would be as long as memory.
+    let part =
+        resize_part(&photo.rgb, (photo.width, photo.height), (w, h), left..left + columns, top..top + rows);
+    if (columns, rows) == (to_w, to_h) {
+        return part;
+    }
     let mut out = vec![0; to_w * to_h * 3];
-    for row in 0..rows {
-        let from = ((top + row) * w + left) * 3;
+    for (row, line) in part.chunks_exact(columns * 3).enumerate() {
         let to = ((to_top + row) * to_w + to_left) * 3;
-        out[to..to + columns * 3].copy_from_slice(&rgb[from..from + columns * 3]);
+        out[to..to + columns * 3].copy_from_slice(line);
     }
     out
 }
@@ -206,6 +208,19 @@ mod tests {
                 }
             }
             assert_eq!(rgb, expected, "{photo:?} cut to {crop:?}");
+        }
+    }
+
+    /// Whole, it would be 256 x 16,776,960 pixels.
+    #[test]
+    fn a_photo_as_narrow_as_a_line() {
+        let recipe = Recipe { resize: Resize::CentreCrop { short_side: 256 }, ..Recipe::imagenet(224) };
+        for (width, height) in [(65_535, 1), (1, 65_535)] {
+            let rgb = (0..width * height).flat_map(|i| [(i / 256) as u8, 0, 0]).collect();
+            let rgb = recipe.apply(&Photo { width, height, rgb, truncated: false });
+            assert!(
+                rgb.len() == 224 * 224 * 3 && rgb.chunks_exact(3).all(|pixel| [127, 128].contains(&pixel[0]))
+            );
         }
     }
 
