@@ -198,7 +198,7 @@ impl TrainError {
                 "best.safetensors and last.safetensors can still be used; to train again, use `--overwrite` or another `--out`".into()
             }
             Self::Profile { .. } => "delete it, or train with `--profile` again".into(),
-            Self::Watch { .. } => "the run itself is whole: with `--watch off` it goes on without the file, and a report needs it moved away".into(),
+            Self::Watch { .. } => "the run itself is whole: with `--watch off` it goes on without the file".into(),
             Self::SettingChanged { .. } => {
                 "leave the setting out, or start a new run with another `--out`; epochs, threads, cache and checkpoint times may change".into()
             }

@@ -41,9 +41,11 @@ pub(crate) fn run(arguments: &ReportArguments, printer: &Printer) -> anyhow::Res
                 .into());
         }
     };
-    let html = match arguments.runs.as_slice() {
-        [run] => page::page(&Run::read(run)?),
-        runs => compare::page(&runs.iter().map(|run| Run::read(run)).collect::<Result<Vec<_>, _>>()?),
+    let runs = arguments.runs.iter().map(|run| Run::read(run)).collect::<Result<Vec<_>, _>>()?;
+    runs.iter().flat_map(|run| &run.left_out).for_each(|text| printer.warning(text));
+    let html = match runs.as_slice() {
+        [run] => page::page(run),
+        runs => compare::page(runs),
     };
     save(out, &html)?;
     printer.result(&format!("report  {}", out.display()))?;

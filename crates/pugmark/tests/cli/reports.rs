@@ -150,6 +150,23 @@ fn of_many_classes_the_most_frequent_mistakes_are_listed() {
 }
 
 #[test]
+fn damaged_extras_are_left_out_and_told() {
+    let place = Place::new();
+    let whole = Made::default().page(&place);
+    place.write("run/watch.jsonl", "{\n{}\n");
+    place.write("run/profile.json", "{");
+    let ended = place.done(&["report", "run"]);
+    for file in ["run/watch.jsonl", "run/profile.json"] {
+        assert!(
+            ended.stderr.contains(file) && ended.stderr.contains("says nothing of it"),
+            "{}",
+            ended.stderr
+        );
+    }
+    assert_eq!(text(&fs::read_to_string(place.path("run/report.html")).unwrap()), whole);
+}
+
+#[test]
 fn of_many_sites_the_weakest_are_shown() {
     let place = Place::new();
     // Every class has a photo of each site; the first sites have the mistakes.

@@ -39,6 +39,8 @@ pub(super) struct Run {
     pub(super) config: String,
     /// Where its time went, if that was measured.
     pub(super) profile: Option<Profile>,
+    /// Files that can't be read, in words.
+    pub(super) left_out: Vec<String>,
 }
 
 pub(super) struct Mistake {
@@ -92,6 +94,17 @@ impl Run {
         mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability).then_with(|| a.id.cmp(&b.id)));
         mistakes.truncate(MISTAKES);
         find(&mut mistakes, &settings);
+        // What only tells more of a run does not keep its page from being made.
+        let mut left_out = Vec::new();
+        let watched = read_watch(&folder, &Thresholds::default()).unwrap_or_else(|error| {
+            left_out.push(format!("{error}: the page says nothing of it"));
+            None
+        });
+        let profile = Some(folder.profile()).filter(|path| path.exists()).and_then(|path| {
+            Profile::read(&path)
+                .map_err(|error| left_out.push(format!("{error}: the page says nothing of it")))
+                .ok()
+        });
         let origins = Origins { sites, ..Origins::default() };
         let classes = card.classes.len();
         let of_class = |class| places.trained.iter().filter(|(_, other)| *other == class).count();
@@ -110,12 +123,10 @@ impl Run {
             mistakes,
             broken,
             trained_on: places.trained.len(),
-            watched: read_watch(&folder, &Thresholds::default())?,
+            watched,
+            profile,
+            left_out,
             config: text(&folder.config())?,
-            profile: match folder.profile() {
-                path if path.exists() => Some(Profile::read(&path)?),
-                _ => None,
-            },
             settings,
             epochs,
             card,
