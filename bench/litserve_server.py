@@ -19,9 +19,10 @@ from torchvision.transforms import functional as transforms
 class Photos(ls.LitAPI):
     """A model of pugmark's that squashes its photos."""
 
-    def __init__(self, path: str, onnx: str | None, threads: int, batch: int):
+    def __init__(self, path: str, onnx: str | None, threads: int, batch: int, bf16: bool):
         super().__init__(max_batch_size=batch, batch_timeout=0.002)
         self.path, self.onnx, self.threads = path, onnx, threads
+        self.kind = torch.bfloat16 if bf16 else torch.float32
 
     def setup(self, device: str) -> None:
         with safe_open(self.path, "pt") as file:
@@ -42,11 +43,11 @@ class Photos(ls.LitAPI):
             self.card["architecture"], weights=None, num_classes=len(self.card["classes"])
         )
         model.load_state_dict(load_file(self.path), strict=False)
-        model = model.to(memory_format=torch.channels_last).eval()
-        example = torch.zeros(1, 3, *self.size[::-1]).contiguous(memory_format=torch.channels_last)
+        model = model.to(self.kind, memory_format=torch.channels_last).eval()
+        example = torch.zeros(1, 3, *self.size[::-1], dtype=self.kind).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
             net = torch.jit.freeze(torch.jit.trace(model, example))
-        self.net = lambda input: net(input.contiguous(memory_format=torch.channels_last))
+        self.net = lambda input: net(input.to(self.kind, memory_format=torch.channels_last)).float()
 
     def decode_request(self, request: dict) -> torch.Tensor:
         image = Image.open(io.BytesIO(base64.b64decode(request["image"])))
@@ -75,11 +76,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes with a model each")
     parser.add_argument("--threads", type=int, default=2, help="that compute, of each")
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--bf16", action="store_true", help="PyTorch's weights and activations")
     arguments = parser.parse_args()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    api = Photos(arguments.model, arguments.onnx, arguments.threads, arguments.batch)
+    api = Photos(arguments.model, arguments.onnx, arguments.threads, arguments.batch, arguments.bf16)
     api.api_path = "/invocations"
     server = ls.LitServer(
         api, accelerator="cpu", workers_per_device=arguments.workers, healthcheck_path="/ping", timeout=60

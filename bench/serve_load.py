@@ -4,7 +4,8 @@ what each can do, and how long its answers take at 10 to 150 % of that.
 What a server can do is measured with 32 requests at a time. The rest is an open load: requests come when they come (exponential gaps),
 whether earlier ones are answered or not, and a time counts from when the request was due. Of LitServe its better of one worker with all
 threads and a worker a core is taken. Photos go as base64 in JSON, which all of them read. The load comes from this process, which
-shares the machine with the server.
+shares the machine with the server. With `--precision bf16` pugmark and PyTorch (its weights and activations) compute in it; ONNX Runtime
+has no such kernels and stays with f32.
 """
 
 import argparse
@@ -37,12 +38,14 @@ def main() -> None:
         export = [str(arguments.pugmark), "--quiet", "export", str(arguments.model), "--format", "onnx", "--out", onnx]
         subprocess.run(export, check=True, stdout=subprocess.DEVNULL)
         lit = [sys.executable, str(LITSERVE), str(arguments.model)]
+        torch = [*lit, "--bf16"] if arguments.precision == "bf16" else lit
+        serve = [str(arguments.pugmark), "--quiet", "serve", str(arguments.model), "--port", "0"]
         shapes = [["--workers", "1", "--threads", "2"], ["--workers", "2", "--threads", "1"]]
         servers = {
-            "LitServe, PyTorch": [[*lit, *shape] for shape in shapes],
+            "LitServe, PyTorch": [[*torch, *shape] for shape in shapes],
             "LitServe, ONNX Runtime": [[*lit, "--onnx", onnx, *shape] for shape in shapes],
             # Last: it is also given the load that the others can bear.
-            "pugmark": [[str(arguments.pugmark), "--quiet", "serve", str(arguments.model), "--port", "0"]],
+            "pugmark": [[*serve, "--precision", arguments.precision]],
         }
         print(f"{len(bodies)} photos of {sum(map(len, bodies)) / len(bodies) / 1024:.0f} KiB in base64; {processor()}", flush=True)
         chosen = {}
@@ -266,6 +269,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("model", type=Path, help="a model file of pugmark's, of a ResNet or the like that squashes its photos")
     parser.add_argument("photos", type=Path, help="a folder of JPEGs")
     parser.add_argument("--pugmark", type=Path, required=True, help="the pugmark binary")
+    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32", help="of pugmark and PyTorch")
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--most", type=int, default=200, help="photos to send, again and again")
