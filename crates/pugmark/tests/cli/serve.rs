@@ -9,12 +9,12 @@ use std::thread;
 use serde_json::Value;
 
 use crate::harness::Place;
-use crate::pages::{browser, keep};
+use crate::pages::{browser, keep, look, looker};
 
 /// A server as a process; ended where a test forgets it.
 pub(crate) struct Process {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Process {
@@ -67,7 +67,7 @@ impl Drop for Process {
     }
 }
 
-fn place() -> Place {
+pub(crate) fn place() -> Place {
     let place = Place::new();
     place.photos(6);
     let train =
@@ -253,7 +253,7 @@ fn hand_on(mut client: TcpStream, server: &str) {
     let mut head = [0; 4096];
     let Ok(read) = client.read(&mut head) else { return };
     if head.starts_with(b"GET /driver") {
-        let body = include_str!("drive.html").replace("LOOK", include_str!("look.js"));
+        let body = include_str!("drive.html").replace("LOOK", &looker());
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\ncontent-length: ";
         let _ = write!(client, "{head}{}\r\n\r\n{body}", body.len());
         return;
@@ -308,5 +308,10 @@ fn the_page_does_what_it_says() {
             browser.arg(format!("http://127.0.0.1:{port}/driver?shot&width={width}&scheme={scheme}")),
         );
         keep(&shot, "serve", width);
+
+        let docs = server.ask("GET", "/docs", b"");
+        place.write("docs.html", docs.split_once("\r\n\r\n").unwrap().1);
+        let said = look(&place, "docs.html", width, scheme).unwrap();
+        assert_eq!(said["findings"], Value::Array(Vec::new()), "/docs, {width} px, {scheme}");
     }
 }
