@@ -12,6 +12,8 @@ use axum::http::{HeaderName, StatusCode};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+use crate::trace::Stage;
+
 /// Lines that wait to be written; more are lost, and counted: no answer waits for whoever reads the log.
 const WAITING: usize = 4096;
 /// How long the last lines are waited for at the end.
@@ -52,6 +54,9 @@ pub(crate) struct Looked {
     pub(crate) decode_ms: Milliseconds,
     pub(crate) queue_ms: Milliseconds,
     pub(crate) model_ms: Milliseconds,
+    /// Decoding, queue and model, for a trace.
+    #[serde(skip)]
+    pub(crate) stages: Option<[Stage; 3]>,
 }
 
 /// A place for notes that a request carries along.
@@ -61,6 +66,10 @@ pub(crate) struct Notes(Arc<Mutex<Noted>>);
 impl Notes {
     pub(crate) fn of(request: &Request) -> Self {
         request.extensions().get::<Self>().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn read(&self) -> Noted {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn write(&self, note: impl FnOnce(&mut Noted)) {
@@ -92,6 +101,16 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Whether it is one of those that are asked again and again, and was answered.
+    pub(crate) fn is_noise(&self, status: u16) -> bool {
+        status == StatusCode::OK.as_u16() && PROBES.contains(&self.path.as_str())
+    }
+
+    /// Path that was asked, made harmless.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     pub(crate) fn new(request: &Request) -> Self {
         // A path may hold what moves a terminal's cursor or ends a line.
         let harmless = |letter: char| match letter {
@@ -141,7 +160,7 @@ impl Line {
         if let Some(bytes) = bytes_out {
             add("out", bytes);
         }
-        if let Some(Looked { variant, photos, batch, decode_ms, queue_ms, model_ms }) = &noted.looked {
+        if let Some(Looked { variant, photos, batch, decode_ms, queue_ms, model_ms, .. }) = &noted.looked {
             add("variant", variant);
             add("photos", photos);
             add("batch", batch);
@@ -183,11 +202,8 @@ impl Log {
         notes: &Notes,
     ) -> bool {
         let Entry { method, path, inference_id } = entry;
-        if status == StatusCode::OK.as_u16() && PROBES.contains(&path.as_str()) {
-            return true;
-        }
         let time = DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Millis, true);
-        let noted = notes.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let noted = notes.read();
         let total_ms = Milliseconds(took);
         let line = Line { time, method, path, status, total_ms, bytes_out, noted, inference_id };
         let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
@@ -244,6 +260,7 @@ mod tests {
             decode_ms: ms(1500),
             queue_ms: ms(20),
             model_ms: ms(10_004),
+            stages: None,
         };
         let line = Line {
             time: "T".into(),

@@ -223,6 +223,7 @@ fn calls_that_are_wrong() {
     wrong(&["photos", "--shadow", "b=nothing"], 2, "no run or model nothing");
     wrong(&["photos", "--models", "nothing"], 2, "no folder of models nothing");
     wrong(&["photos", "--token-file", "nothing"], 2, "openssl rand");
+    wrong(&["--models", ".", "--otlp-endpoint", "localhost"], 2, "can't send spans to localhost/v1/traces");
     place.write("token", "short");
     wrong(&["photos", "--token-file", "token"], 2, "less than 16 characters");
     wrong(&["photos", "--tls-cert", "token"], 2, "--tls-key");
