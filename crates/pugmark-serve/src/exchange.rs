@@ -66,9 +66,16 @@ impl InFlight {
             return;
         }
         if let (Some(tracer), Some(span)) = (self.app.tracer.get(), self.span.take()) {
-            let ended = span.end(&self.route, entry.path().to_owned(), took, self.notes.read());
-            let status = Some(status).filter(|status| *status != CLIENT_LEFT);
-            tracer.take(Ended { status, bytes_out: bytes, secure: self.app.tls().is_some(), ..ended });
+            tracer.take(Ended {
+                started: span,
+                route: self.route.clone(),
+                path: entry.path().to_owned(),
+                status: Some(status).filter(|status| *status != CLIENT_LEFT),
+                bytes_out: bytes,
+                took,
+                noted: self.notes.read(),
+                secure: self.app.settings.tls.is_some(),
+            });
         }
         if let Some(log) = self.app.log.get() {
             let lost = !log.take(entry, status, took, bytes, &self.notes);

@@ -1,7 +1,7 @@
 //! Spans on their way to a collector: OTLP over HTTP, as JSON. No answer waits for it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -79,15 +79,13 @@ impl Tracer {
     /// Takes a request that has been answered, unless too many wait.
     pub(crate) fn take(&self, ended: Ended) {
         let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(ended) = match &*place {
-            Some((sender, _)) => sender.try_send(ended).map_err(|error| match error {
-                std::sync::mpsc::TrySendError::Full(ended) => ended,
-                std::sync::mpsc::TrySendError::Disconnected(ended) => ended,
+        let lost = match &*place {
+            Some((sender, _)) => sender.try_send(ended).err().map(|error| match error {
+                TrySendError::Full(ended) | TrySendError::Disconnected(ended) => ended,
             }),
-            None => Err(ended),
-        } {
-            self.metrics.spans(false, ended.spans().len());
-        }
+            None => Some(ended),
+        };
+        self.metrics.spans(false, lost.map_or(0, |ended| ended.count()));
     }
 
     /// Takes nothing more and waits until all is sent, but not for long.

@@ -74,7 +74,7 @@ pub(crate) struct Ended {
     pub(crate) secure: bool,
 }
 
-/// When a part of the way began and how long it took, for all photos of a request together.
+/// When a part of the way began and when it ended, for all photos of a request together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stage(pub(crate) Instant, pub(crate) Instant);
 
@@ -110,11 +110,6 @@ impl Started {
         HeaderValue::from_str(&text).ok()
     }
 
-    pub(crate) fn end(self, route: &str, path: String, took: Duration, noted: Noted) -> Ended {
-        let route = route.to_owned();
-        Ended { started: self, route, path, status: None, bytes_out: None, took, noted, secure: false }
-    }
-
     /// Nanoseconds since 1970, as text, which is how JSON holds them whole.
     fn nanoseconds(&self, at: Instant) -> String {
         let (instant, time) = self.begun;
@@ -138,6 +133,15 @@ pub(crate) fn attributes<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>
 }
 
 impl Ended {
+    fn stages(&self) -> Option<[Stage; 3]> {
+        self.noted.looked.as_ref()?.stages
+    }
+
+    /// How many spans it has.
+    pub(crate) fn count(&self) -> usize {
+        1 + self.stages().map_or(0, |stages| stages.len())
+    }
+
     /// The request's span and those below it, as OTLP has them in JSON: ids in hexadecimal digits, numbers of 64 bits as text.
     pub(crate) fn spans(&self) -> Vec<Value> {
         let Started { trace, span, parent, state, method, version, begun } = &self.started;
@@ -194,7 +198,7 @@ impl Ended {
             whole["status"] = json!({"code": 2});
         }
         let mut spans = vec![whole];
-        let stages = self.noted.looked.as_ref().and_then(|looked| looked.stages);
+        let stages = self.stages();
         for (name, Stage(from, to)) in
             ["decode", "queue", "model"].into_iter().zip(stages.into_iter().flatten())
         {

@@ -2,6 +2,7 @@
 //! `PUGMARK_BROWSER` names a Chromium, which `.ci/run` looks for; without it these tests say that they were skipped. `PUGMARK_AXE`
 //! names an `axe.min.js` (axe-core, MPL), which `.ci/run` fetches; without it that part is skipped, and said.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -25,9 +26,13 @@ pub(crate) fn browser(place: &Place) -> Option<Command> {
     Some(command)
 }
 
+fn axe() -> Option<OsString> {
+    std::env::var_os("PUGMARK_AXE").filter(|path| !path.is_empty())
+}
+
 /// The script that looks at a page, with what it needs.
 pub(crate) fn looker() -> String {
-    let axe = match std::env::var_os("PUGMARK_AXE").filter(|path| !path.is_empty()) {
+    let axe = match axe() {
         // As text in a script, which such an end tag would end.
         Some(path) => Value::from(fs::read_to_string(path).unwrap()).to_string().replace("</", "<\\/"),
         None => {
@@ -140,4 +145,7 @@ fn what_is_wrong_with_a_page_is_seen() {
         assert!(findings.contains(part), "{part}: {findings}");
     }
     assert!(!findings.contains("good"), "{findings}");
+    if axe().is_some() {
+        assert!(findings.contains("image-alt") && findings.contains("html-has-lang"), "{findings}");
+    }
 }

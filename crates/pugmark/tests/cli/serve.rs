@@ -187,11 +187,15 @@ fn a_token_models_by_request_and_a_log() {
 }
 
 #[test]
-fn a_shadow_by_the_command_line() {
+fn a_shadow_and_a_trace_by_the_command_line() {
     let place = place();
-    let server = Process::new(place.command(&["serve", "run", "--port", "0", "--shadow", "next=run"]));
+    let mut command = place.command(&["serve", "run", "--port", "0", "--shadow", "next=run"]);
+    // Nobody listens there, which nobody waits for.
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    let server = Process::new(command);
     let photo = fs::read(place.path("photos/day/00.png")).unwrap();
-    assert!(server.ask("POST", "/invocations", &photo).starts_with("HTTP/1.1 200"));
+    let reply = server.ask("POST", "/invocations", &photo);
+    assert!(reply.starts_with("HTTP/1.1 200") && reply.contains("\r\ntraceresponse: 00-"), "{reply}");
     while !server.ask("GET", "/metrics", b"").contains("pugmark_shadow_photos_total{outcome=\"agrees\"} 1\n")
     {
         thread::sleep(std::time::Duration::from_millis(5));
