@@ -136,7 +136,7 @@ fn what_is_wrong_with_a_page_is_seen() {
     let place = Place::new();
     place.write(
         "bad.html",
-        "<!doctype html><body style='background:#fff'><p style='width:900px'>wide</p>\
+        "<!doctype html><body style='background:#fff'><main><p style='width:900px'>wide</p>\
          <p style='color:#bbb'>pale</p><img src='https://example.org/a.png'><p style='color:#222'>good",
     );
     let Some(said) = look(&place, "bad.html", 360, "light") else { return };
