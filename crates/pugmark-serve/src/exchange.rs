@@ -45,6 +45,7 @@ impl InFlight {
         let (notes, entry) = (Notes::default(), Some(Entry::new(request)));
         request.extensions_mut().insert(notes.clone());
         let span = app.tracer.get().and_then(|_| Started::of(request));
+        notes.write(|noted| noted.trace_id = span.as_ref().map(Started::trace_id));
         Self { app, open, begun: Instant::now(), route, entry, notes, span }
     }
 

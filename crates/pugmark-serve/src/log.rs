@@ -42,6 +42,9 @@ pub(crate) struct Noted {
     pub(crate) bytes_in: Option<usize>,
     #[serde(flatten)]
     pub(crate) looked: Option<Looked>,
+    /// Where the request's span is to be found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_id: Option<String>,
 }
 
 /// What became of photos.
@@ -168,6 +171,9 @@ impl Line {
             add("queue", queue_ms);
             add("model", model_ms);
         }
+        if let Some(trace) = &noted.trace_id {
+            add("trace", trace);
+        }
         if let Some(id) = inference_id {
             add("id", &format_args!("{id:?}"));
         }
@@ -269,13 +275,13 @@ mod tests {
             status: 200,
             total_ms: ms(12_345),
             bytes_out: Some(7),
-            noted: Noted { bytes_in: Some(5), looked: Some(looked) },
+            noted: Noted { bytes_in: Some(5), looked: Some(looked), trace_id: Some("4bf9".into()) },
             inference_id: Some("a \"b\"".into()),
         };
         assert_eq!(
             line.text(LogForm::Text),
             "T POST /invocations 200 12.35 ms in=5 out=7 variant=main photos=1 batch=3 decode=1.50 queue=0.02 \
-             model=10.00 id=\"a \\\"b\\\"\"\n"
+             model=10.00 trace=4bf9 id=\"a \\\"b\\\"\"\n"
         );
         let json: serde_json::Value = serde_json::from_str(&line.text(LogForm::Json)).unwrap();
         assert_eq!(
@@ -283,7 +289,7 @@ mod tests {
             serde_json::json!({
                 "time": "T", "method": "POST", "path": "/invocations", "status": 200, "total_ms": 12.35,
                 "bytes_out": 7, "bytes_in": 5, "variant": "main", "photos": 1, "batch": 3, "decode_ms": 1.5,
-                "queue_ms": 0.02, "model_ms": 10.0, "inference_id": "a \"b\"",
+                "queue_ms": 0.02, "model_ms": 10.0, "trace_id": "4bf9", "inference_id": "a \"b\"",
             })
         );
     }

@@ -104,6 +104,10 @@ impl Started {
         Some(Self { trace, span: random().max(1), parent, state, method, version, begun })
     }
 
+    pub(crate) fn trace_id(&self) -> String {
+        format!("{:032x}", self.trace)
+    }
+
     /// What the answer says of it.
     pub(crate) fn header(&self) -> Option<HeaderValue> {
         let text = format!("00-{:032x}-{:016x}-{SAMPLED:02x}", self.trace, self.span);
