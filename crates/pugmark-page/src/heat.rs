@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::Html;
+use crate::pieces::{WIDE, heading};
 
 /// A table of numbers with names on both sides.
 #[derive(Clone, Default, Debug)]
@@ -17,12 +18,9 @@ pub struct HeatTable {
 
 /// Draws such a table.
 pub fn heat_table(table: &HeatTable) -> Html {
-    let mut text = format!(
-        "<div class=\"wide\"><table class=\"heat\">\n<thead><tr><th>{}</th>",
-        Html::text(&table.corner)
-    );
+    let mut text = format!("{WIDE}<table class=\"heat\">\n<thead><tr>{}", heading("", &table.corner));
     for column in &table.columns {
-        let _ = write!(text, "<th class=\"number\">{}</th>", Html::text(column));
+        text.push_str(&heading(" class=\"number\"", column));
     }
     text.push_str("</tr></thead>\n<tbody>\n");
     for (name, cells) in &table.rows {

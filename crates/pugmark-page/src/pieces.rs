@@ -100,14 +100,24 @@ pub enum Align {
     Right,
 }
 
-/// A table; rows that are shorter than the header end in empty cells.
+/// What is moved sideways where the page is narrow, up to its `</div>`; by keyboard too.
+pub(crate) const WIDE: &str = "<div class=\"wide\" tabindex=\"0\">";
+
+/// A cell that names a column or the rows; one without a name is no heading.
+pub(crate) fn heading(class: &str, name: &str) -> String {
+    let tag = if name.is_empty() { "td" } else { "th" };
+    format!("<{tag}{class}>{}</{tag}>", Html::text(name))
+}
+
+/// A table; rows that are shorter than the header end in empty cells. Columns that all have no name have no header.
 pub fn table(header: &[(&str, Align)], rows: &[Vec<String>]) -> Html {
     let class = |align: Align| if align == Align::Right { " class=\"number\"" } else { "" };
-    let mut text = "<div class=\"wide\"><table>\n<thead><tr>".to_owned();
-    for &(name, align) in header {
-        let _ = write!(text, "<th{}>{}</th>", class(align), Html::text(name));
+    let mut text = format!("{WIDE}<table>\n");
+    if header.iter().any(|(name, _)| !name.is_empty()) {
+        let names: String = header.iter().map(|&(name, align)| heading(class(align), name)).collect();
+        let _ = writeln!(text, "<thead><tr>{names}</tr></thead>");
     }
-    text.push_str("</tr></thead>\n<tbody>\n");
+    text.push_str("<tbody>\n");
     for row in rows {
         text.push_str("<tr>");
         for (at, &(_, align)) in header.iter().enumerate() {

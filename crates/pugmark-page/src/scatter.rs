@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::Html;
+use crate::pieces::WIDE;
 
 /// An axis on which values stand between 0 and 1, whatever its scale.
 #[derive(Clone, Default, Debug)]
@@ -119,7 +120,7 @@ pub fn parallel(title: &str, axes: &[Axis], strands: &[Strand]) -> Html {
     let y = |value: f64| TOP + (TALL - TOP) * (1.0 - value.clamp(0.0, 1.0));
     // Wider than a phone it is moved under the finger, not made too small to read.
     let mut svg = format!(
-        "<div class=\"wide\"><svg class=\"strands\" style=\"min-width:{:.1}rem\" role=\"img\" aria-label=\"{}\" viewBox=\"0 0 {width} {}\">\n",
+        "{WIDE}<svg class=\"strands\" style=\"min-width:{:.1}rem\" role=\"img\" aria-label=\"{}\" viewBox=\"0 0 {width} {}\">\n",
         width / 18.0,
         Html::text(title),
         TALL + 12.0

@@ -14,6 +14,7 @@ use crate::error::{RequestError, ServeError};
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::models::Models;
+use crate::otlp::Tracer;
 use crate::settings::Settings;
 use crate::shadow::Shadow;
 use crate::worker::Worker;
@@ -50,6 +51,7 @@ pub(crate) struct App {
     pub(crate) capture: Option<Arc<Capture>>,
     pub(crate) shadow: Option<Shadow>,
     pub(crate) log: OnceLock<Log>,
+    pub(crate) tracer: OnceLock<Tracer>,
     models: Option<Models>,
     tls: Option<RwLock<Arc<ServerConfig>>>,
     engine: Cpu,
@@ -57,6 +59,8 @@ pub(crate) struct App {
     variants: RwLock<Vec<Variant>>,
     /// A permit a KiB of a body.
     pub(crate) bodies: Arc<Semaphore>,
+    /// A permit a KiB of a body that is kept after its answer.
+    pub(crate) copies: Arc<Semaphore>,
     /// A permit a photo.
     photos: Arc<Semaphore>,
     /// A permit a photo that is being decoded.
@@ -88,8 +92,12 @@ impl App {
             variants: RwLock::default(),
             tls,
             log: OnceLock::new(),
+            tracer: OnceLock::new(),
             models: settings.models.clone().map(Models::new),
             bodies: Arc::new(Semaphore::new(settings.limits.bodies.div_ceil(1024))),
+            copies: Arc::new(Semaphore::new(
+                (settings.limits.bodies / 4).max(settings.limits.body).div_ceil(1024),
+            )),
             photos: Arc::new(Semaphore::new(settings.photos.max(1))),
             decoders: Arc::new(Semaphore::new(settings.decoders.max(1))),
             explaining: Arc::new(Semaphore::new(1)),
@@ -187,11 +195,6 @@ impl App {
         }
         let room = Arc::clone(&self.photos).try_acquire_many_owned(photos as u32);
         room.map_err(|_| RequestError::Busy("too many photos are waiting"))
-    }
-
-    /// Whether a body may be held after its answer: copies may take half of the memory of all bodies, the rest is for requests.
-    pub(crate) fn memory_for_copies(&self) -> bool {
-        self.bodies.available_permits() * 2 >= self.settings.limits.bodies.div_ceil(1024)
     }
 
     /// Photos that hold room.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -17,6 +16,7 @@ use serde::Serialize;
 
 use crate::body::Held;
 use crate::metrics::Metrics;
+use crate::trace::random;
 
 /// Records that wait for the disk; more are lost, and counted.
 const WAITING: usize = 256;
@@ -108,7 +108,6 @@ fn write(folder: &Path, records: &Receiver<Record>, metrics: &Metrics) {
 
 /// A random UUID, version 4.
 fn random_id() -> String {
-    let random = || RandomState::new().build_hasher().finish();
     let (high, low) = (random() & !0xF000 | 0x4000, random() >> 2 | 1 << 63);
     let (time, middle, version) = (high >> 32, high >> 16 & 0xFFFF, high & 0xFFFF);
     format!("{time:08x}-{middle:04x}-{version:04x}-{:04x}-{:012x}", low >> 48, low & 0xFFFF_FFFF_FFFF)

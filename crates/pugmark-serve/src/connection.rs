@@ -8,63 +8,23 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
-use crate::exchange::{Stream, Unsent};
+use crate::exchange::Exchanges;
 use crate::routes::router;
-
-/// How long connections without a request keep a stopping server waiting.
-const QUIET: Duration = Duration::from_millis(300);
+use crate::stream::{GRACE, Stream};
 
 /// Serves until `stop`, then answers whatever was accepted. The number of requests that were cut off by the limit on that.
 pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Future<Output = ()>) -> usize {
-    let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(app.settings.limits.connections.max(1)));
-    let service = TowerToHyperService::new(router(Arc::clone(&app)));
-    let limits = app.settings.limits;
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.idle)
-        .max_buf_size(limits.head.max(8192))
-        // A client that has nothing more to send still gets its answer.
-        .half_close(true);
-    let handshake = limits.idle;
-    let open = |stream: TcpStream, permit: Option<OwnedSemaphorePermit>| {
-        // Answers are small: they shall not wait for more to send.
-        let _ = stream.set_nodelay(true);
-        // Whoever does not read what it asked for is let go of.
-        #[cfg(target_os = "linux")]
-        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(limits.idle));
-        let (unsent, service, http) = (Unsent::default(), service.clone(), http.clone());
-        let (tls, watcher, sent) = (app.tls(), graceful.watcher(), unsent.clone());
-        let answer = move |mut request: hyper::Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(unsent.clone());
-            service.call(request)
-        };
-        let answer = service_fn(answer);
-        tokio::spawn(async move {
-            let _permit = permit;
-            // A connection that breaks is its client's affair.
-            let _ = match tls {
-                None => {
-                    let stream = TokioIo::new(Stream::new(stream, sent));
-                    watcher.watch(http.serve_connection(stream, answer)).await
-                }
-                Some(config) => {
-                    let accepted = timeout(handshake, TlsAcceptor::from(config).accept(stream)).await;
-                    let Ok(Ok(stream)) = accepted else { return };
-                    let stream = TokioIo::new(Stream::new(stream, sent));
-                    watcher.watch(http.serve_connection(stream, answer)).await
-                }
-            };
-        });
-    };
+    // Every connection holds a receiver.
+    let (stopping, watching) = watch::channel(false);
+    let open = opener(&app, watching);
     let mut stop = std::pin::pin!(stop);
     loop {
         let next = async {
@@ -77,8 +37,8 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Futur
             (stream, permit) = next => open(stream, permit),
         }
     }
-    app.ready.store(false, Ordering::Relaxed);
-    // Those that the system has accepted for us: the runtime may not have heard of them yet, so the system is asked.
+    // Those that the system has accepted for us: the runtime may not have heard of them yet, so the system is asked. Nobody has
+    // been told yet to come back by another connection, which would come in between.
     if let Ok(listener) = listener.into_std() {
         loop {
             match listener.accept() {
@@ -94,7 +54,66 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Futur
             }
         }
     }
-    drain(&app, graceful).await
+    app.ready.store(false, Ordering::Relaxed);
+    let _ = stopping.send(true);
+    drop(open);
+    let _ = timeout(app.settings.drain, stopping.closed()).await;
+    app.metrics.in_flight.load(Ordering::Relaxed)
+}
+
+/// What begins to serve a connection.
+fn opener(
+    app: &Arc<App>,
+    watching: watch::Receiver<bool>,
+) -> impl Fn(TcpStream, Option<OwnedSemaphorePermit>) {
+    let limits = app.settings.limits;
+    let service = TowerToHyperService::new(router(Arc::clone(app)));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.idle)
+        .max_buf_size(limits.head.max(8192))
+        // A client that has nothing more to send still gets its answer.
+        .half_close(true);
+    let app = Arc::clone(app);
+    move |stream: TcpStream, permit: Option<OwnedSemaphorePermit>| {
+        // Answers are small: they shall not wait for more to send.
+        let _ = stream.set_nodelay(true);
+        // Whoever does not read what it asked for is let go of.
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(limits.idle));
+        let (service, http, tls, mut watching) = (service.clone(), http.clone(), app.tls(), watching.clone());
+        let exchanges = Exchanges::default();
+        let of = exchanges.clone();
+        let answer = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(of.clone());
+            service.call(request)
+        });
+        tokio::spawn(async move {
+            // Dropped when the connection has ended.
+            let (_permit, _open) = (permit, watching.clone());
+            // A connection that breaks is its client's affair.
+            let _ = match tls {
+                None => {
+                    let stream = Stream::new(stream, exchanges, watching, &limits);
+                    http.serve_connection(TokioIo::new(stream), answer).await
+                }
+                Some(config) => {
+                    let accepted = timeout(limits.idle, TlsAcceptor::from(config).accept(stream));
+                    let stopping = async {
+                        let _ = watching.wait_for(|stopping| *stopping).await;
+                        sleep(GRACE).await;
+                    };
+                    let accepted = tokio::select! {
+                        accepted = accepted => accepted,
+                        () = stopping => return,
+                    };
+                    let Ok(Ok(stream)) = accepted else { return };
+                    let stream = Stream::new(stream, exchanges, watching, &limits);
+                    http.serve_connection(TokioIo::new(stream), answer).await
+                }
+            };
+        });
+    }
 }
 
 /// The next connection. Where the system has no more of something, it may have later.
@@ -111,27 +130,4 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 fn is_of_the_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
-
-/// Waits for the last answers; how many did not come.
-async fn drain(app: &App, graceful: GracefulShutdown) -> usize {
-    let in_flight = || app.metrics.in_flight.load(Ordering::Relaxed);
-    // A connection that was opened and asks nothing is not waited for, unless it begins to.
-    let quiet = async {
-        let mut since = Instant::now();
-        while since.elapsed() < QUIET {
-            sleep(Duration::from_millis(10)).await;
-            if in_flight() > 0 {
-                since = Instant::now();
-            }
-        }
-    };
-    let done = async {
-        tokio::select! {
-            () = graceful.shutdown() => {}
-            () = quiet => {}
-        }
-    };
-    let _ = timeout(app.settings.drain, done).await;
-    in_flight()
 }

@@ -58,6 +58,14 @@ pub enum ServeError {
         /// What is wrong with it.
         why: String,
     },
+    /// There is no collector of that name.
+    #[error("can't send spans to {url}: {why}")]
+    Collector {
+        /// Its URL.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The system refuses threads.
     #[error("can't start the server: {0}")]
     Start(#[source] std::io::Error),
@@ -80,6 +88,9 @@ impl ServeError {
                 "PEM is read: the certificate with those above it, and its key in PKCS #8, PKCS #1 or SEC 1"
                     .into(),
             ),
+            Self::Collector { .. } => {
+                Some("name the collector's port for OTLP over HTTP, such as http://localhost:4318".into())
+            }
             Self::Listen { .. } | Self::Folder { .. } | Self::Start(_) => None,
         }
     }

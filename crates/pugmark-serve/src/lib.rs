@@ -18,11 +18,14 @@ mod input;
 mod log;
 mod metrics;
 mod models;
+mod otlp;
 mod page;
 mod photo;
 mod routes;
 mod settings;
 mod shadow;
+mod stream;
+mod trace;
 mod worker;
 
 use std::io::Write;
@@ -38,12 +41,14 @@ use tokio::time::sleep;
 
 use app::App;
 use log::Log;
+use otlp::Tracer;
 
 pub use access::{TlsSettings, Token};
 pub use app::VariantSettings;
 pub use error::ServeError;
 pub use log::LogForm;
 pub use models::model_in;
+pub use otlp::TraceSettings;
 pub use settings::{ModelsSettings, RequestLimits, Settings, Shape};
 pub use shadow::ShadowSettings;
 
@@ -102,6 +107,15 @@ impl Server {
         Ok(())
     }
 
+    /// Sends a span for every request to a collector from now on. Nothing happens where that is done already.
+    ///
+    /// # Errors
+    /// [`ServeError::Collector`] and [`ServeError::Start`]
+    pub fn trace(&self, settings: TraceSettings) -> Result<(), ServeError> {
+        let _ = self.app.tracer.set(Tracer::start(settings, &self.app.metrics)?);
+        Ok(())
+    }
+
     /// Answers until `stop` is set; then takes in nothing more, answers what was accepted and returns. The number of requests
     /// that could not be answered within [`Settings::drain`].
     pub fn run(self, stop: &AtomicBool) -> usize {
@@ -119,6 +133,9 @@ impl Server {
         }
         if let Some(log) = self.app.log.get() {
             log.finish();
+        }
+        if let Some(tracer) = self.app.tracer.get() {
+            tracer.finish();
         }
         // What is still being decoded has nobody to answer.
         self.runtime.shutdown_background();

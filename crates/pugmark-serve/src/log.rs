@@ -12,6 +12,8 @@ use axum::http::{HeaderName, StatusCode};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+use crate::trace::Stage;
+
 /// Lines that wait to be written; more are lost, and counted: no answer waits for whoever reads the log.
 const WAITING: usize = 4096;
 /// How long the last lines are waited for at the end.
@@ -40,6 +42,9 @@ pub(crate) struct Noted {
     pub(crate) bytes_in: Option<usize>,
     #[serde(flatten)]
     pub(crate) looked: Option<Looked>,
+    /// Where the request's span is to be found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_id: Option<String>,
 }
 
 /// What became of photos.
@@ -52,6 +57,9 @@ pub(crate) struct Looked {
     pub(crate) decode_ms: Milliseconds,
     pub(crate) queue_ms: Milliseconds,
     pub(crate) model_ms: Milliseconds,
+    /// Decoding, queue and model, for a trace.
+    #[serde(skip)]
+    pub(crate) stages: Option<[Stage; 3]>,
 }
 
 /// A place for notes that a request carries along.
@@ -61,6 +69,10 @@ pub(crate) struct Notes(Arc<Mutex<Noted>>);
 impl Notes {
     pub(crate) fn of(request: &Request) -> Self {
         request.extensions().get::<Self>().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn read(&self) -> Noted {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn write(&self, note: impl FnOnce(&mut Noted)) {
@@ -92,6 +104,16 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Whether it is one of those that are asked again and again, and was answered.
+    pub(crate) fn is_noise(&self, status: u16) -> bool {
+        status == StatusCode::OK.as_u16() && PROBES.contains(&self.path.as_str())
+    }
+
+    /// Path that was asked, made harmless.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     pub(crate) fn new(request: &Request) -> Self {
         // A path may hold what moves a terminal's cursor or ends a line.
         let harmless = |letter: char| match letter {
@@ -141,13 +163,16 @@ impl Line {
         if let Some(bytes) = bytes_out {
             add("out", bytes);
         }
-        if let Some(Looked { variant, photos, batch, decode_ms, queue_ms, model_ms }) = &noted.looked {
+        if let Some(Looked { variant, photos, batch, decode_ms, queue_ms, model_ms, .. }) = &noted.looked {
             add("variant", variant);
             add("photos", photos);
             add("batch", batch);
             add("decode", decode_ms);
             add("queue", queue_ms);
             add("model", model_ms);
+        }
+        if let Some(trace) = &noted.trace_id {
+            add("trace", trace);
         }
         if let Some(id) = inference_id {
             add("id", &format_args!("{id:?}"));
@@ -183,11 +208,8 @@ impl Log {
         notes: &Notes,
     ) -> bool {
         let Entry { method, path, inference_id } = entry;
-        if status == StatusCode::OK.as_u16() && PROBES.contains(&path.as_str()) {
-            return true;
-        }
         let time = DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Millis, true);
-        let noted = notes.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let noted = notes.read();
         let total_ms = Milliseconds(took);
         let line = Line { time, method, path, status, total_ms, bytes_out, noted, inference_id };
         let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
@@ -244,6 +266,7 @@ mod tests {
             decode_ms: ms(1500),
             queue_ms: ms(20),
             model_ms: ms(10_004),
+            stages: None,
         };
         let line = Line {
             time: "T".into(),
@@ -252,13 +275,13 @@ mod tests {
             status: 200,
             total_ms: ms(12_345),
             bytes_out: Some(7),
-            noted: Noted { bytes_in: Some(5), looked: Some(looked) },
+            noted: Noted { bytes_in: Some(5), looked: Some(looked), trace_id: Some("4bf9".into()) },
             inference_id: Some("a \"b\"".into()),
         };
         assert_eq!(
             line.text(LogForm::Text),
             "T POST /invocations 200 12.35 ms in=5 out=7 variant=main photos=1 batch=3 decode=1.50 queue=0.02 \
-             model=10.00 id=\"a \\\"b\\\"\"\n"
+             model=10.00 trace=4bf9 id=\"a \\\"b\\\"\"\n"
         );
         let json: serde_json::Value = serde_json::from_str(&line.text(LogForm::Json)).unwrap();
         assert_eq!(
@@ -266,7 +289,7 @@ mod tests {
             serde_json::json!({
                 "time": "T", "method": "POST", "path": "/invocations", "status": 200, "total_ms": 12.35,
                 "bytes_out": 7, "bytes_in": 5, "variant": "main", "photos": 1, "batch": 3, "decode_ms": 1.5,
-                "queue_ms": 0.02, "model_ms": 10.0, "inference_id": "a \"b\"",
+                "queue_ms": 0.02, "model_ms": 10.0, "trace_id": "4bf9", "inference_id": "a \"b\"",
             })
         );
     }

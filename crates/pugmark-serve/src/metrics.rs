@@ -22,6 +22,9 @@ pub(crate) struct Metrics {
     kept: AtomicU64,
     lost: AtomicU64,
     lines_lost: AtomicU64,
+    /// Spans that a collector took, and that none did.
+    spans_sent: AtomicU64,
+    spans_lost: AtomicU64,
     pub(crate) in_flight: AtomicUsize,
     request_seconds: Histogram,
     queue_seconds: Histogram,
@@ -47,6 +50,8 @@ impl Metrics {
             kept: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             lines_lost: AtomicU64::new(0),
+            spans_sent: AtomicU64::new(0),
+            spans_lost: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             request_seconds: seconds(),
             queue_seconds: seconds(),
@@ -115,6 +120,11 @@ impl Metrics {
         self.lines_lost.fetch_add(lost.into(), Ordering::Relaxed);
     }
 
+    /// Spans were sent, or are lost.
+    pub(crate) fn spans(&self, sent: bool, spans: usize) {
+        if sent { &self.spans_sent } else { &self.spans_lost }.fetch_add(spans as u64, Ordering::Relaxed);
+    }
+
     /// A batch went through the model.
     pub(crate) fn batch(&self, photos: usize, took: Duration) {
         self.batch_photos.add(photos as f64);
@@ -162,6 +172,8 @@ impl Metrics {
                 of(&self.copies_dropped),
             ),
             ("log_lines_lost_total", "counter", "Lines of the log that nobody took.", of(&self.lines_lost)),
+            ("spans_sent_total", "counter", "Spans that the collector took.", of(&self.spans_sent)),
+            ("spans_lost_total", "counter", "Spans that it did not take.", of(&self.spans_lost)),
             ("requests_in_flight", "gauge", "Requests being answered.", in_flight),
             ("models_loaded", "gauge", "Models that were loaded by request.", models as u64),
             ("photos_waiting", "gauge", "Photos being decoded, waiting or looked at.", waiting as u64),

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use crate::app::{App, Variant};
@@ -22,20 +21,41 @@ const LISTEN: Duration = Duration::from_millis(5);
 pub(crate) struct Models {
     settings: ModelsSettings,
     loaded: RwLock<BTreeMap<String, Loaded>>,
+    held: Arc<Mutex<Held>>,
     /// One is loaded at a time.
-    loading: Arc<Mutex<()>>,
+    loading: Arc<tokio::sync::Mutex<()>>,
 }
 
-#[derive(Clone)]
 struct Loaded {
     url: String,
-    bytes: u64,
     variant: Variant,
+    share: Share,
+}
+
+/// Models whose memory is taken: those that are loaded, and those that still give their last answers.
+#[derive(Default)]
+struct Held {
+    models: usize,
+    bytes: u64,
+}
+
+/// What a model takes, until it is dropped.
+struct Share {
+    bytes: u64,
+    held: Arc<Mutex<Held>>,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.models -= 1;
+        held.bytes -= self.bytes;
+    }
 }
 
 impl Models {
     pub(crate) fn new(settings: ModelsSettings) -> Self {
-        Self { settings, loaded: RwLock::default(), loading: Arc::default() }
+        Self { settings, loaded: RwLock::default(), held: Arc::default(), loading: Arc::default() }
     }
 
     /// The model of that name, where it is loaded.
@@ -57,9 +77,9 @@ impl Models {
         (page, behind.next().is_some())
     }
 
-    /// How many are loaded.
-    pub(crate) fn count(&self) -> usize {
-        self.read().len()
+    /// All that are loaded, in the order of their names.
+    pub(crate) fn variants(&self) -> Vec<Variant> {
+        self.read().values().map(|model| model.variant.clone()).collect()
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Loaded>> {
@@ -70,41 +90,51 @@ impl Models {
         self.loaded.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is room for one more model of that size.
-    fn room(&self, more: u64) -> Result<(), RequestError> {
-        let loaded = self.read();
+    /// Room for one more model of that size.
+    fn share(&self, more: u64) -> Result<Share, RequestError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let ModelsSettings { most, bytes, .. } = self.settings;
-        if loaded.len() >= most {
+        if held.models >= most {
             return Err(RequestError::NoMemory(format!("{most} models are loaded, the limit")));
         }
-        let held: u64 = loaded.values().map(|model| model.bytes).sum();
-        if held.saturating_add(more) > bytes {
+        let all = held.bytes.saturating_add(more);
+        if all > bytes {
             return Err(RequestError::NoMemory(format!(
                 "the models would have {} MiB, more than the limit of {}",
-                (held + more) >> 20,
+                all >> 20,
                 bytes >> 20
             )));
         }
-        Ok(())
+        *held = Held { models: held.models + 1, bytes: all };
+        Ok(Share { bytes: more, held: Arc::clone(&self.held) })
     }
+}
 
-    /// Removes a model and waits until its last answer is made and its memory is free.
-    pub(crate) async fn unload(&self, name: &str) -> Result<String, RequestError> {
-        // A guard shall not be held while others are waited for.
-        let removed = self.write().remove(name);
-        let Loaded { url, variant, .. } = removed.ok_or_else(|| not_loaded(name))?;
+/// Removes a model and waits until its last answer is made and its memory is free. That goes on where the client does not wait for it.
+pub(crate) async fn unload(app: &Arc<App>, name: &str) -> Result<String, RequestError> {
+    // A guard shall not be held while others are waited for.
+    let removed = app.models()?.write().remove(name);
+    let Loaded { url, variant, share } = removed.ok_or_else(|| not_loaded(name))?;
+    let (app, name) = (Arc::clone(app), name.to_owned());
+    let unload = async move {
         let mut worker = variant.worker;
-        loop {
+        let worker = loop {
             match Arc::try_unwrap(worker) {
-                Ok(worker) => {
-                    let ended = tokio::task::spawn_blocking(move || worker.end()).await;
-                    return ended.map(|()| url).map_err(|error| RequestError::Internal(error.to_string()));
-                }
+                Ok(worker) => break worker,
                 Err(used) => worker = used,
             }
             sleep(LISTEN).await;
+        };
+        let ended = tokio::task::spawn_blocking(move || worker.end()).await;
+        drop(share);
+        // Another of that name may have come.
+        if app.variant(Some(&name)).is_err() {
+            app.metrics.forget(&name);
         }
-    }
+        ended
+    };
+    let ended = tokio::spawn(unload).await.flatten();
+    ended.map(|()| url).map_err(|error| RequestError::Internal(error.to_string()))
 }
 
 /// Loads a model. It goes on where the client does not wait for it.
@@ -121,12 +151,12 @@ pub(crate) async fn load(app: &Arc<App>, name: String, url: String) -> Result<()
         }
         let path = find(&models.settings.root, &url)?;
         let bytes = fs::metadata(&path).map_err(|_| not_there(&url))?.len();
-        models.room(bytes)?;
+        let share = models.share(bytes)?;
         let variant = app.start(&name, 0.0, &[path]).map_err(|error| match error {
             ServeError::Model(error) => RequestError::Model(format!("the model cannot be loaded: {error}")),
             error => RequestError::Internal(error.to_string()),
         })?;
-        models.write().insert(name, Loaded { url, bytes, variant });
+        models.write().insert(name, Loaded { url, variant, share });
         Ok(())
     };
     tokio::task::spawn_blocking(load)

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, Path, Request, State};
-use axum::http::header::EXPECT;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
@@ -20,9 +19,8 @@ use axum::routing::{delete, get, post};
 use tokio::time::timeout;
 
 use crate::app::App;
-use crate::body;
 use crate::error::RequestError;
-use crate::exchange::{InFlight, Unsent};
+use crate::exchange::{Exchanges, InFlight};
 
 const CUSTOM_ATTRIBUTES: HeaderName = HeaderName::from_static("x-amzn-sagemaker-custom-attributes");
 const TARGET_VARIANT: HeaderName = HeaderName::from_static("x-amzn-sagemaker-target-variant");
@@ -76,19 +74,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
 
 /// What every request has: a time limit, a place in the metrics and the log, and its custom attributes back.
 async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let mut in_flight = InFlight::new(Arc::clone(&app), &mut request);
-    let unsent = request.extensions().get::<Unsent>().cloned().unwrap_or_default();
+    let exchanges = request.extensions().get::<Exchanges>().cloned().unwrap_or_default();
+    let in_flight = InFlight::new(Arc::clone(&app), &exchanges, &mut request);
+    let request = request.map(|body| exchanges.incoming(body));
     let response = respond(&app, in_flight.route(), request, next).await;
-    in_flight.made(&response);
-    response.map(|body| unsent.body(body, in_flight))
+    exchanges.outgoing(response, in_flight)
 }
 
 async fn respond(app: &App, path: &str, request: Request, next: Next) -> Response {
     if app.settings.token.as_ref().is_some_and(|token| !token.lets_in(path, request.headers())) {
-        // Many clients read nothing before their body is sent.
-        if !request.headers().contains_key(EXPECT) {
-            body::throw_away(&mut request.into_body(), app).await;
-        }
         return RequestError::Unauthorized.into_response();
     }
     let attributes = request.headers().get(CUSTOM_ATTRIBUTES).cloned();

@@ -67,7 +67,8 @@ pub enum Shape {
 pub struct RequestLimits {
     /// Bytes of a request's body.
     pub body: usize,
-    /// Bytes of all bodies that are held at one time; what comes on top is answered with 429.
+    /// Bytes of all bodies that are held at one time; what comes on top is answered with 429. Copies that are kept after the
+    /// answer have a quarter of that on top.
     pub bodies: usize,
     /// Pixels and bytes of a photo, checked before it is decoded.
     pub photo: Limits,

@@ -98,12 +98,12 @@ impl Shadow {
         crate::app::place(&self.turns) < self.settings.share
     }
 
-    /// Takes a copy, unless too many wait.
+    /// Takes a copy, unless too many wait or there is no memory for its body.
     pub(crate) fn take(
         &self,
         app: &App,
         headers: &HeaderMap,
-        body: &Arc<Held>,
+        body: Option<Arc<Held>>,
         answers: &[Answer],
         classes: &[String],
     ) {
@@ -118,8 +118,8 @@ impl Shadow {
                 kept.insert(name, value.clone());
             }
         }
-        let copy = Copy { headers: kept, body: Arc::clone(body), said: said.collect() };
-        let taken = app.memory_for_copies() && self.send(Message::Copy(copy));
+        let copy = body.map(|body| Copy { headers: kept, body, said: said.collect() });
+        let taken = copy.is_some_and(|copy| self.send(Message::Copy(copy)));
         app.metrics.copied(taken);
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Looked {
     /// One a class.
     pub(crate) probabilities: Vec<f32>,
     pub(crate) queued: Duration,
+    /// When the model began with it.
+    pub(crate) begun: Instant,
     pub(crate) model: Duration,
     /// Photos in its batch.
     pub(crate) batch: usize,
@@ -195,6 +197,7 @@ fn answer(panel: &mut Panel, batch: Vec<Job>, metrics: &Metrics) {
         let looked = rows.as_ref().map(|rows| Looked {
             probabilities: Combine::Mean.probabilities(&weights, &rows[place]),
             queued,
+            begun,
             model,
             batch: images,
         });

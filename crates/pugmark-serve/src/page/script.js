@@ -157,10 +157,12 @@ async function look(row) {
   const img = row.item.querySelector("img");
   const on = button.getAttribute("aria-pressed") === "false";
   const caption = row.item.querySelector("figcaption");
+  if (button.ariaBusy === "true") return;
   if (on && !row.heat) {
-    button.disabled = true;
+    // A disabled button would lose the focus.
+    button.ariaBusy = "true";
     const heat = await ask("explain", row.file);
-    button.disabled = false;
+    button.ariaBusy = "false";
     if (heat.error) { caption.textContent = heat.error; return; }
     row.heat = URL.createObjectURL(heat);
   }

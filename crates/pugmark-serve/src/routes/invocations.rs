@@ -17,9 +17,11 @@ use crate::body;
 use crate::capture::Record;
 use crate::error::RequestError;
 use crate::input::{self, Asked, Named};
-use crate::log::{INFERENCE_ID, Looked, Milliseconds, Notes};
+use crate::log::{self, INFERENCE_ID, Milliseconds, Notes};
 use crate::photo::{self, Source};
 use crate::shadow::Shadow;
+use crate::trace::Stage;
+use crate::worker::Looked;
 
 /// Where the time of a request went (W3C Server Timing).
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -37,6 +39,7 @@ pub(crate) struct Times {
     model: Duration,
     /// Photos in the largest batch.
     batch: usize,
+    stages: Option<[Stage; 3]>,
 }
 
 pub(super) async fn answer(State(app): State<Arc<App>>, request: Request) -> Result<Response, RequestError> {
@@ -56,7 +59,7 @@ pub(super) async fn respond(
     let form = Form::asked(&parts.headers)?;
     let Query(options) = Query::<Options>::try_from_uri(&parts.uri)
         .map_err(|_| RequestError::Bad("`top` is a number".into()))?;
-    let held = Arc::new(body::read(app, &parts.headers, body).await?);
+    let held = body::read(app, &parts.headers, body).await?;
     notes.write(|noted| noted.bytes_in = Some(held.bytes.len()));
     let asked = input::read(&parts.headers, held.bytes.clone(), &app.settings.limits.photo).await?;
     let Asked { photos, list, lines, top } = asked;
@@ -74,18 +77,21 @@ pub(super) async fn respond(
     };
     let text = style.write(&answers)?;
     let output_type = style.form.content_type();
+    let copy = if shadow.is_some() || app.capture.is_some() { held.copy(app) } else { None };
     if let Some(shadow) = shadow {
-        shadow.take(app, &parts.headers, &held, &answers, variant.worker.classes());
+        shadow.take(app, &parts.headers, copy.clone(), &answers, variant.worker.classes());
     }
     if let Some(capture) = &app.capture {
         let said = |name: HeaderName| Some(parts.headers.get(name)?.to_str().ok()?.to_owned());
         let input_type = said(CONTENT_TYPE).unwrap_or_default();
         let inference_id = said(INFERENCE_ID);
         let (variant, output) = (Arc::clone(&variant.name), text.clone());
-        let record = Record { variant, input_type, input: held, output_type, output, inference_id };
-        match app.memory_for_copies() {
-            true => capture.take(record, &app.metrics),
-            false => app.metrics.capture(false),
+        match copy {
+            Some(input) => {
+                let record = Record { variant, input_type, input, output_type, output, inference_id };
+                capture.take(record, &app.metrics);
+            }
+            None => app.metrics.capture(false),
         }
     }
     let mut response = ([(CONTENT_TYPE, output_type)], text).into_response();
@@ -144,10 +150,12 @@ pub(super) async fn look(
 async fn look_at(app: &App, variant: &Variant, source: Source) -> Result<(Said, Times), RequestError> {
     let begun = Instant::now();
     let prepared = photo::prepare(app, &variant.worker, source).await?;
-    let (decode, brightness) = (begun.elapsed(), prepared.brightness);
+    let (decoded, brightness) = (Instant::now(), prepared.brightness);
     let looked = variant.worker.look(prepared.pictures).await?;
-    let times = Times { decode, queue: looked.queued, model: looked.model, batch: looked.batch };
-    Ok((Said { probabilities: looked.probabilities, truncated: prepared.truncated, brightness }, times))
+    let Looked { queued, begun: seen, model, batch, probabilities } = looked;
+    let stages = Some([Stage(begun, decoded), Stage(seen - queued, seen), Stage(seen, seen + model)]);
+    let times = Times { decode: decoded - begun, queue: queued, model, batch, stages };
+    Ok((Said { probabilities, truncated: prepared.truncated, brightness }, times))
 }
 
 impl Times {
@@ -157,18 +165,23 @@ impl Times {
             queue: self.queue.max(other.queue),
             model: self.model.max(other.model),
             batch: self.batch.max(other.batch),
+            stages: match (self.stages, other.stages) {
+                (Some([a, b, c]), Some([x, y, z])) => Some([a.with(x), b.with(y), c.with(z)]),
+                (one, other) => one.or(other),
+            },
         }
     }
 
     /// What the log tells of it.
-    pub(crate) fn noted(self, variant: &Variant, photos: usize) -> Looked {
-        Looked {
+    pub(crate) fn noted(self, variant: &Variant, photos: usize) -> log::Looked {
+        log::Looked {
             variant: variant.name.to_string(),
             photos,
             batch: self.batch,
             decode_ms: Milliseconds(self.decode),
             queue_ms: Milliseconds(self.queue),
             model_ms: Milliseconds(self.model),
+            stages: self.stages,
         }
     }
 

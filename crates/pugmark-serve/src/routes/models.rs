@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::{Query, Request, State};
-use axum::http::header::EXPECT;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
@@ -77,8 +76,7 @@ pub(super) async fn one(State(app): State<Arc<App>>, Name(name): Name) -> Result
 }
 
 pub(super) async fn unload(State(app): State<Arc<App>>, Name(name): Name) -> Result<Response, RequestError> {
-    let url = app.models()?.unload(&name).await?;
-    app.metrics.forget(&name);
+    let url = models::unload(&app, &name).await?;
     Ok(json(&Facts { model_name: name, model_url: url }))
 }
 
@@ -87,12 +85,6 @@ pub(super) async fn invoke(
     Name(name): Name,
     request: Request,
 ) -> Result<Response, RequestError> {
-    let Some(model) = app.models()?.get(&name) else {
-        // This answer makes the platform load the model: a large photo must not be cut off before it is read.
-        if !request.headers().contains_key(EXPECT) {
-            body::throw_away(&mut request.into_body(), &app).await;
-        }
-        return Err(not_loaded(&name));
-    };
+    let model = app.models()?.get(&name).ok_or_else(|| not_loaded(&name))?;
     respond(&app, model, request, None).await
 }

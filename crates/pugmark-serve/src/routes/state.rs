@@ -37,9 +37,11 @@ pub(super) async fn alive() {}
 
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let headers = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    let variants = app.variants();
+    let loaded = app.models().map_or_else(|_| Vec::new(), Models::variants);
+    let text = app.metrics.text(app.waiting(), loaded.len());
+    let variants = [app.variants(), loaded].concat();
     let drift = drift::text(variants.iter().map(|variant| (&*variant.name, variant.worker.drift())));
-    (headers, app.metrics.text(app.waiting(), app.models().map_or(0, Models::count)) + &drift).into_response()
+    (headers, text + &drift).into_response()
 }
 
 #[derive(Serialize)]

@@ -6,7 +6,7 @@ use std::io::ErrorKind::{TimedOut, WouldBlock};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use image::ImageFormat;
 use pugmark_serve::{RequestLimits, Settings};
@@ -51,7 +51,7 @@ fn attack(server: Client, attack: &Attack, counts: &mut Counts) {
 }
 
 /// What is the same whoever else asks: all but how long it took and when.
-fn said(reply: Reply) -> (u16, Option<String>, Vec<u8>) {
+fn same(reply: Reply) -> (u16, Option<String>, Vec<u8>) {
     (reply.status, reply.headers.get("content-type").cloned(), reply.body)
 }
 
@@ -77,12 +77,13 @@ impl Crowd {
     fn ask(&self, (path, headers, body): &Good) -> (u16, Option<String>, Vec<u8>) {
         let headers: Vec<(&str, &str)> =
             headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        said(self.server.ask("POST", path, &headers, body))
+        same(self.server.ask("POST", path, &headers, body))
     }
 
-    fn client(&self, requests: usize, mut random: Random) -> Counts {
+    /// Asks while there is more to ask, by the number of requests so far.
+    fn client(&self, more: impl Fn(usize) -> bool, mut random: Random) -> Counts {
         let mut counts = Counts::new();
-        for _ in 0..requests {
+        for _ in (0..).take_while(|&asked| more(asked)) {
             if random.below(2) == 0 {
                 let one = Attack::any(&mut random, &self.photos, &self.odd);
                 attack(self.server, &one, &mut counts);
@@ -98,13 +99,13 @@ impl Crowd {
         counts
     }
 
-    /// Asks that many times, with as many good requests as bad ones.
-    fn asks(&self, requests: usize, seed: u64) -> Counts {
+    /// Asks by many clients, with as many good requests as bad ones.
+    fn asks(&self, more: impl Fn(usize) -> bool + Copy + Send, seed: u64) -> Counts {
         let mut all = Counts::new();
         thread::scope(|scope| {
             let client = |number: usize| {
                 let random = Random::new(seed ^ (number as u64) << 32);
-                scope.spawn(move || self.client(requests / CLIENTS, random))
+                scope.spawn(move || self.client(more, random))
             };
             let clients: Vec<_> = (0..CLIENTS).map(client).collect();
             for client in clients {
@@ -131,20 +132,31 @@ fn resident(process: &str) -> u64 {
     line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok()).unwrap_or(0)
 }
 
-/// A few thousand, or `PUGMARK_REQUESTS`, by `PUGMARK_SEED`: of a server of its own, or the one at `PUGMARK_SERVER`, of process
-/// `PUGMARK_PID`.
-#[test]
-fn as_many_as_you_like() {
-    let said = |name: &str| std::env::var(name).ok();
-    let number = |name: &str, standard: u64| said(name).map_or(standard, |text| text.parse().unwrap());
-    let (requests, seed) = (number("PUGMARK_REQUESTS", FEW), number("PUGMARK_SEED", 1));
+fn said(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn number(name: &str, standard: u64) -> u64 {
+    said(name).map_or(standard, |text| text.parse().unwrap())
+}
+
+/// A server of its own, or the one at `PUGMARK_SERVER`, of process `PUGMARK_PID`; and its memory.
+fn asked() -> (Option<Running>, Crowd, impl Fn() -> u64) {
     let here = said("PUGMARK_SERVER").is_none().then(server);
     let elsewhere = || Client { address: said("PUGMARK_SERVER").unwrap().parse().unwrap() };
     let crowd = Crowd::of(here.as_deref().copied().unwrap_or_else(elsewhere));
-    let resident = || resident(&said("PUGMARK_PID").unwrap_or("self".into()));
+    (here, crowd, || resident(&said("PUGMARK_PID").unwrap_or("self".into())))
+}
+
+/// A few thousand, or `PUGMARK_REQUESTS`, by `PUGMARK_SEED`.
+#[test]
+fn as_many_as_you_like() {
+    let (requests, seed) = (number("PUGMARK_REQUESTS", FEW), number("PUGMARK_SEED", 1));
+    let (here, crowd, resident) = asked();
     let (mut all, mut memory) = (Counts::new(), vec![resident()]);
     for tenth in 0..10 {
-        for (what, count) in crowd.asks(requests as usize / 10, seed + tenth) {
+        let more = |asked: usize| asked < requests as usize / 10 / CLIENTS;
+        for (what, count) in crowd.asks(more, seed + tenth) {
             *all.entry(what).or_default() += count;
         }
         memory.push(resident());
@@ -157,6 +169,31 @@ fn as_many_as_you_like() {
     let kinds: BTreeSet<_> = all.keys().map(|(kind, _)| kind).collect();
     assert!(requests < FEW || kinds.len() > 25, "{kinds:?}");
     assert_eq!(sum, requests as usize / 10 / CLIENTS * CLIENTS * 10);
+    assert!(here.is_none_or(|server| server.stopped() == 0));
+}
+
+/// The same requests for `PUGMARK_MINUTES`: memory does not grow.
+#[test]
+fn for_as_long_as_you_like() {
+    let minutes = number("PUGMARK_MINUTES", 0);
+    if minutes < 3 {
+        println!("skipped: PUGMARK_MINUTES is less than 3");
+        return;
+    }
+    let (here, crowd, resident) = asked();
+    println!("before: {} MiB", resident() >> 10);
+    let (mut sum, mut memory) = (0, Vec::new());
+    for minute in 1..=minutes {
+        let end = Instant::now() + Duration::from_secs(60);
+        let counts = crowd.asks(|_| Instant::now() < end, number("PUGMARK_SEED", 1) + minute);
+        sum += counts.values().sum::<usize>();
+        memory.push(resident() >> 10);
+        println!("minute {minute}: {sum} requests, {} MiB", memory[memory.len() - 1]);
+    }
+    // The first third is for pools and arenas to fill.
+    let (first, rest) = memory.split_at(memory.len().div_ceil(3));
+    let most = |of: &[u64]| of.iter().copied().max().unwrap();
+    assert!(most(rest) * 10 <= most(first) * 12, "it grows by more than a fifth: {memory:?}");
     assert!(here.is_none_or(|server| server.stopped() == 0));
 }
 

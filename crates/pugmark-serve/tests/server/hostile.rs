@@ -98,6 +98,37 @@ fn bodies_that_are_too_large() {
     server.photo(&png(1));
 }
 
+/// Who reads nothing before all is sent still reads why nothing came of it, and that this was the connection's last answer.
+#[test]
+fn refusals_are_read_by_those_who_send_first() {
+    let limits = RequestLimits { body: 4 << 20, ..RequestLimits::default() };
+    let server = Running::new(Settings { limits, token: None, ..settings() });
+    // Far more than the system keeps for a connection, and below what is thrown away.
+    let body = vec![7; 15 << 20];
+    for (method, path, header, status) in [
+        ("POST", "/nothing", ("x-a", "b"), 404),
+        ("PUT", "/invocations", ("x-a", "b"), 405),
+        ("GET", "/ping", ("content-length", "15728640"), 200),
+        ("POST", "/invocations", ("accept", "image/gif"), 406),
+        ("POST", "/invocations?top=x", ("x-a", "b"), 400),
+        ("POST", "/invocations", ("x-amzn-sagemaker-target-variant", "none"), 404),
+        ("POST", "/invocations", ("x-a", "b"), 413),
+        ("POST", "/v2/models/none/infer", ("x-a", "b"), 404),
+        ("POST", "/explain?class=none", ("x-a", "b"), 400),
+    ] {
+        let reply = server.ask(method, path, &[header], &body);
+        assert_eq!(reply.status, status, "{method} {path}");
+        assert_eq!(reply.headers["connection"], "close", "{method} {path}");
+    }
+    // Who waits to be asked for the body is not asked.
+    let mut stream = server.connect();
+    let head = head("POST", "/nothing", &[("expect", "100-continue")], 1 << 20);
+    stream.write_all(&head).unwrap();
+    let reply = reply(&mut stream).unwrap();
+    assert_eq!((reply.refused().0, reply.headers["connection"].as_str()), (404, "close"));
+    server.photo(&png(1));
+}
+
 /// A photo of few bytes and many pixels is refused by its head.
 #[test]
 fn pixel_bombs() {

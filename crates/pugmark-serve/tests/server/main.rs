@@ -13,3 +13,4 @@ mod log;
 mod models;
 mod shadow;
 mod stop;
+mod trace;

@@ -1,6 +1,7 @@
 //! Models that are loaded and unloaded by request.
 
 use std::fs;
+use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use pugmark_serve::{ModelsSettings, Settings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Reply, Running, expected, model, png, probabilities, settings};
+use crate::harness::{Reply, Running, expected, head, model, png, probabilities, settings};
 
 /// A server without a model, and models `1`, `2`, `3` of those seeds below its folder.
 fn server(change: impl FnOnce(&mut Settings)) -> Running {
@@ -168,4 +169,59 @@ fn a_model_that_goes_answers_first() {
         assert_eq!(probabilities(&asked.join().unwrap().json()), wanted);
     });
     assert_eq!(invoke(&server, "a").refused().0, 404);
+}
+
+/// A model has its place and its memory until its last answer is made, whether or not somebody waits for that.
+#[test]
+fn a_model_that_goes_takes_room_until_it_is_gone() {
+    let server = server(|settings| settings.batch_delay = Duration::from_secs(3));
+    for name in ["a", "b"] {
+        assert_eq!(load(&server, name, "1/model").status, 200);
+    }
+    let told = |part: &str| server.get("/metrics").text().contains(part);
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| invoke(&server, "a"));
+        while !told("pugmark_photos_waiting 1") {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let mut leaves = server.connect();
+        leaves.write_all(&head("DELETE", "/models/a", &[], 0)).unwrap();
+        while !told("pugmark_models_loaded 1") {
+            thread::sleep(Duration::from_millis(5));
+        }
+        drop(leaves);
+        assert_eq!(load(&server, "c", "2/model").refused().0, 507);
+        assert_eq!(asked.join().unwrap().status, 200);
+    });
+    while load(&server, "c", "2/model").status == 507 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // Nobody waited, and still it is forgotten.
+    while told("variant=\"a\"") {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(told("pugmark_models_loaded 2"));
+}
+
+#[test]
+fn loaded_models_have_drift() {
+    let server = server(|_| {});
+    let rows = "id,split,class,predicted,cat,dog,\"a, \"\"b\"\"\",truncated,reason\n1,val,cat,cat,0.9,0.1,0.0,false,\n";
+    fs::write(server.folder.path().join("models/1/model/predictions.csv"), rows).unwrap();
+    for (name, url) in [("known", "1/model"), ("unknown", "2/model")] {
+        load(&server, name, url);
+        invoke(&server, name);
+    }
+    let metrics = server.get("/metrics");
+    for line in [
+        "pugmark_drift_window_photos{variant=\"known\"} 1",
+        "pugmark_drift_reference_photos{variant=\"known\"} 1",
+        "pugmark_drift_reference_class_rate{variant=\"known\",class=\"cat\"} 1",
+        "pugmark_drift_window_photos{variant=\"unknown\"} 1",
+        "pugmark_drift_reference_photos{variant=\"unknown\"} 0",
+    ] {
+        assert!(metrics.text().lines().any(|said| said == line), "{line}: {}", metrics.text());
+    }
+    server.ask("DELETE", "/models/known", &[], b"");
+    assert!(!server.get("/metrics").text().contains("variant=\"known\""));
 }

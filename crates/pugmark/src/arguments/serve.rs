@@ -58,6 +58,11 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_enum)]
     pub(crate) log: Option<LogChoice>,
 
+    /// Send a span for every request to this collector of OpenTelemetry's, such as http://localhost:4318, over HTTP as JSON [env:
+    /// OTEL_EXPORTER_OTLP_ENDPOINT]
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
+
     #[command(flatten)]
     pub(crate) access: AccessFlags,
 

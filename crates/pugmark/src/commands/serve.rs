@@ -1,6 +1,7 @@
 //! The endpoint.
 
 mod container;
+mod tracing;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -68,6 +69,9 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Resu
     })?;
     if let Some(form) = log {
         server.log(form, std::io::stderr())?;
+    }
+    if let Some(tracing) = tracing::settings(arguments.otlp_endpoint.as_deref()) {
+        server.trace(tracing).map_err(|error| wrong_call(&error))?;
     }
     let address = server.address();
     listen_for_reloads(server.reload())?;

@@ -1,6 +1,6 @@
 // Looks at the page in the frame as a reader would: what is cut off, what cannot be read, what would be fetched.
 const frame = document.getElementById("page");
-frame.onload = () => {
+frame.onload = async () => {
   const page = frame.contentDocument;
   const view = frame.contentWindow;
   const width = frame.clientWidth;
@@ -58,5 +58,6 @@ frame.onload = () => {
   }
   for (const entry of view.performance.getEntriesByType("resource")) findings.push(`fetched ${entry.name}`);
   const ground = luminance(behind(page.body));
+  findings.push(...await accessibility(page));
   document.getElementById("said").textContent = JSON.stringify({ findings, texts, ground });
 };

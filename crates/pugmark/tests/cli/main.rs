@@ -8,6 +8,8 @@ mod calibrate;
 mod check;
 mod container;
 mod convert;
+#[cfg(unix)]
+mod devtools;
 mod ensemble;
 mod errors;
 mod explain;
@@ -17,6 +19,8 @@ mod from_bucket;
 mod harness;
 mod help;
 mod journal;
+#[cfg(unix)]
+mod keyboard;
 mod leakage;
 mod odd_files;
 mod outputs;

@@ -9,12 +9,12 @@ use std::thread;
 use serde_json::Value;
 
 use crate::harness::Place;
-use crate::pages::{browser, keep};
+use crate::pages::{browser, keep, look, looker};
 
 /// A server as a process; ended where a test forgets it.
 pub(crate) struct Process {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Process {
@@ -67,7 +67,7 @@ impl Drop for Process {
     }
 }
 
-fn place() -> Place {
+pub(crate) fn place() -> Place {
     let place = Place::new();
     place.photos(6);
     let train =
@@ -187,11 +187,15 @@ fn a_token_models_by_request_and_a_log() {
 }
 
 #[test]
-fn a_shadow_by_the_command_line() {
+fn a_shadow_and_a_trace_by_the_command_line() {
     let place = place();
-    let server = Process::new(place.command(&["serve", "run", "--port", "0", "--shadow", "next=run"]));
+    let mut command = place.command(&["serve", "run", "--port", "0", "--shadow", "next=run"]);
+    // Nobody listens there, which nobody waits for.
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    let server = Process::new(command);
     let photo = fs::read(place.path("photos/day/00.png")).unwrap();
-    assert!(server.ask("POST", "/invocations", &photo).starts_with("HTTP/1.1 200"));
+    let reply = server.ask("POST", "/invocations", &photo);
+    assert!(reply.starts_with("HTTP/1.1 200") && reply.contains("\r\ntraceresponse: 00-"), "{reply}");
     while !server.ask("GET", "/metrics", b"").contains("pugmark_shadow_photos_total{outcome=\"agrees\"} 1\n")
     {
         thread::sleep(std::time::Duration::from_millis(5));
@@ -223,6 +227,7 @@ fn calls_that_are_wrong() {
     wrong(&["photos", "--shadow", "b=nothing"], 2, "no run or model nothing");
     wrong(&["photos", "--models", "nothing"], 2, "no folder of models nothing");
     wrong(&["photos", "--token-file", "nothing"], 2, "openssl rand");
+    wrong(&["--models", ".", "--otlp-endpoint", "localhost"], 2, "can't send spans to localhost/v1/traces");
     place.write("token", "short");
     wrong(&["photos", "--token-file", "token"], 2, "less than 16 characters");
     wrong(&["photos", "--tls-cert", "token"], 2, "--tls-key");
@@ -253,7 +258,7 @@ fn hand_on(mut client: TcpStream, server: &str) {
     let mut head = [0; 4096];
     let Ok(read) = client.read(&mut head) else { return };
     if head.starts_with(b"GET /driver") {
-        let body = include_str!("drive.html").replace("LOOK", include_str!("look.js"));
+        let body = include_str!("drive.html").replace("LOOK", &looker());
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\ncontent-length: ";
         let _ = write!(client, "{head}{}\r\n\r\n{body}", body.len());
         return;
@@ -308,5 +313,10 @@ fn the_page_does_what_it_says() {
             browser.arg(format!("http://127.0.0.1:{port}/driver?shot&width={width}&scheme={scheme}")),
         );
         keep(&shot, "serve", width);
+
+        let docs = server.ask("GET", "/docs", b"");
+        place.write("docs.html", docs.split_once("\r\n\r\n").unwrap().1);
+        let said = look(&place, "docs.html", width, scheme).unwrap();
+        assert_eq!(said["findings"], Value::Array(Vec::new()), "/docs, {width} px, {scheme}");
     }
 }
