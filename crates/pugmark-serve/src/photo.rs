@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pugmark_data::{Limits, Photo, Recipe, Resize, decode};
+use pugmark_data::{Photo, decode};
 
 use crate::app::App;
 use crate::drift::brightness;
@@ -43,9 +43,6 @@ pub(crate) async fn prepare(
             Source::File(bytes) => decode(&bytes, &limits)?,
             Source::Pixels(photo) => photo,
         };
-        for recipe in worker.recipes() {
-            check_shape(&photo, recipe, &limits)?;
-        }
         let pictures: Pictures = worker.recipes().iter().map(|recipe| recipe.apply(&photo)).collect();
         let brightness = brightness(&pictures[0]);
         Ok(Prepared { pictures, truncated: photo.truncated, brightness })
@@ -53,16 +50,4 @@ pub(crate) async fn prepare(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| RequestError::Internal("a photo can't be resized".into()))?
-}
-
-/// Refuses a photo so narrow that scaling its short side makes it larger than any photo may be.
-pub(crate) fn check_shape(photo: &Photo, recipe: &Recipe, limits: &Limits) -> Result<(), RequestError> {
-    let Resize::CentreCrop { short_side } = recipe.resize else { return Ok(()) };
-    let (short, long) = (photo.width.min(photo.height) as u64, photo.width.max(photo.height) as u64);
-    let side = short_side as u64;
-    if side.saturating_mul(side).saturating_mul(long) / short.max(1) > limits.max_pixels {
-        let Photo { width, height, .. } = photo;
-        return Err(RequestError::TooLarge(format!("{width} x {height} pixels are too narrow")));
-    }
-    Ok(())
 }

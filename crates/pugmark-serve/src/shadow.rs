@@ -24,7 +24,7 @@ use crate::error::{RequestError, ServeError};
 use crate::input::{self, Asked};
 use crate::log::INFERENCE_ID;
 use crate::metrics::Metrics;
-use crate::photo::{Source, check_shape};
+use crate::photo::Source;
 use crate::settings::{Settings, Shape};
 
 /// Copies that wait; more are dropped, and counted.
@@ -242,7 +242,6 @@ impl Looker {
             Source::Pixels(photo) => photo,
         };
         let recipes = self.panel.recipes();
-        recipes.iter().try_for_each(|recipe| check_shape(&photo, recipe, &self.limits))?;
         let pictures: Vec<_> = recipes.iter().map(|recipe| recipe.apply(&photo)).collect();
         let brightness = brightness(&pictures[0]);
         let failed = |error: pugmark_model::ModelError| RequestError::Internal(error.to_string());

@@ -135,12 +135,11 @@ fn pixel_bombs() {
     let server = Running::new(settings());
     let (status, why) = server.post("/invocations", &[], &bomb(0x7fff, 0x7fff)).refused();
     assert!(status == 413 && why.contains("32767 x 32767"), "{status} {why}");
-    // Scaling its short side to 36 would make it 36 x 108 million pixels large.
+    // With its short side at 36 it would have 36 x 2,160,000 pixels; what is seen of it are 32 x 32.
     let narrow = encoded(&picture(0, 1, 60_000), image::ImageFormat::Png);
     let wide = encoded(&picture(0, 60_000, 1), image::ImageFormat::Bmp);
     for photo in [narrow, wide] {
-        let (status, why) = server.post("/invocations", &[], &photo).refused();
-        assert!(status == 413 && why.contains("too narrow"), "{status} {why}");
+        server.photo(&photo);
     }
     server.photo(&png(1));
 }
