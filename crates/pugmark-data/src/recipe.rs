@@ -211,12 +211,12 @@ mod tests {
         }
     }
 
-    /// Whole, it would be 256 x 16,776,960 pixels.
+    /// Whole, it would be 256 pixels times 16 million, or times 4,295 million.
     #[test]
     fn a_photo_as_narrow_as_a_line() {
         let recipe = Recipe { resize: Resize::CentreCrop { short_side: 256 }, ..Recipe::imagenet(224) };
-        for (width, height) in [(65_535, 1), (1, 65_535)] {
-            let rgb = (0..width * height).flat_map(|i| [(i / 256) as u8, 0, 0]).collect();
+        for (width, height) in [(65_535, 1), (1, 65_535), (1 << 24, 1), (1, 1 << 24)] {
+            let rgb = (0..width * height).flat_map(|i| [(i * 256 / (width * height)) as u8, 0, 0]).collect();
             let rgb = recipe.apply(&Photo { width, height, rgb, truncated: false });
             assert!(
                 rgb.len() == 224 * 224 * 3 && rgb.chunks_exact(3).all(|pixel| [127, 128].contains(&pixel[0]))

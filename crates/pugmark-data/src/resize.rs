@@ -29,7 +29,7 @@ pub(crate) fn resize_part(
     rows: Range<usize>,
 ) -> Vec<u8> {
     assert_eq!(rgb.len(), w * h * 3, "rgb");
-    assert!(w * h * to_w * to_h > 0, "a side is 0");
+    assert!([w, h, to_w, to_h].iter().all(|side| *side > 0), "a side is 0");
     // Pillow 13 begins with the columns of tall, narrow pictures; earlier ones never did.
     if to_h < h && (h - to_h) as isize > 2 * (w as isize - to_w as isize) {
         let (from, windows) = windows(h, to_h, rows);

@@ -20,9 +20,6 @@ pub(crate) struct State {
     format: u32,
     /// Counts the saves of the run; part of the tensor file's name.
     save: u64,
-    /// The save whose tensors are this one's, where it is the save before the last one that has taken over.
-    #[serde(default)]
-    tensors_of: Option<u64>,
     /// What all models of the run say about themselves, without metrics.
     pub(crate) card: ModelCard,
     /// Epochs that are trained, validated and saved.
@@ -124,7 +121,7 @@ pub(crate) struct Checkpoint {
     pub(crate) optimiser: Tensors,
     /// What was important in the photos when the epoch began; empty between epochs and without KeepAugment.
     pub(crate) saliency: Tensors,
-    /// Why it is the save before the last one, where it is.
+    /// What is missing of the last save, where something is, and what that comes to.
     pub(crate) setback: Option<String>,
 }
 
@@ -134,7 +131,6 @@ impl State {
         Self {
             format: FORMAT,
             save: 0,
-            tensors_of: None,
             card,
             epochs_done: 0,
             step: 0,

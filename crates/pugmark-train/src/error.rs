@@ -195,7 +195,7 @@ impl TrainError {
                 "what was saved before is whole: free some space or make the folder writable, then go on with `--resume`".into()
             }
             Self::Checkpoint { .. } => {
-                "best.safetensors and last.safetensors can still be used; to train again, use `--overwrite` or another `--out`".into()
+                "the run's models can still be used where they are there; to train again, use `--overwrite` or another `--out`".into()
             }
             Self::Profile { .. } => "delete it, or train with `--profile` again".into(),
             Self::Watch { .. } => "the run itself is whole: with `--watch off` it goes on without the file".into(),

@@ -93,6 +93,39 @@ fn a_full_disk_loses_nothing() {
     }
 }
 
+/// The best model is then newer than any state.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_after_an_average_loses_nothing() {
+    let world = World::new(8);
+    let data = world.read();
+    let short = TrainSettings { epochs: 3, average_best: 3, ..settings() };
+    let long = TrainSettings { epochs: 6, ..short.clone() };
+    let [reference, out] = ["undisturbed", "full"].map(|name| {
+        let out = world.out(name);
+        Watch::quiet().train(&data, &short, &out, Mode::New).unwrap();
+        out
+    });
+    Watch::quiet().train(&data, &long, &reference, Mode::Resume).unwrap();
+    for epoch in 4..=6 {
+        let mut watch = Watch::new(|event, _| {
+            if matches!(event, Event::Step { epoch: now, step: 1, .. } if *now == epoch) {
+                let state = fs::read_to_string(out.join("checkpoint/state.json")).unwrap();
+                let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+                let next = state["save"].as_u64().unwrap() + 1;
+                fill_disk(&out, &format!("checkpoint/tensors-{next}.safetensors"));
+            }
+        });
+        let error = watch.train(&data, &long, &out, Mode::Resume).unwrap_err();
+        assert!(matches!(error, TrainError::Save { .. }), "{error:?}");
+        let mut watch = Watch::stop_after(3);
+        watch.train(&data, &long, &out, Mode::Resume).unwrap();
+        assert!(!watch.heard("is taken") && !watch.heard("takes its place"), "{:?}", watch.events);
+    }
+    Watch::quiet().train(&data, &long, &out, Mode::Resume).unwrap();
+    assert!(result(&reference) == result(&out));
+}
+
 #[test]
 fn a_folder_in_the_way_loses_nothing() {
     let world = World::new(6);

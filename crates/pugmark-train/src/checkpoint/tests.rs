@@ -103,23 +103,29 @@ fn the_save_before_takes_over() {
         state.step = step;
         state.save(&path, tensors("w", step as f32), Tensors::new(), Tensors::new()).unwrap();
     }
-    fs::remove_file(path.join("tensors-3.safetensors")).unwrap();
-    for _ in 0..2 {
+    let third = path.join("tensors-3.safetensors");
+    let lost = fs::read(&third).unwrap();
+    fs::remove_file(&third).unwrap();
+    let goes_back = |to: usize, file: &str| {
         let read = Checkpoint::read(&run).unwrap().unwrap();
-        assert_eq!((read.state.step, read.tensors), (2, tensors("w", 2.0)));
-        state = read.state;
-    }
-    // A copy of the lost file that turns up now is not taken for one of the next save.
-    fs::write(path.join("tensors-3.safetensors"), "late").unwrap();
+        assert_eq!((read.state.step, read.tensors), (to, tensors("w", to as f32)));
+        assert!(read.setback.unwrap().contains(file));
+        read.state
+    };
+    goes_back(2, "tensors-3");
+    fs::write(&third, &lost[..lost.len() - 1]).unwrap();
+    state = goes_back(2, "tensors-3");
     state.step = 4;
     state.save(&path, tensors("w", 4.0), Tensors::new(), Tensors::new()).unwrap();
-    assert!(files(&run).contains(&"tensors-4.safetensors".to_string()), "{:?}", files(&run));
     let read = Checkpoint::read(&run).unwrap().unwrap();
     assert_eq!((read.state.step, read.tensors, read.setback), (4, tensors("w", 4.0), None));
+    // A copy of the lost file that turns up late has the name of the new one.
+    fs::write(&third, lost).unwrap();
+    goes_back(2, "it is of 0 epochs and 3 steps");
     fs::write(path.join("state.json"), "{").unwrap();
-    let read = Checkpoint::read(&run).unwrap().unwrap();
-    assert_eq!((read.state.step, read.tensors), (2, tensors("w", 2.0)));
-    assert!(read.setback.unwrap().contains("state.json"));
+    goes_back(2, "state.json");
+    fs::remove_file(path.join("state.json")).unwrap();
+    goes_back(2, "state.json");
     for name in ["state.json", "previous.json"] {
         fs::write(path.join(name), "{").unwrap();
     }
@@ -138,6 +144,7 @@ fn the_best_model_belongs_to_the_save() {
         Model { card, tensors: tensors.clone() }.write(&run.best()).unwrap();
     };
     for epoch in 1..=2 {
+        state.epochs_done = epoch;
         state.rows.push(row(epoch));
         state.best = Some(epoch);
         write_best(epoch);
@@ -147,10 +154,14 @@ fn the_best_model_belongs_to_the_save() {
     let read = Checkpoint::read(&run).unwrap().unwrap();
     assert!(read.state.best == Some(1) && read.setback.unwrap().contains("best.safetensors"));
     // A later one than the state's is made again on the way.
-    write_best(2);
-    assert_eq!(Checkpoint::read(&run).unwrap().unwrap().state.best, Some(1));
+    write_best(3);
+    let read = Checkpoint::read(&run).unwrap().unwrap();
+    assert!(read.state.best == Some(2) && read.setback.is_none());
+    // Without any, the training goes on all the same.
     fs::remove_file(run.best()).unwrap();
-    assert!(matches!(Checkpoint::read(&run), Err(TrainError::Checkpoint { .. })));
+    let read = Checkpoint::read(&run).unwrap().unwrap();
+    assert!(read.state.best.is_none() && read.state.rows.len() == 2);
+    assert!(read.setback.unwrap().contains("the best of the epochs that come"));
 }
 
 #[test]
@@ -161,9 +172,7 @@ fn a_state_of_an_earlier_version_is_read() {
     let path = run.checkpoint().join("state.json");
     let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     let fields = json.as_object_mut().unwrap();
-    for later in
-        ["tensors_of", "class_weights", "ended", "elapsed", "learning_rate", "candidates", "averaged"]
-    {
+    for later in ["class_weights", "ended", "elapsed", "learning_rate", "candidates", "averaged"] {
         fields.remove(later).unwrap();
     }
     fs::write(&path, json.to_string()).unwrap();
@@ -194,6 +203,8 @@ fn a_later_format_is_refused() {
     let (_folder, run) = run();
     let mut later = State { format: FORMAT + 1, ..state() };
     later.save(&run.checkpoint(), Tensors::new(), Tensors::new(), Tensors::new()).unwrap();
+    // Nothing is lost, so the save before must not take over.
+    state().write(&run.checkpoint().join("previous.json")).unwrap();
     let error = Checkpoint::read(&run).err().unwrap();
     assert!(error.to_string().contains("format 2"), "{error}");
 }

@@ -201,7 +201,7 @@ impl Prepared {
         };
         let mut prepared = Self::with_split(data, settings, split, graph, state, tensors, Some(optimiser))?;
         prepared.notes.push(note);
-        prepared.warnings.extend(setback.map(|why| format!("{why}; the save before it is taken")));
+        prepared.warnings.extend(setback);
         prepared.saliency = saliency;
         Ok(prepared)
     }
