@@ -3,10 +3,9 @@
 use std::alloc::System;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use cap::Cap;
-use tempfile::TempDir;
 
 /// An allocation beyond the limit fails, which ends the process: the input counts as found.
 #[global_allocator]
@@ -52,17 +51,11 @@ pub fn parts<const N: usize>(bytes: &[u8]) -> [&[u8]; N] {
     [(); N].map(|()| parts.next().unwrap_or_default())
 }
 
-/// A folder of this process, which goes away with it; in memory where that can be.
+/// A folder of this process, below the one for temporary files, which the script deletes.
 pub fn folder() -> &'static Path {
-    static FOLDER: OnceLock<TempDir> = OnceLock::new();
-    let make = || {
-        let memory = Path::new("/dev/shm");
-        match memory.is_dir() {
-            true => tempfile::tempdir_in(memory),
-            false => tempfile::tempdir(),
-        }
-    };
-    FOLDER.get_or_init(|| make().expect("there is room")).path()
+    static FOLDER: LazyLock<PathBuf> =
+        LazyLock::new(|| std::env::temp_dir().join(format!("fuzz-{}", std::process::id())));
+    &FOLDER
 }
 
 /// The file of this name in [`folder`], with these bytes.

@@ -221,9 +221,8 @@ fn finish(
     let tables = tables::write(listings);
     let summary = tables::summary(&settings.form, &input.dataset.classes, listings);
     let index = Index::new(&settings.form, &input.dataset.classes, shards, listings, &tables).to_json();
-    let is_there = |name: &str, text: &str| {
-        out.read(name).map(|there| there.as_deref() == Some(text.as_bytes()))
-    };
+    let is_there =
+        |name: &str, text: &str| out.read(name).map(|there| there.as_deref() == Some(text.as_bytes()));
     let mut missing = Vec::new();
     for (name, text) in tables.iter().map(|(name, text)| (*name, text)).chain([(SUMMARY, &summary)]) {
         if !is_there(name, text)? {
