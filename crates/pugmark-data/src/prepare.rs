@@ -219,9 +219,17 @@ fn finish(
     listings: &[Listing],
 ) -> Result<(), PrepareError> {
     let tables = tables::write(listings);
-    let index = Index::new(&settings.form, &input.dataset.classes, shards, listings, &tables);
-    let index = index.to_json();
-    if out.read(INDEX)?.as_deref() == Some(index.as_bytes()) {
+    let summary = tables::summary(&settings.form, &input.dataset.classes, listings);
+    let index = Index::new(&settings.form, &input.dataset.classes, shards, listings, &tables).to_json();
+    let is_there =
+        |name: &str, text: &str| out.read(name).map(|there| there.as_deref() == Some(text.as_bytes()));
+    let mut missing = Vec::new();
+    for (name, text) in tables.iter().map(|(name, text)| (*name, text)).chain([(SUMMARY, &summary)]) {
+        if !is_there(name, text)? {
+            missing.push((name, text));
+        }
+    }
+    if missing.is_empty() && is_there(INDEX, &index)? {
         return Ok(());
     }
     // An index of other shards must not outlive them.
@@ -232,11 +240,8 @@ fn finish(
             out.delete(&entry.key)?;
         }
     }
-    let summary = tables::summary(&settings.form, &input.dataset.classes, listings);
-    for (name, text) in tables.iter().map(|(name, text)| (*name, text)).chain([(SUMMARY, &summary)]) {
-        if out.read(name)?.as_deref() != Some(text.as_bytes()) {
-            out.write(name, text.as_bytes())?;
-        }
+    for (name, text) in missing {
+        out.write(name, text.as_bytes())?;
     }
     Ok(out.write(INDEX, index.as_bytes())?)
 }

@@ -167,3 +167,20 @@ fn a_newer_state_leaves_what_another_training_reads() {
         assert!(shared >= 1, "the shard that stayed takes no room twice");
     }
 }
+
+#[test]
+fn tables_that_were_damaged_are_written_again() {
+    let place = TempDir::new().unwrap();
+    let (data, out) = (place.path().join("photos"), place.path().join("out"));
+    photo(&data.join("hog/1.png"), 1);
+    photo(&data.join("duiker/2.png"), 2);
+    prepared(&data, &out, None).unwrap();
+    let tables = ["train_metadata.csv", "test_metadata.csv", "preprocessing_summary.txt"];
+    for name in tables {
+        let whole = fs::read(out.join(name)).unwrap();
+        fs::write(out.join(name), b"id,label\nhog/1.png,\xff\n").unwrap();
+        prepared(&data, &out, None).unwrap();
+        assert_eq!(fs::read(out.join(name)).unwrap(), whole, "{name}");
+    }
+    assert_eq!(read_prepared(&out).unwrap().unwrap().samples.len(), 2);
+}

@@ -14,6 +14,9 @@ mod connection;
 mod drift;
 mod error;
 mod exchange;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod input;
 mod log;
 mod metrics;

@@ -7,6 +7,9 @@
 mod checkpoint;
 mod error;
 mod event;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod log;
 mod memory;
 mod metrics;

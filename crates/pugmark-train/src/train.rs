@@ -1,5 +1,5 @@
 mod batch_size;
-mod class_weights;
+pub(crate) mod class_weights;
 mod features;
 mod find;
 mod predictions;

@@ -10,7 +10,7 @@ mod eval;
 mod explain;
 mod export;
 mod photos;
-mod predict;
+pub(crate) mod predict;
 pub(crate) mod predictions;
 mod prepare;
 mod recipes;

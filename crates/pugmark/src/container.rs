@@ -31,6 +31,12 @@ struct Hosts {
     hosts: Vec<String>,
 }
 
+/// Reads a channel in Pipe mode, for the fuzz targets.
+#[cfg(fuzzing)]
+pub(crate) fn read_pipe(stream: &Path, into: &Path) -> Result<PathBuf, WrongCall> {
+    pipe::read(stream, into)
+}
+
 /// A file of the platform's; none where it has written none.
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, WrongCall> {
     if !path.is_file() {

@@ -1,30 +1,7 @@
-//! The command line: arguments to settings to one function a command.
-
-mod arguments;
-mod commands;
-mod container;
-mod demo;
-mod error;
-mod interrupt;
-mod memory;
-mod printer;
-mod settings;
+//! The command `pugmark`.
 
 use std::process::ExitCode;
 
-use printer::Printer;
-
 fn main() -> ExitCode {
-    let arguments = arguments::parse();
-    let printer = Printer::new(arguments.quiet);
-    match commands::run(arguments.command, &printer) {
-        Ok(status) => status.into(),
-        Err(error) => {
-            let status = error::report(&error, &printer);
-            if status != error::ExitStatus::Interrupted {
-                container::tell_failure(&error::text(&error));
-            }
-            status.into()
-        }
-    }
+    pugmark::main()
 }

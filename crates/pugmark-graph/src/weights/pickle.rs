@@ -88,6 +88,7 @@ impl<'a> Pickle<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, FileProblem> {
         let mut machine = Machine {
             rest: bytes,
+            dimensions: bytes.len(),
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
@@ -105,6 +106,8 @@ const MAX_DIMENSIONS: usize = 64;
 
 struct Machine<'a> {
     rest: &'a [u8],
+    /// That tensors may still have: each is written somewhere, but one tuple may be named again and again.
+    dimensions: usize,
     stack: Vec<Value<'a>>,
     /// Heights of the stack at the open marks.
     marks: Vec<usize>,
@@ -264,11 +267,13 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn dimensions(&self, tuple: usize) -> Result<Vec<usize>, FileProblem> {
+    fn dimensions(&mut self, tuple: usize) -> Result<Vec<usize>, FileProblem> {
         let items = &self.tuples[tuple];
         if items.len() > MAX_DIMENSIONS {
             return Err(broken(&format!("a tensor of {} dimensions", items.len())));
         }
+        let left = self.dimensions.checked_sub(items.len());
+        self.dimensions = left.ok_or_else(|| broken("more dimensions than bytes"))?;
         let length = |item: &Value<'_>| match *item {
             Value::Int(value) => usize::try_from(value).ok(),
             _ => None,

@@ -104,6 +104,18 @@ fn tensor(arguments: &[u8]) -> Vec<u8> {
     pickle
 }
 
+/// So many tensors of 64 dimensions, each of which is five bytes that name the same tuples.
+fn crowd(tensors: usize) -> Vec<u8> {
+    let mut pickle = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nq\x00((X\x07\x00\x00\x00storage\
+        ctorch\nFloatStorage\nX\x01\x00\x00\x000tQK\x00("
+        .to_vec();
+    pickle.extend(b"K\x01".repeat(64));
+    pickle.extend(b"tq\x01h\x01tq\x02");
+    pickle.extend(b"h\x00h\x02R".repeat(tensors));
+    pickle.push(b'.');
+    pickle
+}
+
 /// Offset and strides of a 2 x 2 tensor over four values.
 fn square(offset: &[u8], strides: [u8; 2]) -> Vec<u8> {
     tensor(&[offset, b"K\x02K\x02\x86K", &strides[..1], b"K", &strides[1..], b"\x86"].concat())
@@ -170,6 +182,7 @@ fn hostile_pickles_are_refused() {
             pickle: tensor(&[b"K\x00(", &b"K\x01".repeat(65)[..], b"tq\x00h\x00"].concat()),
             expected: "a tensor of 65 dimensions",
         },
+        Case { pickle: crowd(1000), expected: "more dimensions than bytes" },
         Case { pickle: bytes(b"\x80\x02}X\xff\xff\xff\xffa"), expected: "an early end" },
         Case { pickle: bytes(b"\x80\x02\x8b\xff\xff\xff\x7f"), expected: "an early end" },
         Case { pickle: bytes(b"\x80\x04."), expected: "pickle protocol 4 can't be read" },

@@ -9,7 +9,7 @@ use crate::{ClassWeights, TrainError};
 const BETA: f64 = 0.9999;
 
 /// The weight of each class, of which `counts` photos are trained on; none where all count the same.
-pub(super) fn class_weights(
+pub(crate) fn class_weights(
     how: &ClassWeights,
     classes: &[String],
     counts: &[usize],

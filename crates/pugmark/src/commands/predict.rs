@@ -27,6 +27,23 @@ use boxes::Boxes;
 use files::{Asked, Files};
 use journal::Journal;
 
+/// What a journal answers of these photos, for the fuzz targets.
+#[cfg(fuzzing)]
+pub(crate) fn answered(
+    out: &Path,
+    who: &str,
+    items: &[pugmark_data::Item],
+    classes: &[String],
+) -> anyhow::Result<Vec<String>> {
+    let journal = Journal::open(out, who, classes.len(), items, false, false)?;
+    let mut rows = Vec::new();
+    journal.predictions(items, &mut |prediction| {
+        rows.push(rows::Form::Json { top: None, set: None }.row(classes, &prediction)?);
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
 /// How many photos were done, and how.
 #[derive(Clone, Copy, Default)]
 struct Count {

@@ -204,10 +204,15 @@ fn a_broken_line_costs_one_answer() {
     let journal = fs::read_to_string(place.path("rows.csv.journal")).unwrap();
     let mut lines: Vec<&str> = journal.lines().collect();
     lines[20] = "{\"id\":\u{fffd}";
+    // A probability more than there are classes.
+    let answered = lines.iter().rposition(|line| line.contains("probabilities\":[")).unwrap();
+    let longer = lines[answered].replace("probabilities\":[", "probabilities\":[0.5,");
+    lines[answered] = &longer;
+    assert_ne!(answered, 20);
     place.write("rows.csv.journal", lines.join("\n") + "\n");
     fs::remove_file(place.path("rows.csv")).unwrap();
     let told = place.done(&ROWS).stderr;
-    assert!(told.contains("59 of 60 photos are done already"), "{told}");
+    assert!(told.contains("58 of 60 photos are done already"), "{told}");
     assert_eq!(fs::read(place.path("rows.csv")).unwrap(), whole);
 }
 

@@ -88,7 +88,7 @@ impl<'a> Files<'a> {
         let what = if boxes.is_some() { "boxes" } else { "photos" };
         let out = self.outputs.out();
         let photos = items.len();
-        let mut journal = Journal::open(out, who, items, self.overwrite, self.retry)?;
+        let mut journal = Journal::open(out, who, classes.len(), items, self.overwrite, self.retry)?;
         self.recognise(&mut journal, items, stop, printer)?;
         let missing = journal.missing();
         let mut call = format!("{:?} {:?} {set:?}", self.outputs, self.bursts);

@@ -102,11 +102,12 @@ impl Journal {
         out.with_file_name(name)
     }
 
-    /// Opens the journal of `out`, or begins it. `who` answers: a journal of anybody else is refused, unless it is to be
-    /// replaced. Photos that could not be read are missing again if they are to be `retried`.
+    /// Opens the journal of `out`, or begins it. `who` answers, with so many `classes`: a journal of anybody else is refused,
+    /// unless it is to be replaced. Photos that could not be read are missing again if they are to be `retried`.
     pub(super) fn open(
         out: &Path,
         who: &str,
+        classes: usize,
         items: &[Item],
         replace: bool,
         retried: bool,
@@ -130,7 +131,7 @@ impl Journal {
         }
         let stamps: Vec<Stamp> = items.iter().map(stamp).collect();
         let mut lines = Lines { of: vec![None; items.len()], ..Lines::default() };
-        let found = lines.find(&mut file, who, items, &stamps, retried).with_context(context)?;
+        let found = lines.find(&mut file, who, classes, items, &stamps, retried).with_context(context)?;
         if let Found::Foreign = found {
             return Err(WrongCall::new(format!("{} is in the way and is no journal", path.display()))
                 .with_hint("move it, or name another `--out`")
@@ -316,6 +317,7 @@ impl Lines {
         &mut self,
         file: &mut File,
         who: &str,
+        classes: usize,
         items: &[Item],
         stamps: &[Stamp],
         retried: bool,
@@ -344,6 +346,9 @@ impl Lines {
             self.mark = serde_json::from_slice(&bytes).ok();
             // Marks, and what a broken disk has left: photos without an answer are looked at.
             let Ok(line) = serde_json::from_slice::<Line>(&bytes) else { continue };
+            if line.reason.is_none() && line.probabilities.len() != classes {
+                continue;
+            }
             let same = |&&place: &&usize| {
                 line.file == stamps[place] && line.crop.as_ref() == items[place].crop.as_deref()
             };
