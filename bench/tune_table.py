@@ -100,7 +100,9 @@ def summary(verdicts: dict) -> str:
     words = [text.split(" ")[0].strip("*") for text, _ in known.values()]
     larger = [f"{problem} at {budget}" for (problem, budget), (_, larger) in known.items() if larger]
     text = f"Of {len(words)} comparisons `auto` is ahead in {words.count('ahead')}, level in {words.count('level')} and behind in "
-    text += f"{words.count('behind')}; {sum('seeds' in text for text, _ in known.values())} of them are of fewer seeds than {SEEDS}. "
+    few = sum("seeds" in text for text, _ in known.values())
+    seeds = f"; {few} of them are of fewer seeds than {SEEDS}" if few else f", of {SEEDS} seeds each"
+    text += f"{words.count('behind')}{seeds}. "
     return text + "Where its median is the larger one: " + (", ".join(larger) or "nowhere") + "."
 
 
