@@ -98,6 +98,8 @@ pub(crate) struct Api {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) variant: Option<String>,
+    /// What kind of error the runtime of endpoints calls it.
+    error: Option<String>,
     /// Where the answer to an asynchronous request will be.
     pub(crate) output: Option<String>,
     pub(crate) body: Vec<u8>,
@@ -159,8 +161,8 @@ impl Api {
         unreachable!("the last attempt returns")
     }
 
-    /// Asks an endpoint by `invocations` or `async-invocations`. What is throttled or does not come to the model is tried again;
-    /// what the model says is the caller's.
+    /// Asks an endpoint by `invocations` or `async-invocations`; what the model says is the caller's. What is throttled or a fault of
+    /// the service is tried again, as is a connection that breaks, but for asynchronous requests, of which there would be two.
     pub(crate) fn invoke(
         &self,
         endpoint: &str,
@@ -170,17 +172,25 @@ impl Api {
     ) -> anyhow::Result<Answer> {
         let url =
             format!("{}/endpoints/{endpoint}/{how}", self.url("runtime.sagemaker").trim_end_matches('/'));
-        for attempt in 1..ATTEMPTS {
-            match self.send("sagemaker", &url, headers, body) {
-                Ok(Answer { status: 429 | 500 | 503, .. }) => {}
-                Ok(answer) if answer.status >= 400 && is_throttled(&refused("", &answer, false).code) => {}
-                Ok(answer) => return Ok(answer),
-                Err(error) if error.is::<WrongName>() => return Err(error),
-                Err(_) => {}
+        let breaks = |error: &anyhow::Error| match error.downcast_ref::<ureq::Error>() {
+            Some(ureq::Error::Timeout(_)) | None => false,
+            Some(_) => how == "invocations",
+        };
+        for attempt in 1.. {
+            let answer = self.send("sagemaker", &url, headers, body);
+            let again = match &answer {
+                Ok(answer) => {
+                    matches!(answer.status, 429 | 500 | 503 | 530)
+                        || answer.error.as_deref().is_some_and(|code| is_throttled(plain(code)))
+                }
+                Err(error) => breaks(error),
+            };
+            if !again || attempt == ATTEMPTS {
+                return answer.with_context(|| format!("{url} does not answer"));
             }
             thread::sleep(pause(attempt));
         }
-        self.send("sagemaker", &url, headers, body).with_context(|| format!("{url} does not answer"))
+        unreachable!("the last attempt returns")
     }
 
     fn url(&self, host: &str) -> String {
@@ -219,17 +229,17 @@ impl Api {
         let told = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         let variant = told("x-amzn-invoked-production-variant");
         let output = told("x-amzn-sagemaker-outputlocation");
+        let error = told("x-amzn-errortype");
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(64 << 20).read_to_vec()?;
-        Ok(Answer { status, variant, output, body })
+        Ok(Answer { status, variant, error, output, body })
     }
 }
 
 fn refused(operation: &str, answer: &Answer, again: bool) -> Refused {
     let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |keys: [&str; 2]| keys.iter().find_map(|key| said[*key].as_str());
-    // `com.amazonaws.sagemaker#ResourceInUse`
-    let code = text(["__type", "code"]).map(|code| code.rsplit(['#', ':']).next().unwrap_or(code).to_owned());
+    let code = text(["__type", "code"]).map(|code| plain(code).to_owned());
     let message = text(["message", "Message"]).map(str::to_owned);
     Refused {
         code: code.unwrap_or_else(|| format!("status {}", answer.status)),
@@ -237,6 +247,12 @@ fn refused(operation: &str, answer: &Answer, again: bool) -> Refused {
         operation: operation.to_owned(),
         again,
     }
+}
+
+/// `com.amazonaws.sagemaker#ResourceInUse` in the body, `ThrottlingException:http://...` in a header.
+fn plain(code: &str) -> &str {
+    let code = code.rsplit('#').next().unwrap_or(code);
+    code.split(':').next().unwrap_or(code)
 }
 
 fn is_throttled(code: &str) -> bool {

@@ -8,13 +8,13 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 
 use crate::account::Account;
-use crate::api::{Api, Service, interval};
+use crate::api::{Api, Refused, Service, interval};
 use crate::arguments::DeleteArguments;
 use crate::endpoint::configuration;
 use crate::jobs::{confirmed, described};
 use crate::kinds::Kind;
 use crate::names::{check_name, wrong};
-use crate::plan::{self, ALARMS, Call};
+use crate::plan::{self, Call};
 
 pub(crate) fn delete(arguments: &DeleteArguments, account: &Account) -> anyhow::Result<ExitCode> {
     let name = &arguments.endpoint;
@@ -23,21 +23,19 @@ pub(crate) fn delete(arguments: &DeleteArguments, account: &Account) -> anyhow::
     let Some(endpoint) = described(&api, Kind::Endpoint, name)? else {
         return Err(wrong(format!("there is no endpoint called `{name}`")).into());
     };
-    let variants: Vec<&str> = members(&endpoint["ProductionVariants"], "VariantName");
-    let before = targets(&api, name, &variants);
     let delete = Call::new("DeleteEndpoint", json!({"EndpointName": name}));
-    let mut after =
-        entries(&api, endpoint["EndpointConfigName"].as_str().unwrap_or_default(), arguments.models)?;
-    after.extend(watching(&api, name, &variants));
+    let mut after = targets(&api, name);
+    let config = endpoint["EndpointConfigName"].as_str().unwrap_or_default();
+    after.extend(entries(&api, config, arguments.models)?);
+    after.extend(watching(&api, name));
     if account.dry_run {
-        let calls: Vec<Call> = before.into_iter().chain([delete]).chain(after).collect();
+        let calls: Vec<Call> = [delete].into_iter().chain(after).collect();
         println!("{:#}", plan::to_json(&calls));
         return Ok(ExitCode::SUCCESS);
     }
     if !arguments.yes && !confirmed(&format!("Delete the endpoint {name}? Requests to it will fail."))? {
         return Ok(ExitCode::FAILURE);
     }
-    let mut whole = send(&before, &api);
     if let Err(error) = delete.send(&api) {
         // An attempt whose answer was lost may have begun it.
         let left = described(&api, Kind::Endpoint, name)?;
@@ -56,16 +54,18 @@ pub(crate) fn delete(arguments: &DeleteArguments, account: &Account) -> anyhow::
         );
         thread::sleep(interval(Duration::from_secs(5)));
     }
-    whole &= send(&after, &api);
+    let whole = send(&after, &api);
     eprintln!("{name} is gone");
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Sends all of them, whatever becomes of one; whether none was refused.
+/// Sends all of them, whatever becomes of one; whether none was refused. What is not there is deleted.
 fn send(calls: &[Call], api: &Api) -> bool {
     let mut whole = true;
     for call in calls {
-        if let Err(error) = call.send(api) {
+        let Err(error) = call.send(api) else { continue };
+        let gone = error.downcast_ref::<Refused>().is_some_and(|refused| refused.code.contains("NotFound"));
+        if !gone {
             eprintln!("warning: left over: {error:#}");
             whole = false;
         }
@@ -96,30 +96,39 @@ fn seen(api: &Api, service: Service, operation: &str, request: &Value) -> Value 
     })
 }
 
-/// What `deploy --scale` made.
-fn targets(api: &Api, name: &str, variants: &[&str]) -> Vec<Call> {
-    if variants.is_empty() {
-        return Vec::new();
+/// What `deploy --scale` made, of variants of earlier deployments too.
+fn targets(api: &Api, name: &str) -> Vec<Call> {
+    let prefix = plan::resource(name, "");
+    let mut request = json!({"ServiceNamespace": "sagemaker"});
+    let mut calls = Vec::new();
+    loop {
+        let mut page = seen(api, Service::Scaling, "DescribeScalableTargets", &request);
+        for target in page["ScalableTargets"].as_array().into_iter().flatten() {
+            if target["ResourceId"].as_str().is_some_and(|resource| resource.starts_with(&prefix)) {
+                let what = json!({"ServiceNamespace": "sagemaker", "ResourceId": target["ResourceId"],
+                    "ScalableDimension": target["ScalableDimension"]});
+                calls.push(Call::of(Service::Scaling, "DeregisterScalableTarget", what));
+            }
+        }
+        match page["NextToken"].take() {
+            Value::String(token) => request["NextToken"] = token.into(),
+            _ => return calls,
+        }
     }
-    let resources: Vec<String> = variants.iter().map(|variant| plan::resource(name, variant)).collect();
-    let request = json!({"ServiceNamespace": "sagemaker", "ResourceIds": resources});
-    let there = seen(api, Service::Scaling, "DescribeScalableTargets", &request);
-    let targets = members(&there["ScalableTargets"], "ResourceId");
-    let call =
-        |resource: &&str| Call::of(Service::Scaling, "DeregisterScalableTarget", plan::scaled(resource));
-    targets.iter().map(call).collect()
 }
 
-/// What `dashboard` made.
-fn watching(api: &Api, name: &str, variants: &[&str]) -> Vec<Call> {
+/// What `dashboard` made, of variants of earlier deployments too.
+fn watching(api: &Api, name: &str) -> Vec<Call> {
     let mut calls = Vec::new();
-    if variants.is_empty() {
-        return calls;
-    }
-    let alarms = variants.iter().flat_map(|variant| ALARMS.map(|what| plan::alarm_name(name, variant, what)));
-    let request = json!({"AlarmNames": alarms.collect::<Vec<_>>()});
+    let request = json!({"AlarmNamePrefix": plan::alarm_prefix(name), "MaxRecords": 100});
     let there = seen(api, Service::CloudWatch, "DescribeAlarms", &request);
-    let alarms = members(&there["MetricAlarms"], "AlarmName");
+    let is_its = |alarm: &&Value| {
+        let dimensions = alarm["Dimensions"].as_array().into_iter().flatten();
+        // That of `ants-2` begins with what those of `ants` do.
+        dimensions.into_iter().any(|of| of["Name"] == "EndpointName" && of["Value"] == name)
+    };
+    let alarms = there["MetricAlarms"].as_array().into_iter().flatten().filter(is_its);
+    let alarms: Vec<&str> = alarms.filter_map(|alarm| alarm["AlarmName"].as_str()).collect();
     if !alarms.is_empty() {
         calls.push(Call::of(Service::CloudWatch, "DeleteAlarms", json!({"AlarmNames": alarms})));
     }

@@ -9,9 +9,7 @@ use crate::api::{Api, Refused, Service};
 use crate::arguments::Place;
 use crate::names::{WrongName, check_key, check_label, check_name, check_role, check_s3, wrong};
 
-pub(crate) use endpoints::{
-    ALARMS, alarm_name, dashboard, dashboard_name, deploy, instances, resource, scale, scaled,
-};
+pub(crate) use endpoints::{alarm_prefix, dashboard, dashboard_name, deploy, instances, resource, scale};
 pub(crate) use jobs::{process, train, transform, tune};
 
 /// A request that is still to be sent.

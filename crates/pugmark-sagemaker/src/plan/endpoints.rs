@@ -16,6 +16,7 @@ pub(crate) fn instances(endpoint: &Value) -> BTreeMap<&str, u32> {
         ["DesiredInstanceCount", "CurrentInstanceCount"].iter().find_map(|key| variant[key].as_u64())
     };
     variants
+        .filter(|variant| variant["CurrentServerlessConfig"].is_null())
         .filter_map(|variant| Some((variant["VariantName"].as_str()?, count(variant)?.try_into().ok()?)))
         .collect()
 }
@@ -30,7 +31,8 @@ impl DeployArguments {
     /// Instances that a variant begins with, where `now` says what each has.
     fn begins_with(&self, variant: &str, now: &BTreeMap<&str, u32>) -> u32 {
         let least = self.scale.map_or(1, |(least, ..)| least);
-        self.instances.or_else(|| now.get(variant).copied()).unwrap_or(least)
+        // One that is scaled to none has none, and a configuration at least one.
+        self.instances.or_else(|| now.get(variant).copied()).unwrap_or(least).max(1)
     }
 
     /// Instances of all variants.
@@ -101,9 +103,8 @@ pub(crate) fn deploy(
     // Instances may come and go until the change is carried out: how many there are is for the service to keep.
     let keeps = variants.iter().any(|(name, ..)| now.contains_key(name));
     if keeps && arguments.instances.is_none() && arguments.serverless.is_none() {
-        let given = ["DesiredWeight", "DataCaptureConfig"].map(|name| json!({"VariantPropertyType": name}));
         request["RetainAllVariantProperties"] = true.into();
-        request["ExcludeRetainedVariantProperties"] = given.as_slice().into();
+        request["ExcludeRetainedVariantProperties"] = json!([{"VariantPropertyType": "DesiredWeight"}]);
     }
     calls.push(Call::new("UpdateEndpoint", request));
     Ok(calls)
@@ -114,23 +115,15 @@ pub(crate) fn resource(endpoint: &str, variant: &str) -> String {
     format!("endpoint/{endpoint}/variant/{variant}")
 }
 
-/// The number that auto scaling changes.
-pub(crate) fn scaled(resource: &str) -> Value {
-    json!({"ServiceNamespace": "sagemaker", "ResourceId": resource, "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"})
-}
-
-/// What a dashboard and its alarms are called.
+/// What the dashboard of an endpoint is called.
 pub(crate) fn dashboard_name(endpoint: &str) -> String {
     format!("pugmark-{endpoint}")
 }
 
-/// The alarms of a variant.
-pub(crate) fn alarm_name(endpoint: &str, variant: &str, what: &str) -> String {
-    format!("pugmark-{endpoint}-{variant}-{what}")
+/// What all alarms of an endpoint begin with.
+pub(crate) fn alarm_prefix(endpoint: &str) -> String {
+    format!("pugmark-{endpoint}-")
 }
-
-/// What the alarms of a variant are on.
-pub(crate) const ALARMS: [&str; 2] = ["errors", "latency"];
 
 /// What lets the instances of an endpoint follow its requests, once it is in service.
 pub(crate) fn scale(arguments: &DeployArguments) -> Vec<Call> {
@@ -138,7 +131,8 @@ pub(crate) fn scale(arguments: &DeployArguments) -> Vec<Call> {
     arguments
         .variants()
         .flat_map(|(variant, ..)| {
-            let what = scaled(&resource(&arguments.endpoint, variant));
+            let what = json!({"ServiceNamespace": "sagemaker", "ResourceId": resource(&arguments.endpoint, variant),
+                "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"});
             let with = |more: Value| {
                 let mut request = what.clone();
                 if let (Some(members), Value::Object(more)) = (request.as_object_mut(), more) {
@@ -199,7 +193,7 @@ pub(crate) fn dashboard(
     for variant in variants {
         let alarm = |name: &str, more: Value| {
             let mut request = json!({
-                "AlarmName": alarm_name(endpoint, variant, name), "Namespace": invocations,
+                "AlarmName": format!("{}{variant}-{name}", alarm_prefix(endpoint)), "Namespace": invocations,
                 "Dimensions": [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}],
                 "Period": 60, "EvaluationPeriods": 3, "ComparisonOperator": "GreaterThanThreshold",
                 "TreatMissingData": "notBreaching",
@@ -210,15 +204,14 @@ pub(crate) fn dashboard(
             }
             call("PutMetricAlarm", request)
         };
-        let [errors, latency] = ALARMS;
         calls.push(alarm(
-            errors,
+            "errors",
             json!({"MetricName": "Invocation5XXErrors", "Statistic": "Sum", "Threshold": 0.0}),
         ));
         // Latencies are told in microseconds.
         let threshold = f64::from(arguments.latency) * 1000.0;
         calls.push(alarm(
-            latency,
+            "latency",
             json!({"MetricName": "ModelLatency", "ExtendedStatistic": "p99", "Threshold": threshold}),
         ));
     }

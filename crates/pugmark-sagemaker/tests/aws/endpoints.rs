@@ -61,6 +61,15 @@ fn a_changed_endpoint_keeps_its_instances() {
     assert_eq!(updates[0].request["RetainAllVariantProperties"], true);
     assert_eq!(updates[0].request["ExcludeRetainedVariantProperties"], given);
     assert!(updates[1].request.get("RetainAllVariantProperties").is_none(), "{updates:?}");
+    // None of it runs now, and a configuration begins with one.
+    let asleep = json!([{"VariantName": "main", "CurrentInstanceCount": 0, "DesiredInstanceCount": 0}]);
+    stand_in.script("ants", [step("Updating"), step("InService").with("ProductionVariants", asleep)]);
+    wait();
+    call(&place, &stand_in, &format!("{DEPLOY} --yes --wait")).told(0, &[]);
+    wait();
+    call(&place, &stand_in, &format!("{DEPLOY} --yes")).told(0, &["1 x ml.c7i.2xlarge cost money"]);
+    let last = stand_in.came("CreateEndpointConfig").pop().unwrap().request;
+    assert_eq!(last["ProductionVariants"][0]["InitialInstanceCount"], 1);
 }
 
 #[test]
@@ -201,9 +210,12 @@ fn what_scales_and_watches_an_endpoint_goes_with_it() {
         call(&place, &stand_in, &format!("dashboard {endpoint}")).told(0, &[]);
     }
     let before = stand_in.changes().len();
+    // The alarms of a variant that is no more.
+    let alarm = json!({"Dimensions": [{"Name": "EndpointName", "Value": "ants"}]});
+    stand_in.alarm("pugmark-ants-old-errors", &alarm);
     let order = [
-        "DeregisterScalableTarget",
         "DeleteEndpoint",
+        "DeregisterScalableTarget",
         "DeleteEndpointConfig",
         "DeleteAlarms",
         "DeleteDashboards",
@@ -213,6 +225,9 @@ fn what_scales_and_watches_an_endpoint_goes_with_it() {
     dry.iter().for_each(|call| check(Models::found(), call, "delete-endpoint"));
     call(&place, &stand_in, "delete-endpoint ants --yes").told(0, &["ants is gone"]);
     assert_eq!(stand_in.changes()[before..], order);
+    let alarms = &stand_in.came("DeleteAlarms")[0].request["AlarmNames"];
+    let expected = ["pugmark-ants-main-errors", "pugmark-ants-main-latency", "pugmark-ants-old-errors"];
+    assert_eq!(*alarms, json!(expected));
     let names = &stand_in.came("DeleteDashboards")[0].request["DashboardNames"];
     assert_eq!(*names, json!(["pugmark-ants"]), "that of ants-2 is another's");
     // Whoever may not look at alarms can delete an endpoint all the same.
@@ -220,6 +235,17 @@ fn what_scales_and_watches_an_endpoint_goes_with_it() {
     call(&place, &stand_in, "delete-endpoint ants-2 --yes")
         .told(0, &["left over: DescribeAlarms", "ants-2 is gone"]);
     assert_eq!(stand_in.came("DeleteAlarms").len(), 1);
+}
+
+#[test]
+fn an_endpoint_that_stays_is_scaled_as_before() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    deployed(&place, &stand_in, "--scale 1..4@600");
+    stand_in.script("ants", [step("Updating")]);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    call(&place, &stand_in, &format!("{DEPLOY} --yes")).told(0, &[]);
+    call(&place, &stand_in, "delete-endpoint ants --yes").told(1, &["DeleteEndpoint", "in-progress"]);
+    assert!(stand_in.came("DeregisterScalableTarget").is_empty());
 }
 
 #[test]

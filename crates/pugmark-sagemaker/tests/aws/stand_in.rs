@@ -147,6 +147,11 @@ impl StandIn {
         self.lock().state.add(noun, name, request, steps.into());
     }
 
+    /// An alarm that is there, with its `Dimensions`.
+    pub(crate) fn alarm(&self, name: &str, request: &Value) {
+        self.lock().state.watching.alarm(name, request);
+    }
+
     /// The next `times` requests for an operation meet a trouble.
     pub(crate) fn trouble(&self, operation: &str, trouble: Trouble, times: usize) {
         let troubles = (0..times).map(|_| (operation.to_owned(), trouble));
@@ -191,7 +196,10 @@ impl StandIn {
             let signed = self.signed(request, "sagemaker");
             match self.lock().meets(operation) {
                 Some(Trouble::Throttled) => {
-                    return Some(refused(Refusal::new("ThrottlingException", "Rate exceeded")));
+                    // The runtime of endpoints says in a header what went wrong.
+                    let mut answer = Answer::json(400, &json!({"message": "Rate exceeded"}));
+                    answer.headers.push(("x-amzn-errortype", "ThrottlingException:http://internal/".into()));
+                    return Some(answer);
                 }
                 Some(Trouble::Unavailable) => return Some(page(503)),
                 Some(Trouble::CutBefore) => return None,

@@ -38,7 +38,7 @@ impl State {
             ("Describe", "Endpoint") => self.describe(&text("EndpointName")),
             ("Delete", "Endpoint") => {
                 let endpoint = self.get("Endpoint", &text("EndpointName"))?;
-                if endpoint.status() == "Deleting" {
+                if matches!(endpoint.status(), "Deleting" | "Creating" | "Updating") {
                     return Err(Refusal::validation("Cannot update in-progress endpoint."));
                 }
                 (endpoint.steps, endpoint.seen) = ([step("Deleting")].into(), false);
@@ -97,7 +97,10 @@ impl State {
         }
         let mut answer = self.look("Endpoint", name)?;
         let config = answer["EndpointConfigName"].as_str().unwrap_or_default().to_owned();
-        if let Ok(config) = self.get("EndpointConfig", &config) {
+        // A script may say otherwise.
+        if answer["ProductionVariants"].is_null()
+            && let Ok(config) = self.get("EndpointConfig", &config)
+        {
             let variants = config.request["ProductionVariants"].as_array().into_iter().flatten();
             answer["ProductionVariants"] = variants
                 .map(|variant| {

@@ -1,6 +1,6 @@
 //! Auto scaling, alarms and dashboards: names that are there or not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -24,10 +24,15 @@ const OPERATIONS: [&str; 10] = [
 pub(super) struct Watching {
     targets: BTreeSet<String>,
     dashboards: BTreeSet<String>,
-    alarms: BTreeSet<String>,
+    /// By name, with their dimensions.
+    alarms: BTreeMap<String, Value>,
 }
 
 impl Watching {
+    pub(super) fn alarm(&mut self, name: &str, request: &Value) {
+        self.alarms.insert(name.to_owned(), request["Dimensions"].clone());
+    }
+
     pub(super) fn knows(&self, operation: &str) -> bool {
         OPERATIONS.contains(&operation)
     }
@@ -53,8 +58,7 @@ impl State {
         match operation {
             "RegisterScalableTarget" | "PutScalingPolicy" => self.scale(operation, &resource),
             "DescribeScalableTargets" => {
-                let asked = texts(request, "ResourceIds");
-                let there = self.watching.targets.iter().filter(|known| asked.contains(&known.as_str()));
+                let there = self.watching.targets.iter();
                 let target = |resource: &String| {
                     json!({"ServiceNamespace": "sagemaker", "ResourceId": resource,
                     "ScalableDimension": "sagemaker:variant:DesiredInstanceCount", "MinCapacity": 1, "MaxCapacity": 4,
@@ -75,16 +79,21 @@ impl State {
             }
             "DeleteDashboards" => remove(&mut self.watching.dashboards, &texts(request, "DashboardNames")),
             "PutMetricAlarm" => {
-                self.watching.alarms.insert(text("AlarmName"));
+                self.watching.alarm(&text("AlarmName"), request);
                 Ok(json!({}))
             }
             "DescribeAlarms" => {
-                let asked = texts(request, "AlarmNames");
-                let there = self.watching.alarms.iter().filter(|name| asked.contains(&name.as_str()));
-                let alarm = |name: &String| json!({"AlarmName": name});
+                let prefix = text("AlarmNamePrefix");
+                let there = self.watching.alarms.iter().filter(|(name, _)| name.starts_with(&prefix));
+                let alarm = |(name, dimensions): (&String, &Value)| json!({"AlarmName": name, "Dimensions": dimensions});
                 Ok(json!({"MetricAlarms": there.map(alarm).collect::<Vec<_>>()}))
             }
-            "DeleteAlarms" => remove(&mut self.watching.alarms, &texts(request, "AlarmNames")),
+            "DeleteAlarms" => {
+                // Without a word about those that are not there.
+                let names = texts(request, "AlarmNames");
+                self.watching.alarms.retain(|name, _| !names.contains(&name.as_str()));
+                Ok(json!({}))
+            }
             _ => Err(Refusal::new("UnknownOperationException", operation)),
         }
     }
