@@ -56,8 +56,7 @@ fn a_changed_endpoint_keeps_its_instances() {
     let counts = variants.iter().map(|came| &came.request["ProductionVariants"][0]["InitialInstanceCount"]);
     assert_eq!(counts.collect::<Vec<_>>(), [3, 3, 2]);
     let updates = stand_in.came("UpdateEndpoint");
-    let given =
-        json!([{"VariantPropertyType": "DesiredWeight"}, {"VariantPropertyType": "DataCaptureConfig"}]);
+    let given = json!([{"VariantPropertyType": "DesiredWeight"}]);
     assert_eq!(updates[0].request["RetainAllVariantProperties"], true);
     assert_eq!(updates[0].request["ExcludeRetainedVariantProperties"], given);
     assert!(updates[1].request.get("RetainAllVariantProperties").is_none(), "{updates:?}");
