@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::app::App;
 use crate::exchange::Exchanges;
 use crate::routes::router;
-use crate::stream::{GRACE, Stream};
+use crate::stream::{GRACES, Stream, Transport};
 
 /// Serves until `stop`, then answers whatever was accepted. The number of requests that were cut off by the limit on that.
 pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: impl Future<Output = ()>) -> usize {
@@ -67,9 +67,11 @@ fn opener(
     watching: watch::Receiver<bool>,
 ) -> impl Fn(TcpStream, Option<OwnedSemaphorePermit>) {
     let limits = app.settings.limits;
+    let handshake = app.settings.grace * GRACES;
     let service = TowerToHyperService::new(router(Arc::clone(app)));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
+        // With it hyper also reads where it has nothing to do, which is how a `Stream` hears of a stop.
         .header_read_timeout(limits.idle)
         .max_buf_size(limits.head.max(8192))
         // A client that has nothing more to send still gets its answer.
@@ -82,6 +84,7 @@ fn opener(
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(limits.idle));
         let (service, http, tls, mut watching) = (service.clone(), http.clone(), app.tls(), watching.clone());
+        let app = Arc::clone(&app);
         let exchanges = Exchanges::default();
         let of = exchanges.clone();
         let answer = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
@@ -91,27 +94,29 @@ fn opener(
         tokio::spawn(async move {
             // Dropped when the connection has ended.
             let (_permit, _open) = (permit, watching.clone());
-            // A connection that breaks is its client's affair.
-            let _ = match tls {
-                None => {
-                    let stream = Stream::new(stream, exchanges, watching, &limits);
-                    http.serve_connection(TokioIo::new(stream), answer).await
-                }
+            let stream: Box<dyn Transport> = match tls {
+                None => Box::new(stream),
                 Some(config) => {
                     let accepted = timeout(limits.idle, TlsAcceptor::from(config).accept(stream));
                     let stopping = async {
                         let _ = watching.wait_for(|stopping| *stopping).await;
-                        sleep(GRACE).await;
+                        sleep(handshake).await;
                     };
                     let accepted = tokio::select! {
                         accepted = accepted => accepted,
                         () = stopping => return,
                     };
                     let Ok(Ok(stream)) = accepted else { return };
-                    let stream = Stream::new(stream, exchanges, watching, &limits);
-                    http.serve_connection(TokioIo::new(stream), answer).await
+                    Box::new(stream)
                 }
             };
+            let stream = Stream::new(stream, exchanges, watching, &app.settings);
+            let mut connection = http.serve_connection(TokioIo::new(stream), answer);
+            // A connection that breaks is its client's affair. After a request with `Upgrade` hyper leaves flushing and closing to
+            // whoever takes over; asked again, it does both.
+            if (&mut connection).await.is_ok() {
+                let _ = connection.await;
+            }
         });
     }
 }

@@ -66,6 +66,9 @@ pub enum ServeError {
         /// What is wrong with it.
         why: String,
     },
+    /// A header for the collector that is none; its value may be a secret.
+    #[error("the collector can't be sent the header `{0}`")]
+    CollectorHeader(String),
     /// The system refuses threads.
     #[error("can't start the server: {0}")]
     Start(#[source] std::io::Error),
@@ -91,6 +94,10 @@ impl ServeError {
             Self::Collector { .. } => {
                 Some("name the collector's port for OTLP over HTTP, such as http://localhost:4318".into())
             }
+            Self::CollectorHeader(_) => Some(
+                "OTEL_EXPORTER_OTLP_HEADERS is `name=value,name=value`, with `%2C` for a comma in a value"
+                    .into(),
+            ),
             Self::Listen { .. } | Self::Folder { .. } | Self::Start(_) => None,
         }
     }

@@ -110,12 +110,17 @@ impl Server {
         Ok(())
     }
 
-    /// Sends a span for every request to a collector from now on. Nothing happens where that is done already.
+    /// Sends a span for every request to a collector from now on; `tell` hears why something could not be sent, once. Nothing
+    /// happens where that is done already.
     ///
     /// # Errors
-    /// [`ServeError::Collector`] and [`ServeError::Start`]
-    pub fn trace(&self, settings: TraceSettings) -> Result<(), ServeError> {
-        let _ = self.app.tracer.set(Tracer::start(settings, &self.app.metrics)?);
+    /// [`ServeError::Collector`], [`ServeError::CollectorHeader`] and [`ServeError::Start`]
+    pub fn trace(
+        &self,
+        settings: TraceSettings,
+        tell: impl FnOnce(&str) + Send + 'static,
+    ) -> Result<(), ServeError> {
+        let _ = self.app.tracer.set(Tracer::start(settings, &self.app.metrics, tell)?);
         Ok(())
     }
 

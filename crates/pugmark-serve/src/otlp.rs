@@ -7,8 +7,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use ureq::Agent;
-use ureq::http::{Response, StatusCode, Uri};
+use ureq::http::{HeaderName, HeaderValue, Response, StatusCode, Uri};
+use ureq::{Agent, Error};
 
 use crate::error::ServeError;
 use crate::metrics::Metrics;
@@ -50,13 +50,22 @@ pub(crate) struct Tracer {
 }
 
 impl Tracer {
-    /// Starts the thread.
-    pub(crate) fn start(settings: TraceSettings, metrics: &Arc<Metrics>) -> Result<Self, ServeError> {
+    /// Starts the thread. `tell` hears once that something could not be sent, and why.
+    pub(crate) fn start(
+        settings: TraceSettings,
+        metrics: &Arc<Metrics>,
+        tell: impl FnOnce(&str) + Send + 'static,
+    ) -> Result<Self, ServeError> {
         let wrong = |why: &str| ServeError::Collector { url: settings.url.clone(), why: why.to_owned() };
         let uri: Uri = settings.url.parse().map_err(|_| wrong("it is no URL"))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
             return Err(wrong("it is no URL of http or https"));
         }
+        let header = |(name, value): &(String, String)| {
+            let pair = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());
+            pair.ok_or_else(|| ServeError::CollectorHeader(name.clone()))
+        };
+        let headers = settings.headers.iter().map(header).collect::<Result<_, _>>()?;
         let mut config = Agent::config_builder()
             .user_agent(concat!("pugmark/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
@@ -69,8 +78,14 @@ impl Tracer {
         let (sender, ended) = sync_channel(WAITING);
         let ending = Arc::new(AtomicBool::new(false));
         let metrics = Arc::clone(metrics);
-        let exporter =
-            Exporter { agent, settings, ending: Arc::clone(&ending), metrics: Arc::clone(&metrics) };
+        let mut exporter = Exporter {
+            agent,
+            settings,
+            headers,
+            ending: Arc::clone(&ending),
+            metrics: Arc::clone(&metrics),
+            tell: Some(Box::new(tell)),
+        };
         let thread = thread::Builder::new().name("otlp".into()).spawn(move || exporter.run(&ended));
         let place = Mutex::new(Some((sender, thread.map_err(ServeError::Start)?)));
         Ok(Self { place, ending, metrics })
@@ -102,16 +117,21 @@ impl Tracer {
     }
 }
 
+/// Hears why something could not be sent.
+type Tell = Box<dyn FnOnce(&str) + Send>;
+
 /// What the thread has.
 struct Exporter {
     agent: Agent,
     settings: TraceSettings,
+    headers: Vec<(HeaderName, HeaderValue)>,
     ending: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
+    tell: Option<Tell>,
 }
 
 impl Exporter {
-    fn run(&self, ended: &Receiver<Ended>) {
+    fn run(&mut self, ended: &Receiver<Ended>) {
         while let Ok(first) = ended.recv() {
             let mut spans = first.spans();
             let until = Instant::now() + PAUSE;
@@ -129,7 +149,7 @@ impl Exporter {
     }
 
     /// Sends spans; how many were not taken.
-    fn send(&self, spans: Vec<Value>) -> usize {
+    fn send(&mut self, spans: Vec<Value>) -> usize {
         let all = spans.len();
         let resource = attributes(self.settings.resource.iter().map(|(key, value)| (&**key, &**value)));
         let scope = json!({"name": "pugmark-serve", "version": env!("CARGO_PKG_VERSION")});
@@ -139,19 +159,23 @@ impl Exporter {
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
             let mut request = self.agent.post(&self.settings.url).header("content-type", "application/json");
-            for (name, value) in &self.settings.headers {
+            for (name, value) in &self.headers {
                 request = request.header(name, value);
             }
             let answer = request.send(&body);
-            let asked = match answer {
+            let (why, again, asked) = match answer {
                 Ok(answer) if answer.status().is_success() => return rejected(answer),
-                Ok(answer) if comes_back(answer.status()) => retry_after(&answer),
-                // It will not take them another time either.
-                Ok(_) => return all,
-                Err(_) => None,
+                Ok(answer) => {
+                    let status = answer.status();
+                    (format!("the answer is {status}"), comes_back(status), retry_after(&answer))
+                }
+                Err(error) => (error.to_string(), may_pass(&error), None),
             };
+            if let Some(tell) = self.tell.take() {
+                tell(&why);
+            }
             // Somebody waits for the end.
-            if attempt == ATTEMPTS || self.ending.load(Ordering::Relaxed) {
+            if !again || attempt == ATTEMPTS || self.ending.load(Ordering::Relaxed) {
                 return all;
             }
             let until = Instant::now() + asked.unwrap_or(pause).min(LONGEST_PAUSE);
@@ -167,6 +191,11 @@ impl Exporter {
 /// The statuses that OTLP wants to be tried again.
 fn comes_back(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)
+}
+
+/// Whether a failure may be gone another time: that of a network, and not of what is sent.
+fn may_pass(error: &Error) -> bool {
+    matches!(error, Error::Io(_) | Error::Timeout(_) | Error::HostNotFound | Error::ConnectionFailed)
 }
 
 /// The pause that a collector asks for, in seconds.

@@ -78,7 +78,7 @@ async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -
     let in_flight = InFlight::new(Arc::clone(&app), &exchanges, &mut request);
     let request = request.map(|body| exchanges.incoming(body));
     let response = respond(&app, in_flight.route(), request, next).await;
-    exchanges.outgoing(response, in_flight)
+    exchanges.outgoing(response, in_flight).await
 }
 
 async fn respond(app: &App, path: &str, request: Request, next: Next) -> Response {

@@ -39,6 +39,9 @@ pub struct Settings {
     pub limits: RequestLimits,
     /// How long answers may take after the server was asked to stop; then it ends.
     pub drain: Duration,
+    /// How long a connection without a request may be silent after the server was asked to stop; then it is closed. A handshake, a
+    /// head and what is thrown away end after six times that, whatever comes.
+    pub grace: Duration,
 }
 
 /// Which models may be loaded by request, and how many.
@@ -100,6 +103,7 @@ impl Default for Settings {
             limits: RequestLimits::default(),
             // SageMaker kills after 30 seconds.
             drain: Duration::from_secs(25),
+            grace: Duration::from_millis(500),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::log::Noted;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-/// How the server's own span is told to who asked (W3C Trace Context, level 2).
+/// How the server's own span is told to who asked (an editor's draft of W3C Trace Context; level 2 has no such header).
 pub(crate) const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 /// Characters of a `tracestate` that are handed on, which the standard wants at least.
 const STATE: usize = 512;
@@ -86,7 +86,7 @@ impl Stage {
 
 impl Started {
     /// A request's span, in the trace of who asked, or in a new one; none where who asked records none.
-    pub(crate) fn of<B>(request: &Request<B>) -> Option<Self> {
+    pub(crate) fn of<B>(request: &Request<B>, begun: (Instant, SystemTime)) -> Option<Self> {
         let parent = Parent::read(request.headers());
         if parent.is_some_and(|parent| parent.flags & SAMPLED == 0) {
             return None;
@@ -100,7 +100,7 @@ impl Started {
             axum::http::Version::HTTP_10 => "1.0",
             _ => "1.1",
         };
-        let (method, begun) = (request.method().clone(), (Instant::now(), SystemTime::now()));
+        let method = request.method().clone();
         Some(Self { trace, span: random().max(1), parent, state, method, version, begun })
     }
 

@@ -1,7 +1,7 @@
 //! Tokens and TLS.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::harness::{Reply, Running, head, png, reply, settings};
+use crate::harness::{Reply, Running, ask_first, head, kept_head, next_reply, png, reply, settings};
 
 const TOKEN: &str = "0123456789abcdefghij";
 
@@ -96,6 +96,40 @@ fn answers_come_by_tls_and_certificates_are_read_again() {
     let mut stream = server.connect();
     stream.write_all(&head("GET", "/ping", &[], 0)).unwrap();
     assert!(reply(&mut stream).is_none());
+    assert_eq!(server.stopped(), 0);
+}
+
+/// Answers and ends arrive by TLS as they do without: an end that TLS does not tell (`close_notify`) is an error of the client's.
+#[test]
+fn connections_end_by_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), "one");
+    let limits = RequestLimits { body: 4 << 20, ..RequestLimits::default() };
+    let grace = Duration::from_millis(20);
+    let server = Running::new(Settings { tls: Some(tls(folder.path())), limits, grace, ..settings() });
+    let connect = || client(&server, "one.cert.pem");
+    let rest = |mut stream: StreamOwned<ClientConnection, TcpStream>| {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        String::from_utf8(rest).unwrap()
+    };
+    let body = vec![7; 15 << 20];
+    for headers in [&[][..], &[("upgrade", "h2c")]] {
+        let mut refused = connect();
+        refused.write_all(&head("POST", "/nothing", headers, body.len())).unwrap();
+        refused.write_all(&body).unwrap();
+        refused.flush().unwrap();
+        assert!(rest(refused).starts_with("HTTP/1.1 404"));
+    }
+    let [mut idle, mut asks] = [0, 1].map(|_| connect());
+    idle.write_all(&kept_head("GET", "/ping", &[], 0)).unwrap();
+    assert_eq!(next_reply(&mut idle), Some((200, false)));
+    ask_first(&mut asks, "/invocations", png(1).len());
+    server.ask_to_stop();
+    assert_eq!(rest(idle), "");
+    asks.write_all(&png(1)).unwrap();
+    asks.flush().unwrap();
+    assert!(rest(asks).starts_with("HTTP/1.1 200"));
     assert_eq!(server.stopped(), 0);
 }
 

@@ -168,9 +168,14 @@ impl Drop for Running {
 
 /// The head of a request that closes its connection.
 pub(crate) fn head(method: &str, path: &str, headers: &[(&str, &str)], length: usize) -> Vec<u8> {
+    kept_head(method, path, &[&[("connection", "close")], headers].concat(), length)
+}
+
+/// That of one whose connection stays.
+pub(crate) fn kept_head(method: &str, path: &str, headers: &[(&str, &str)], length: usize) -> Vec<u8> {
     let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let length = if method == "GET" { String::new() } else { format!("content-length: {length}\r\n") };
-    format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{length}{more}\r\n").into_bytes()
+    format!("{method} {path} HTTP/1.1\r\nhost: test\r\n{length}{more}\r\n").into_bytes()
 }
 
 /// Reads an answer to the end of its connection; none where there is nothing.
@@ -187,6 +192,47 @@ pub(crate) fn reply(stream: &mut impl Read) -> Option<Reply> {
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
     Some(Reply { status, headers, body: bytes[end + 4..].to_vec() })
+}
+
+/// The next answer of a connection that stays: its status, and whether it says that the connection ends. None where the connection
+/// has ended without a byte of one.
+pub(crate) fn next_reply(stream: &mut impl Read) -> Option<(u16, bool)> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => head.extend(byte),
+            Ok(_) => {
+                assert!(head.is_empty(), "an answer was cut off");
+                return None;
+            }
+            Err(error) => panic!("neither an answer nor an end: {error}"),
+        }
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let after = |name: &str| head.split(name).nth(1).map(|rest| rest.split("\r\n").next().unwrap().trim());
+    let mut body = vec![0; after("content-length:").unwrap().parse().unwrap()];
+    stream.read_exact(&mut body).expect("the whole answer");
+    Some((head[9..12].parse().unwrap(), after("\r\nconnection:") == Some("close")))
+}
+
+/// Sends the head of a request until the server asks for the body, which it does when it knows whom the request is for.
+pub(crate) fn ask_first(stream: &mut (impl Read + Write), path: &str, length: usize) {
+    stream.write_all(&head("POST", path, &[("expect", "100-continue")], length)).unwrap();
+    let mut said = [0; 25];
+    stream.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+/// Waits until something is so, which takes far less than a minute.
+pub(crate) fn until(mut is_so: impl FnMut() -> bool) {
+    for _ in 0..12_000 {
+        if is_so() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    panic!("waited in vain");
 }
 
 impl Reply {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pugmark_serve::{RequestLimits, Settings};
 
 use crate::attacks::{bomb, odd_images};
-use crate::harness::{Running, encoded, head, picture, png, reply, settings};
+use crate::harness::{Running, encoded, head, kept_head, next_reply, picture, png, reply, settings};
 
 fn server(limits: RequestLimits) -> Running {
     Running::new(Settings { limits, ..settings() })
@@ -45,7 +45,8 @@ fn bodies_that_make_no_sense() {
 #[test]
 fn heads_that_make_no_sense() {
     let server = Running::new(settings());
-    let long = format!("GET /ping HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(1 << 20));
+    // Far more than the system keeps for a connection.
+    let long = format!("GET /ping HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(15 << 20));
     let many = format!("GET /ping HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(1000));
     let post = "POST /invocations HTTP/1.1\r\nhost: x\r\n";
     let cases: [(String, u16); 9] = [
@@ -68,9 +69,9 @@ fn heads_that_make_no_sense() {
     ];
     for (sent, status) in cases {
         let mut stream = server.connect();
-        // The server may have seen enough and closed.
-        let _ = stream.write_all(sent.as_bytes());
-        let _ = stream.shutdown(Shutdown::Write);
+        // Also where the server has seen enough: its answer shall arrive.
+        stream.write_all(sent.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
         let reply =
             reply(&mut stream).unwrap_or_else(|| panic!("no answer to {:?}", &sent[..sent.len().min(60)]));
         assert_eq!(reply.status, status, "{:?}", &sent[..sent.len().min(90)]);
@@ -105,28 +106,52 @@ fn refusals_are_read_by_those_who_send_first() {
     let server = Running::new(Settings { limits, token: None, ..settings() });
     // Far more than the system keeps for a connection, and below what is thrown away.
     let body = vec![7; 15 << 20];
-    for (method, path, header, status) in [
-        ("POST", "/nothing", ("x-a", "b"), 404),
-        ("PUT", "/invocations", ("x-a", "b"), 405),
-        ("GET", "/ping", ("content-length", "15728640"), 200),
-        ("POST", "/invocations", ("accept", "image/gif"), 406),
-        ("POST", "/invocations?top=x", ("x-a", "b"), 400),
-        ("POST", "/invocations", ("x-amzn-sagemaker-target-variant", "none"), 404),
-        ("POST", "/invocations", ("x-a", "b"), 413),
-        ("POST", "/v2/models/none/infer", ("x-a", "b"), 404),
-        ("POST", "/explain?class=none", ("x-a", "b"), 400),
+    let none = &[][..];
+    // As Java's client and `curl --http2` ask.
+    let upgrade =
+        &[("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c"), ("http2-settings", "AAMAAABk")];
+    for (method, path, headers, status) in [
+        ("POST", "/nothing", none, 404),
+        ("POST", "/nothing", upgrade, 404),
+        ("PUT", "/invocations", none, 405),
+        ("GET", "/ping", &[("content-length", "15728640")], 200),
+        ("POST", "/invocations", &[("accept", "image/gif")], 406),
+        ("POST", "/invocations?top=x", none, 400),
+        ("POST", "/invocations", &[("x-amzn-sagemaker-target-variant", "none")], 404),
+        ("POST", "/invocations", none, 413),
+        ("POST", "/v2/models/none/infer", none, 404),
+        ("POST", "/explain?class=none", none, 400),
     ] {
-        let reply = server.ask(method, path, &[header], &body);
+        let mut stream = server.connect();
+        stream.write_all(&kept_head(method, path, headers, body.len())).unwrap();
+        stream.write_all(&body).unwrap();
+        let reply = reply(&mut stream).unwrap();
         assert_eq!(reply.status, status, "{method} {path}");
         assert_eq!(reply.headers["connection"], "close", "{method} {path}");
     }
     // Who waits to be asked for the body is not asked.
     let mut stream = server.connect();
-    let head = head("POST", "/nothing", &[("expect", "100-continue")], 1 << 20);
+    let head = kept_head("POST", "/nothing", &[("expect", "100-continue")], 1000);
     stream.write_all(&head).unwrap();
     let reply = reply(&mut stream).unwrap();
     assert_eq!((reply.refused().0, reply.headers["connection"].as_str()), (404, "close"));
     server.photo(&png(1));
+}
+
+#[test]
+fn small_bodies_that_are_refused_leave_the_connection() {
+    let server = Running::new(settings());
+    let mut stream = server.connect();
+    for (path, status) in [("/nothing", 404), ("/invocations?top=x", 400), ("/ping", 405)] {
+        let request = [kept_head("POST", path, &[], 1000), vec![7; 1000]].concat();
+        stream.write_all(&request).unwrap();
+        assert_eq!(next_reply(&mut stream), Some((status, false)), "{path}");
+    }
+    // Behind one that makes no sense nobody knows where the next request begins.
+    let chunked = b"POST /invocations HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nno chunk\r\n";
+    stream.write_all(chunked).unwrap();
+    assert_eq!(next_reply(&mut stream), Some((400, true)));
+    assert_eq!(next_reply(&mut stream), None);
 }
 
 /// A photo of few bytes and many pixels is refused by its head.

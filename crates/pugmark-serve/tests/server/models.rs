@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use pugmark_serve::{ModelsSettings, Settings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Reply, Running, expected, head, model, png, probabilities, settings};
+use crate::harness::{
+    Reply, Running, ask_first, expected, head, model, png, probabilities, reply, settings, until,
+};
 
 /// A server without a model, and models `1`, `2`, `3` of those seeds below its folder.
 fn server(change: impl FnOnce(&mut Settings)) -> Running {
@@ -152,21 +155,43 @@ fn requests_that_make_no_sense() {
     assert_eq!(fixed.get("/models").refused().0, 404);
 }
 
+/// A server whose model waits for a second photo far longer than a test takes, with the model `a`.
+fn that_waits() -> Running {
+    let server = server(|settings| {
+        settings.batch = 2;
+        settings.batch_delay = Duration::from_secs(600);
+    });
+    assert_eq!(load(&server, "a", "1/model").status, 200);
+    server
+}
+
+/// A request for a model that has no photo yet.
+fn begun(server: &Running, name: &str) -> TcpStream {
+    let mut stream = server.connect();
+    ask_first(&mut stream, &format!("/models/{name}/invoke"), png(1).len());
+    stream
+}
+
 /// What is asked while a model is being unloaded is answered.
 #[test]
 fn a_model_that_goes_answers_first() {
-    let server = server(|settings| settings.batch_delay = Duration::from_secs(3));
-    load(&server, "a", "1/model");
+    let server = that_waits();
+    let told = |part: &str| server.get("/metrics").text().contains(part);
     let wanted = expected(&model(Architecture::SimpleCnn, 1), &png(1));
+    let mut second = begun(&server, "a");
     thread::scope(|scope| {
-        let asked = scope.spawn(|| invoke(&server, "a"));
-        while !server.get("/metrics").text().contains("pugmark_photos_waiting 1") {
-            thread::sleep(Duration::from_millis(5));
+        let first = scope.spawn(|| invoke(&server, "a"));
+        until(|| told("pugmark_photos_waiting 1"));
+        let unloads = scope.spawn(|| server.ask("DELETE", "/models/a", &[], b""));
+        until(|| told("pugmark_models_loaded 0"));
+        assert!(!unloads.is_finished());
+        second.write_all(&png(1)).unwrap();
+        assert_eq!(unloads.join().unwrap().status, 200);
+        // Its answers were made before its memory was free.
+        assert!(told("pugmark_photos_waiting 0"));
+        for reply in [first.join().unwrap(), reply(&mut second).unwrap()] {
+            assert_eq!(probabilities(&reply.json()), wanted);
         }
-        assert_eq!(server.ask("DELETE", "/models/a", &[], b"").status, 200);
-        // Its answer was made before its memory was free.
-        assert!(server.get("/metrics").text().contains("pugmark_photos_waiting 0"));
-        assert_eq!(probabilities(&asked.join().unwrap().json()), wanted);
     });
     assert_eq!(invoke(&server, "a").refused().0, 404);
 }
@@ -174,32 +199,24 @@ fn a_model_that_goes_answers_first() {
 /// A model has its place and its memory until its last answer is made, whether or not somebody waits for that.
 #[test]
 fn a_model_that_goes_takes_room_until_it_is_gone() {
-    let server = server(|settings| settings.batch_delay = Duration::from_secs(3));
-    for name in ["a", "b"] {
-        assert_eq!(load(&server, name, "1/model").status, 200);
-    }
+    let server = that_waits();
+    assert_eq!(load(&server, "b", "1/model").status, 200);
     let told = |part: &str| server.get("/metrics").text().contains(part);
+    let mut second = begun(&server, "a");
     thread::scope(|scope| {
-        let asked = scope.spawn(|| invoke(&server, "a"));
-        while !told("pugmark_photos_waiting 1") {
-            thread::sleep(Duration::from_millis(5));
-        }
+        let first = scope.spawn(|| invoke(&server, "a"));
+        until(|| told("pugmark_photos_waiting 1"));
         let mut leaves = server.connect();
         leaves.write_all(&head("DELETE", "/models/a", &[], 0)).unwrap();
-        while !told("pugmark_models_loaded 1") {
-            thread::sleep(Duration::from_millis(5));
-        }
+        until(|| told("pugmark_models_loaded 1"));
         drop(leaves);
         assert_eq!(load(&server, "c", "2/model").refused().0, 507);
-        assert_eq!(asked.join().unwrap().status, 200);
+        second.write_all(&png(1)).unwrap();
+        assert_eq!(first.join().unwrap().status, 200);
     });
-    while load(&server, "c", "2/model").status == 507 {
-        thread::sleep(Duration::from_millis(5));
-    }
+    until(|| load(&server, "c", "2/model").status == 200);
     // Nobody waited, and still it is forgotten.
-    while told("variant=\"a\"") {
-        thread::sleep(Duration::from_millis(5));
-    }
+    until(|| !told("variant=\"a\""));
     assert!(told("pugmark_models_loaded 2"));
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::iter;
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +13,7 @@ use pugmark_graph::Architecture;
 use pugmark_serve::{Server, TraceSettings, VariantSettings};
 use serde_json::{Value, json};
 
-use crate::harness::{Running, head, model, png, settings};
+use crate::harness::{Running, head, model, png, settings, until};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -43,16 +44,22 @@ fn collector(answers: Vec<String>) -> (String, Receiver<Message>) {
             }
             let mut body = vec![0; headers["content-length"].parse().unwrap()];
             client.read_exact(&mut body).unwrap();
+            // Before it is answered: whoever sees the answer's effect finds it here.
+            if sender.send((headers, serde_json::from_slice(&body).unwrap())).is_err() {
+                return;
+            }
             client.get_mut().write_all(answer.as_bytes()).unwrap();
             if answer.is_empty() {
                 kept.push(client);
             }
-            if sender.send((headers, serde_json::from_slice(&body).unwrap())).is_err() {
-                return;
-            }
         }
     });
     (url, taken)
+}
+
+/// The next message, for which nothing has to be waited that long.
+fn next(taken: &Receiver<Message>) -> Message {
+    taken.recv_timeout(Duration::from_secs(60)).expect("a message to the collector")
 }
 
 fn answer(status: &str, headers: &str, body: &str) -> String {
@@ -61,6 +68,11 @@ fn answer(status: &str, headers: &str, body: &str) -> String {
 }
 
 fn server(url: &str) -> Running {
+    told(url, channel().0)
+}
+
+/// A server, and who hears what could not be sent.
+fn told(url: &str, tell: Sender<String>) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("main.safetensors");
     model(Architecture::SimpleCnn, 1).write(&path).unwrap();
@@ -68,23 +80,21 @@ fn server(url: &str) -> Running {
     let server = Server::open(&[variant], settings(), Cpu::new(1).unwrap()).unwrap();
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let resource = vec![pair("service.name", "photos"), pair("deployment.environment.name", "test")];
-    server
-        .trace(TraceSettings { url: url.into(), headers: vec![pair("x-key", "secret")], resource })
-        .unwrap();
+    let settings = TraceSettings { url: url.into(), headers: vec![pair("x-key", "secret")], resource };
+    server.trace(settings, move |why| drop(tell.send(why.to_owned()))).unwrap();
     Running::run(server, folder)
 }
 
 /// A counter of the server's, when it is at least so much.
 fn at_least(server: &Running, counter: &str, least: u64) -> u64 {
-    loop {
+    let mut value = 0;
+    until(|| {
         let metrics = server.get("/metrics");
         let line = metrics.text().lines().find_map(|line| line.strip_prefix(&format!("pugmark_{counter} ")));
-        let value = line.unwrap().parse().unwrap();
-        if value >= least {
-            return value;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
+        value = line.unwrap().parse().unwrap();
+        value >= least
+    });
+    value
 }
 
 /// The spans of a message, after a look at its frame.
@@ -124,11 +134,18 @@ fn a_span_a_request_and_those_below_it() {
     let unsampled =
         server.post("/invocations", &[("traceparent", &format!("00-{TRACE}-{PARENT}-00"))], &png(1));
     assert!(!unsampled.headers.contains_key("traceresponse"));
-    assert_eq!(server.get("/ping").status, 200);
+    let probe = server.get("/ping");
+    assert!(probe.status == 200 && !probe.headers.contains_key("traceresponse"), "{probe:?}");
+    // The last of all.
+    server.get("/model");
     let after = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     assert_eq!(server.stopped(), 0);
 
-    let all: Vec<Value> = taken.try_iter().flat_map(|message| spans(&message)).collect();
+    let mut all = Vec::new();
+    while all.last().is_none_or(|last: &Value| last["name"] != "GET /model") {
+        all.extend(spans(&next(&taken)));
+    }
+    all.pop();
     let names: Vec<&str> = all.iter().map(|span| span["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["POST /invocations", "decode", "queue", "model", "POST /v2/models/{name}/infer"]);
     let text = serde_json::to_string(&all).unwrap();
@@ -188,12 +205,10 @@ fn a_client_that_leaves_is_told() {
     let server = server(&url);
     let mut leaves = server.connect();
     leaves.write_all(&head("POST", "/invocations", &[], 100)).unwrap();
-    while !server.get("/metrics").text().contains("pugmark_requests_in_flight 2") {
-        thread::sleep(Duration::from_millis(5));
-    }
+    until(|| server.get("/metrics").text().contains("pugmark_requests_in_flight 2"));
     drop(leaves);
-    let gone =
-        taken.iter().flat_map(|message| spans(&message)).find(|span| span["name"] == "POST /invocations");
+    let mut all = iter::from_fn(|| Some(next(&taken))).flat_map(|message| spans(&message));
+    let gone = all.find(|span| span["name"] == "POST /invocations");
     // Its body ended early, which is answered, or nobody was left to answer.
     let attributes = attributes(&gone.unwrap());
     let status = attributes.get("http.response.status_code");
@@ -212,20 +227,22 @@ fn collectors_that_are_busy_or_refuse() {
         let (url, taken) = collector(vec![first.clone(), first, ok.clone()]);
         let server = server(&url);
         server.photo(&png(1));
-        let sent: Vec<_> = (0..3).map(|_| taken.recv().unwrap()).collect();
+        let sent: Vec<_> = (0..3).map(|_| next(&taken)).collect();
         assert!(sent.iter().all(|one| one.1 == sent[0].1), "the same spans again");
         assert!(at_least(&server, "spans_sent_total", 4) >= 4);
         assert_eq!(at_least(&server, "spans_lost_total", 0), 0);
     }
     let refuses = answer("400 Bad Request", "", "");
     let some = answer("200 OK", "", r#"{"partialSuccess": {"rejectedSpans": "4", "errorMessage": "no"}}"#);
-    for refusal in [refuses, some] {
+    for (refusal, why) in [(refuses, Some("the answer is 400 Bad Request")), (some, None)] {
         let (url, taken) = collector(vec![refusal]);
-        let server = server(&url);
+        let (tell, heard) = channel();
+        let server = told(&url, tell);
         server.photo(&png(1));
-        assert_eq!(spans(&taken.recv().unwrap()).len(), 4);
+        assert_eq!(spans(&next(&taken)).len(), 4);
         assert!(at_least(&server, "spans_lost_total", 4) >= 4);
         assert_eq!(at_least(&server, "spans_sent_total", 0), 0);
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), Vec::from_iter(why));
     }
 }
 
@@ -251,15 +268,23 @@ fn collectors_that_hang_hold_up_nothing() {
         });
         assert_eq!(server.stopped(), 0);
     }
-    assert!(taken.try_iter().count() > 0);
+    next(&taken);
 }
 
 #[test]
-fn urls_that_are_none() {
+fn urls_and_headers_that_are_none() {
     for url in ["", "localhost", "ftp://localhost/", "http://a b"] {
         let server = Server::open(&[], settings(), Cpu::new(1).unwrap()).unwrap();
         let settings = TraceSettings { url: url.into(), headers: Vec::new(), resource: Vec::new() };
-        let error = server.trace(settings).unwrap_err();
+        let error = server.trace(settings, |_| {}).unwrap_err();
         assert!(error.to_string().contains("can't send spans") && error.hint().is_some(), "{url}: {error}");
+    }
+    for (name, value) in [("a b", "secret"), ("", "secret"), ("x-key", "secret\n")] {
+        let server = Server::open(&[], settings(), Cpu::new(1).unwrap()).unwrap();
+        let headers = vec![(name.to_owned(), value.to_owned())];
+        let settings = TraceSettings { url: "http://localhost:1".into(), headers, resource: Vec::new() };
+        let error = server.trace(settings, |_| {}).unwrap_err();
+        assert!(error.to_string().contains(&format!("`{name}`")) && error.hint().is_some(), "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
     }
 }

@@ -70,9 +70,7 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Resu
     if let Some(form) = log {
         server.log(form, std::io::stderr())?;
     }
-    if let Some(tracing) = tracing::settings(arguments.otlp_endpoint.as_deref()) {
-        server.trace(tracing).map_err(|error| wrong_call(&error))?;
-    }
+    tracing::start(arguments.otlp_endpoint.as_deref(), &server, printer)?;
     let address = server.address();
     listen_for_reloads(server.reload())?;
     printer.result(&format!("{scheme}://{address}"))?;

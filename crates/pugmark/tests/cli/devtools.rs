@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::pages::browser;
 pub(crate) struct Tab {
     browser: Child,
     to: File,
-    from: BufReader<File>,
+    from: Receiver<Value>,
     session: Option<String>,
     number: u64,
     events: Vec<Value>,
@@ -33,7 +34,19 @@ impl Tab {
         shell.arg(browser.get_program()).args(browser.get_args()).arg("--remote-debugging-pipe");
         let browser = shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let to = OpenOptions::new().write(true).open(into).unwrap();
-        let from = BufReader::new(File::open(out).unwrap());
+        let mut out = BufReader::new(File::open(out).unwrap());
+        let (say, from) = channel();
+        thread::spawn(move || {
+            loop {
+                let mut said = Vec::new();
+                out.read_until(0, &mut said).unwrap();
+                // Where the browser has ended there is none.
+                let Some(said) = said.strip_suffix(b"\0") else { return };
+                if say.send(serde_json::from_slice(said).unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
         let mut tab = Self { browser, to, from, session: None, number: 0, events: Vec::new() };
         let target = tab.call("Target.createTarget", json!({"url": "about:blank"}));
         let attached = json!({"targetId": target["targetId"], "flatten": true});
@@ -62,9 +75,11 @@ impl Tab {
     }
 
     fn read(&mut self) -> Value {
-        let mut said = Vec::new();
-        self.from.read_until(0, &mut said).unwrap();
-        serde_json::from_slice(said.strip_suffix(b"\0").expect("the browser goes on")).unwrap()
+        let said = self.from.recv_timeout(Duration::from_secs(60));
+        said.unwrap_or_else(|error| {
+            let last = &self.events[self.events.len().saturating_sub(5)..];
+            panic!("the browser says nothing more: {error}; the last it told of: {last:?}")
+        })
     }
 
     /// What the browser told of by itself, the first of that name.

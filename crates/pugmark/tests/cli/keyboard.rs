@@ -65,7 +65,14 @@ fn photos_are_asked_about_without_a_mouse() {
     let to = json!({"behavior": "allow", "downloadPath": folder, "eventsEnabled": true});
     tab.call("Browser.setDownloadBehavior", to);
     tab.press("Enter");
-    while tab.event("Browser.downloadProgress")["state"] != "completed" {}
+    loop {
+        let progress = tab.event("Browser.downloadProgress");
+        match progress["state"].as_str() {
+            Some("completed") => break,
+            Some("inProgress") => {}
+            _ => panic!("no download: {progress}"),
+        }
+    }
     let csv = fs::read_to_string(folder.join("predictions.csv")).unwrap();
     assert!(csv.starts_with("id,class,probability,day,dusk,night,error\r\n00.png,night,0."), "{csv}");
 

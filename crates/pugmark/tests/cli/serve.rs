@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command};
+use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -198,12 +200,43 @@ fn a_shadow_and_a_trace_by_the_command_line() {
     assert!(reply.starts_with("HTTP/1.1 200") && reply.contains("\r\ntraceresponse: 00-"), "{reply}");
     while !server.ask("GET", "/metrics", b"").contains("pugmark_shadow_photos_total{outcome=\"agrees\"} 1\n")
     {
-        thread::sleep(std::time::Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
     // The run's predictions are what drift is measured by.
     let metrics = server.ask("GET", "/metrics", b"");
     assert!(!metrics.contains("pugmark_drift_reference_photos{variant=\"main\"} 0\n"), "{metrics}");
     assert!(metrics.contains("pugmark_drift_class_distance{variant=\"main\"}"), "{metrics}");
+}
+
+/// Variables that other programs may need keep no server from starting.
+#[test]
+fn variables_of_a_collector_that_is_not_spoken_to() {
+    let place = Place::new();
+    fs::create_dir(place.path("models")).unwrap();
+    let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    let protobuf = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+    let header = ("OTEL_EXPORTER_OTLP_HEADERS", "a b=c");
+    let url = "http://127.0.0.1:1";
+    for (endpoint, more, why) in [
+        ("collector:4317", None, "no spans are sent: can't send spans to collector:4317"),
+        (url, Some(grpc), "no spans are sent: OTLP as `grpc`"),
+        (url, Some(protobuf), "spans are sent as http/json"),
+        (url, Some(header), "can't be sent the header `a b`"),
+        // Nobody listens there.
+        (url, None, "spans do not arrive: "),
+    ] {
+        let mut command = place.command(&["serve", "--models", "models", "--port", "0"]);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).envs(more);
+        let mut server = Process::new(command);
+        assert!(server.ask("GET", "/model", b"").starts_with("HTTP/1.1 200"), "{endpoint}");
+        let stderr = BufReader::new(server.child.stderr.take().unwrap());
+        let (say, heard) = channel();
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| say.send(line)));
+        let minute = Duration::from_secs(60);
+        while !heard.recv_timeout(minute).unwrap_or_else(|_| panic!("never said: {why}")).contains(why) {}
+        server.signal("-TERM");
+        assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    }
 }
 
 #[test]

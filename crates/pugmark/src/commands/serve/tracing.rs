@@ -2,17 +2,64 @@
 
 use std::env;
 
-use pugmark_serve::TraceSettings;
+use pugmark_serve::{Server, TraceSettings};
 
-/// Of the flag, then of the variables; none where nothing names a collector, or the variables want none.
-pub(super) fn settings(endpoint: Option<&str>) -> Option<TraceSettings> {
-    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    resolve(endpoint, &variable)
+use super::wrong_call;
+use crate::printer::Printer;
+
+/// What the flag or the variables say.
+struct Tracing {
+    settings: TraceSettings,
+    of_flag: bool,
+    /// Another protocol than the one that is spoken, where the variables want one.
+    protocol: Option<String>,
 }
 
-fn resolve(endpoint: Option<&str>, variable: &dyn Fn(&str) -> Option<String>) -> Option<TraceSettings> {
+/// Begins to send spans, where they are wanted. What the environment alone says, maybe for other programs, keeps no server from
+/// starting.
+pub(super) fn start(endpoint: Option<&str>, server: &Server, printer: &Printer) -> anyhow::Result<()> {
+    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let Some(Tracing { settings, of_flag, protocol }) = resolve(endpoint, &variable) else { return Ok(()) };
+    match protocol.as_deref() {
+        None => {}
+        Some("http/protobuf") => {
+            printer.warning(
+                "spans are sent as http/json, not as http/protobuf: a collector takes both at one port",
+            );
+        }
+        Some(other) => {
+            printer.warning(&format!("no spans are sent: OTLP as `{other}` is not spoken"));
+            printer.hint(
+                "OTEL_EXPORTER_OTLP_PROTOCOL=http/json, and the collector's port for that, mostly 4318",
+            );
+            return Ok(());
+        }
+    }
+    // The printer of the main thread keeps its bar there; here is nothing but a line.
+    let tell = |why: &str| {
+        let text =
+            format!("spans do not arrive: {why}; this is said once, `pugmark_spans_lost_total` counts");
+        Printer::new(false).warning(&text);
+    };
+    match server.trace(settings, tell) {
+        Err(error) if of_flag => Err(wrong_call(&error).into()),
+        Err(error) => {
+            printer.warning(&format!("no spans are sent: {error}"));
+            error.hint().iter().for_each(|hint| printer.hint(hint));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Of the flag, then of the variables; none where nothing names a collector, or the variables want none.
+fn resolve(endpoint: Option<&str>, variable: &dyn Fn(&str) -> Option<String>) -> Option<Tracing> {
     let is =
         |name: &str, wanted: &str| variable(name).is_some_and(|value| value.eq_ignore_ascii_case(wanted));
+    let of_traces = |name: &str| {
+        let [traces, all] = ["TRACES_", ""].map(|of| variable(&format!("OTEL_EXPORTER_OTLP_{of}{name}")));
+        traces.or(all)
+    };
     let below = |base: &str| format!("{}/v1/traces", base.trim_end_matches('/'));
     let url = match endpoint {
         Some(base) => below(base),
@@ -20,8 +67,9 @@ fn resolve(endpoint: Option<&str>, variable: &dyn Fn(&str) -> Option<String>) ->
         None => variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
             .or_else(|| variable("OTEL_EXPORTER_OTLP_ENDPOINT").map(|base| below(&base)))?,
     };
-    let headers =
-        variable("OTEL_EXPORTER_OTLP_TRACES_HEADERS").or_else(|| variable("OTEL_EXPORTER_OTLP_HEADERS"));
+    let of_flag = endpoint.is_some();
+    let protocol = of_traces("PROTOCOL").filter(|protocol| !of_flag && protocol != "http/json");
+    let headers = of_traces("HEADERS");
     let mut resource = pairs(&variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default());
     let named = resource.iter().any(|(key, _)| key == "service.name");
     if let Some(name) = variable("OTEL_SERVICE_NAME").or_else(|| (!named).then(|| "pugmark".to_owned())) {
@@ -29,7 +77,8 @@ fn resolve(endpoint: Option<&str>, variable: &dyn Fn(&str) -> Option<String>) ->
         resource.push(("service.name".to_owned(), name));
     }
     resource.push(("service.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()));
-    Some(TraceSettings { url, headers: pairs(&headers.unwrap_or_default()), resource })
+    let settings = TraceSettings { url, headers: pairs(&headers.unwrap_or_default()), resource };
+    Some(Tracing { settings, of_flag, protocol })
 }
 
 /// `key=value,key=value`, where what has a meaning there is written as `%2C`.
@@ -65,8 +114,9 @@ mod tests {
             };
             resolve(endpoint, &variable)
         };
-        let url =
-            |endpoint: Option<&str>, variables: &[(&str, &str)]| of(endpoint, variables).map(|of| of.url);
+        let url = |endpoint: Option<&str>, variables: &[(&str, &str)]| {
+            of(endpoint, variables).map(|of| of.settings.url)
+        };
         let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://b:4318/");
         assert_eq!(url(None, &[]), None);
         assert_eq!(url(None, &[base]).as_deref(), Some("http://b:4318/v1/traces"));
@@ -86,11 +136,20 @@ mod tests {
                 ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20t"),
             ],
         )
-        .unwrap();
+        .unwrap()
+        .settings;
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         assert_eq!(named.resource[..2], [pair("a", "b,c=%"), pair("service.name", "photos")]);
         assert_eq!(named.headers, [pair("authorization", "Bearer t")]);
-        let unnamed = of(None, &[base]).unwrap();
+        let unnamed = of(None, &[base]).unwrap().settings;
         assert_eq!(unnamed.resource[0], pair("service.name", "pugmark"));
+        let protocol = |endpoint: Option<&str>, variables: &[(&str, &str)]| {
+            of(endpoint, &[&[base], variables].concat()).unwrap().protocol
+        };
+        let [all, traces] = ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"];
+        assert_eq!(protocol(None, &[]), None);
+        assert_eq!(protocol(None, &[(all, "grpc")]).as_deref(), Some("grpc"));
+        assert_eq!(protocol(None, &[(all, "grpc"), (traces, "http/json")]), None);
+        assert_eq!(protocol(Some("http://a:1"), &[(all, "grpc")]), None);
     }
 }
