@@ -42,8 +42,9 @@ fuzz_target!(init: seed(seeds()), |bytes: &[u8]| {
             }
         }
         (8, _) => {
+            file("config.toml", b"");
             file("checkpoint/state.json", bytes);
-            if let Err(error) = checkpoint(&folder().join("checkpoint")) {
+            if let Err(error) = checkpoint(folder()) {
                 told(&error);
             }
         }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use pugmark_model::RunFolder;
+
 use crate::checkpoint::Checkpoint;
 use crate::train::class_weights;
 use crate::{ClassWeights, TrainError, TrainSettings};
@@ -15,12 +17,12 @@ pub fn class_weights(file: &Path, classes: &[String]) -> Result<Option<Vec<f32>>
     class_weights::class_weights(&ClassWeights::File(file.into()), classes, &vec![1; classes.len()])
 }
 
-/// Whether there is a checkpoint in a folder.
+/// Whether there is a checkpoint in a run.
 ///
 /// # Errors
-/// [`TrainError::Checkpoint`].
-pub fn checkpoint(folder: &Path) -> Result<bool, TrainError> {
-    Checkpoint::read(folder).map(|checkpoint| checkpoint.is_some())
+/// [`TrainError::Checkpoint`], or that it is no run.
+pub fn checkpoint(run: &Path) -> Result<bool, TrainError> {
+    Checkpoint::read(&RunFolder::open(run)?).map(|checkpoint| checkpoint.is_some())
 }
 
 /// The text of a settings file.
