@@ -21,6 +21,12 @@ pub fn write_atomic_with<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
 ) -> Result<(), E> {
+    // A device or a pipe is written to, and not put a file in the place of: `--out /dev/null`, `--out /dev/stdout`.
+    if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        let mut file = BufWriter::new(File::options().write(true).open(path)?);
+        write(&mut file)?;
+        return Ok(file.flush()?);
+    }
     let temporary = temporary(path)?;
     let saved = fill(&temporary, write).and_then(|()| Ok(fs::rename(&temporary, path)?));
     if let Err(error) = saved {
@@ -75,6 +81,17 @@ mod tests {
             fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("nowhere");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        write_atomic(&link, b"text").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(names(folder.path()), ["nowhere"]);
     }
 
     #[test]
