@@ -123,8 +123,13 @@ impl Study {
         limits: Limits,
         prepare: impl FnOnce() -> io::Result<()>,
     ) -> Result<Self, StudyError> {
-        if !Journal::path(folder).is_file() {
-            vacant(folder)?;
+        let is_study = || Journal::path(folder).is_file();
+        if !is_study()
+            && let Err(error) = vacant(folder)
+            // Another worker may have begun it meanwhile: its journal comes before its other files.
+            && !is_study()
+        {
+            return Err(error);
         }
         let mut journal = Journal::open(folder, true)?;
         let held = journal.lock()?;
