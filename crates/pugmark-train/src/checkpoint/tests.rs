@@ -158,6 +158,12 @@ fn the_best_model_belongs_to_the_save() {
     let read = Checkpoint::read(&run).unwrap().unwrap();
     assert!(read.state.best == Some(2) && read.setback.is_none());
     // Without any, the training goes on all the same.
+    // The state has an average that the file is not.
+    state.averaged = Some(EpochMetrics { val_acc: 0.75, ..row(2) });
+    write_best(2);
+    state.save(&run.checkpoint(), self::tensors("w", 0.0), Tensors::new(), Tensors::new()).unwrap();
+    let read = Checkpoint::read(&run).unwrap().unwrap();
+    assert!(read.state.averaged.is_none() && read.setback.unwrap().contains("best.safetensors"));
     fs::remove_file(run.best()).unwrap();
     let read = Checkpoint::read(&run).unwrap().unwrap();
     assert!(read.state.best.is_none() && read.state.rows.len() == 2);
@@ -196,6 +202,28 @@ fn candidates_stay_while_the_state_names_them() {
     assert_eq!(Checkpoint::read(&run).unwrap().unwrap().state.candidates, [3, 1]);
     fs::remove_file(path.join("epoch-3.safetensors")).unwrap();
     assert!(matches!(Checkpoint::read(&run), Err(TrainError::Checkpoint { .. })));
+}
+
+#[test]
+fn a_damaged_candidate_sends_a_run_back_and_a_refusal_does_not() {
+    let (_folder, run) = run();
+    let path = run.checkpoint();
+    let mut state = state();
+    for epoch in 1..=2 {
+        keep_candidate(&path, epoch, &tensors("w", epoch as f32)).unwrap();
+        state.candidates = (1..=epoch).collect();
+        state.save(&path, tensors("w", 0.0), Tensors::new(), Tensors::new()).unwrap();
+    }
+    let kept = path.join("epoch-2.safetensors");
+    let whole = fs::read(&kept).unwrap();
+    fs::write(&kept, &whole[..whole.len() - 1]).unwrap();
+    let read = Checkpoint::read(&run).unwrap().unwrap();
+    assert!(read.state.candidates == [1] && read.setback.unwrap().contains("epoch-2.safetensors"));
+    // What can't be read now may be whole.
+    fs::remove_file(path.join("state.json")).unwrap();
+    fs::create_dir(path.join("state.json")).unwrap();
+    let error = Checkpoint::read(&run).err().unwrap().to_string();
+    assert!(error.contains("state.json") && kept.exists(), "{error}");
 }
 
 #[test]
