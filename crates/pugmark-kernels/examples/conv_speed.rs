@@ -42,9 +42,10 @@ fn main() {
         with_isa(isa, || {
             if bf16 {
                 run::<Bf16>(batch);
+                run_winograd::<Bf16>(batch, |_, _| String::new());
             } else {
                 run::<f32>(batch);
-                run_winograd(batch);
+                run_winograd::<f32>(batch, winograd_gradients);
             }
         });
     });
@@ -74,33 +75,43 @@ fn run<E: ConvElement>(batch: usize) {
     }
 }
 
-fn run_winograd(batch: usize) {
+/// Forward with weights packed before, as in inference; then what `gradients` prints.
+fn run_winograd<E: ConvElement>(batch: usize, gradients: fn(usize, Shape) -> String) {
     let peak = peak_flops() / 1e9;
     println!("Winograd:");
     for shape in SHAPES {
         let Problem { s, xp, yp, weights } = problem(shape);
-        if !s.suits_winograd(batch, yp.height, yp.width) {
+        if !s.suits_winograd::<E>(batch, yp.height, yp.width) {
             continue;
         }
-        let (x, mut y) = (values::<f32>(batch * xp.len()), values::<f32>(batch * yp.len()));
-        let (mut dx, mut dw) = (x.clone(), weights.clone());
-        let mut packed = vec![0.0; winograd_packed_len(&s)];
-        let mut workspace = vec![0.0; winograd_workspace_len(&s, batch, yp.height, yp.width)];
-        let mut sums = vec![0.0; winograd_weight_workspace_len(&s, batch, yp.height, yp.width)];
-        let speed = |f: &mut dyn FnMut()| speed(batch * yp.pixels() * weights.len(), peak, f);
+        let (x, mut y) = (values::<E>(batch * xp.len()), values::<E>(batch * yp.len()));
+        let mut packed = vec![E::default(); winograd_packed_len(&s)];
+        winograd_pack_forward(&s, &weights, &mut packed);
+        let mut workspace = vec![0.0; winograd_workspace_len::<E>(&s, batch, yp.height, yp.width)];
         let ep = Epilogue::default();
-        // Packing is part of a training step.
-        let f = speed(&mut || {
-            winograd_pack_forward(&s, &weights, &mut packed);
+        let f = speed(batch * yp.pixels() * weights.len(), peak, &mut || {
             winograd_forward(&s, batch, &x, xp, &packed, &mut y, yp, &ep, None, &mut workspace);
         });
-        let d = speed(&mut || {
-            winograd_pack_backward(&s, &weights, &mut packed);
-            winograd_backward_data(&s, batch, &y, yp, &packed, &mut dx, xp, false, &mut workspace);
-        });
-        let w = speed(&mut || winograd_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw, &mut sums));
-        println!("{}{f:>22}{d:>18}{w:>18}", title(shape));
+        println!("{}{f:>22}{}", title(shape), gradients(batch, shape));
     }
+}
+
+fn winograd_gradients(batch: usize, shape: Shape) -> String {
+    let Problem { s, xp, yp, weights } = problem(shape);
+    let peak = peak_flops() / 1e9;
+    let (x, y) = (values::<f32>(batch * xp.len()), values::<f32>(batch * yp.len()));
+    let (mut dx, mut dw) = (x.clone(), weights.clone());
+    let mut packed = vec![0.0; winograd_packed_len(&s)];
+    let mut workspace = vec![0.0; winograd_workspace_len::<f32>(&s, batch, yp.height, yp.width)];
+    let mut sums = vec![0.0; winograd_weight_workspace_len(&s, batch, yp.height, yp.width)];
+    let speed = |f: &mut dyn FnMut()| speed(batch * yp.pixels() * weights.len(), peak, f);
+    // Packing is part of a training step.
+    let d = speed(&mut || {
+        winograd_pack_backward(&s, &weights, &mut packed);
+        winograd_backward_data(&s, batch, &y, yp, &packed, &mut dx, xp, false, &mut workspace);
+    });
+    let w = speed(&mut || winograd_backward_weight(&s, batch, &x, xp, &y, yp, &mut dw, &mut sums));
+    format!("{d:>18}{w:>18}")
 }
 
 struct Problem {

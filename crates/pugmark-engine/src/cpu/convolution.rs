@@ -16,10 +16,10 @@ pub(super) struct Convolution {
 
 impl Convolution {
     /// The faster way for outputs of the geometry `output`; without `winograd`, the sum over the taps.
-    pub fn new<E: Activation>(shape: ConvShape, winograd: bool, output: Plane) -> Self {
-        let winograd =
-            E::WINOGRAD && winograd && shape.suits_winograd(TYPICAL_IMAGES, output.height, output.width);
-        Self { shape, winograd }
+    pub fn new<E: Activation>(shape: ConvShape, winograd: bool, output: Plane, trained: bool) -> Self {
+        let may = winograd && (E::WINOGRAD_TRAINS || !trained);
+        let Plane { height, width, .. } = output;
+        Self { shape, winograd: may && shape.suits_winograd::<E>(TYPICAL_IMAGES, height, width) }
     }
 
     /// Values of the weights as [`Activation::forward`] reads them.
@@ -39,9 +39,9 @@ impl Convolution {
     }
 
     /// Values of scratch that [`Activation::forward`] and [`Activation::backward_data`] need.
-    pub fn scratch_len(&self, images: usize, output: Plane) -> usize {
+    pub fn scratch_len<E: Activation>(&self, images: usize, output: Plane) -> usize {
         match self.winograd {
-            true => kernels::winograd_workspace_len(&self.shape, images, output.height, output.width),
+            true => kernels::winograd_workspace_len::<E>(&self.shape, images, output.height, output.width),
             false => 0,
         }
     }
@@ -58,11 +58,14 @@ impl Convolution {
 
 /// An element that activations and their gradients can have, with what convolution does for it.
 pub(super) trait Activation: ConvElement {
-    /// Whether there is a Winograd form for it.
-    const WINOGRAD: bool = false;
+    /// Whether Winograd's form has gradients.
+    const WINOGRAD_TRAINS: bool = false;
 
     fn pack(c: &Convolution, weights: &[f32], packed: &mut [Self]) {
-        kernels::pack_forward(&c.shape, weights, packed);
+        match c.winograd {
+            true => kernels::winograd_pack_forward(&c.shape, weights, packed),
+            false => kernels::pack_forward(&c.shape, weights, packed),
+        }
     }
 
     fn pack_backward(c: &Convolution, weights: &[f32], packed: &mut [Self]) {
@@ -78,9 +81,13 @@ pub(super) trait Activation: ConvElement {
         (y, yp): (&mut [Self], Plane),
         epilogue: &Epilogue<'_, Self>,
         stats: Option<&mut ChannelStats>,
-        _scratch: &mut [f32],
+        scratch: &mut [f32],
     ) {
-        kernels::conv2d_forward(&c.shape, images, x, xp, packed, y, yp, epilogue, stats);
+        let s = &c.shape;
+        match c.winograd {
+            true => kernels::winograd_forward(s, images, x, xp, packed, y, yp, epilogue, stats, scratch),
+            false => kernels::conv2d_forward(s, images, x, xp, packed, y, yp, epilogue, stats),
+        }
     }
 
     fn backward_data(
@@ -110,36 +117,12 @@ pub(super) trait Activation: ConvElement {
 impl Activation for Bf16 {}
 
 impl Activation for f32 {
-    const WINOGRAD: bool = true;
-
-    fn pack(c: &Convolution, weights: &[f32], packed: &mut [f32]) {
-        match c.winograd {
-            true => kernels::winograd_pack_forward(&c.shape, weights, packed),
-            false => kernels::pack_forward(&c.shape, weights, packed),
-        }
-    }
+    const WINOGRAD_TRAINS: bool = true;
 
     fn pack_backward(c: &Convolution, weights: &[f32], packed: &mut [f32]) {
         match c.winograd {
             true => kernels::winograd_pack_backward(&c.shape, weights, packed),
             false => kernels::pack_backward(&c.shape, weights, packed),
-        }
-    }
-
-    fn forward(
-        c: &Convolution,
-        images: usize,
-        (x, xp): (&[f32], Plane),
-        packed: &[f32],
-        (y, yp): (&mut [f32], Plane),
-        epilogue: &Epilogue<'_>,
-        stats: Option<&mut ChannelStats>,
-        scratch: &mut [f32],
-    ) {
-        let s = &c.shape;
-        match c.winograd {
-            true => kernels::winograd_forward(s, images, x, xp, packed, y, yp, epilogue, stats, scratch),
-            false => kernels::conv2d_forward(s, images, x, xp, packed, y, yp, epilogue, stats),
         }
     }
 

@@ -102,7 +102,9 @@ impl<E: Activation> Workspaces<E> {
         for (index, step) in program.steps.iter().enumerate() {
             let output = program.values[step.output.0].plane;
             let convolution = match &step.kind {
-                Kind::Conv { shape, .. } => Some(Convolution::new::<E>(*shape, winograd, output)),
+                Kind::Conv { shape, .. } => {
+                    Some(Convolution::new::<E>(*shape, winograd, output, program.is_trained(step)))
+                }
                 _ => None,
             };
             kept += match (&step.kind, convolution) {
@@ -151,7 +153,7 @@ impl<E: Activation> Workspaces<E> {
         };
         match &step.kind {
             Kind::Conv { shape, bias, folded, .. } => {
-                let convolution = Convolution::new::<E>(*shape, winograd, output);
+                let convolution = Convolution::new::<E>(*shape, winograd, output, trained);
                 own.convolution = Some(convolution);
                 if !trained {
                     own.packed = vec![E::default(); convolution.packed_len::<E>()];
@@ -204,7 +206,7 @@ fn shared_len<E: Activation>(
     let trained = program.is_trained(step);
     match (&step.kind, convolution) {
         (_, Some(convolution)) => {
-            let forward = convolution.scratch_len(images, output.plane);
+            let forward = convolution.scratch_len::<E>(images, output.plane);
             let Some(gradient) = output.gradient.filter(|_| trained) else { return (0, forward) };
             let weight = convolution.weight_scratch_len::<E>(images, input.plane, gradient);
             let packed = convolution.packed_len::<E>().max(convolution.packed_len_backward::<E>());

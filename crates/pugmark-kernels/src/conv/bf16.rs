@@ -18,6 +18,7 @@ use super::element::ConvKernels;
 use super::row_taps::{self, Cut, RowTaps};
 use super::shape::ConvShape;
 use super::tile::{Product, RowTile};
+use super::winograd;
 use crate::plane::Plane;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
@@ -207,6 +208,14 @@ impl Task for RowTask<'_> {
     }
 }
 
+impl Task for winograd::Part<'_, Bf16> {
+    #[inline(always)]
+    unsafe fn run<T: PairTile>(self) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { winograd::Part::run::<T>(self) }
+    }
+}
+
 impl ConvKernels for Bf16 {
     type Path = Path;
     const TAP_BLOCK: usize = pack::TAP_BLOCK;
@@ -239,6 +248,16 @@ impl ConvKernels for Bf16 {
     ) {
         // SAFETY: the caller's promise is the same.
         unsafe { dispatch(path, RowTask { taps, cut, task, partial }) }
+    }
+
+    fn winograd_pays() -> bool {
+        // AMX multiplies so fast that the transforms would take longer than what they save.
+        matches!(Self::path(), Path::Isa(isa) if isa < Isa::Amx)
+    }
+
+    unsafe fn winograd_part(path: Path, part: winograd::Part<'_, Bf16>) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { dispatch(path, part) }
     }
 
     fn weight_scratch_len(s: &ConvShape, images: usize, xp: &Plane, dyp: &Plane) -> usize {

@@ -3,7 +3,7 @@
 use super::row_taps::{self, Cut, RowTaps};
 use super::shape::ConvShape;
 use super::tile::Tile;
-use super::{backward_weight, pack};
+use super::{backward_weight, pack, winograd};
 use crate::element::Element;
 use crate::plane::Plane;
 use crate::simd::{Simd, per_isa};
@@ -54,6 +54,15 @@ pub(super) trait ConvKernels: Sized {
         partial: Option<&mut [f64]>,
     );
 
+    /// Whether Winograd's form is faster than the plain sum.
+    fn winograd_pays() -> bool;
+
+    /// [`winograd::Part::run`] with the path's tiles.
+    ///
+    /// # Safety
+    /// As for that, and `path` comes from [`ConvKernels::path`].
+    unsafe fn winograd_part(path: Self::Path, part: winograd::Part<'_, Self>);
+
     /// See [`conv2d_backward_weight_scratch_len`](super::conv2d_backward_weight_scratch_len).
     fn weight_scratch_len(s: &ConvShape, images: usize, xp: &Plane, dyp: &Plane) -> usize;
 
@@ -92,6 +101,15 @@ per_isa! {
     }
 }
 
+per_isa! {
+    /// # Safety
+    /// As for [`winograd::Part::run`]; the machine has the instruction set.
+    unsafe fn winograd_part<S: Tile>(part: winograd::Part<'_, f32>) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { part.run::<S>() }
+    }
+}
+
 impl ConvKernels for f32 {
     type Path = Isa;
     const TAP_BLOCK: usize = 1;
@@ -123,6 +141,15 @@ impl ConvKernels for f32 {
     ) {
         // SAFETY: the caller's promise is the same.
         unsafe { row_task(isa, taps, cut, task, partial) }
+    }
+
+    fn winograd_pays() -> bool {
+        true
+    }
+
+    unsafe fn winograd_part(isa: Isa, part: winograd::Part<'_, f32>) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { winograd_part(isa, part) }
     }
 
     fn weight_scratch_len(_: &ConvShape, _: usize, _: &Plane, _: &Plane) -> usize {

@@ -12,11 +12,13 @@ mod pack;
 mod transform;
 mod weight;
 
+pub(super) use forward::Part;
 pub use forward::{winograd_backward_data, winograd_forward, winograd_workspace_len};
 pub use pack::{winograd_pack_backward, winograd_pack_forward, winograd_packed_len};
 pub use weight::{winograd_backward_weight, winograd_weight_workspace_len};
 
 use super::ConvShape;
+use super::element::ConvElement;
 use crate::plane::Plane;
 
 /// Places of a transformed tile.
@@ -25,8 +27,8 @@ const PLACES: usize = 36;
 const TILE: usize = 4;
 /// Pixels a side of the inputs under it.
 const PATCH: usize = 6;
-/// Values between two places' matrices, so that the same value of all places does not meet in one set of the cache.
-const GAP: usize = 16;
+/// Bytes between two places' matrices, so that the same value of all places does not meet in one set of the cache.
+const GAP_BYTES: usize = 64;
 /// Channels come in multiples of the widest vector.
 const CHANNELS: usize = 16;
 /// Tiles that pay for reading four times the weights: fewer are faster without.
@@ -36,17 +38,24 @@ impl ConvShape {
     /// Whether Winograd's form exists for this convolution and is the faster one for `images` outputs of `height` x `width`.
     ///
     /// It errs more: by up to 3.7e-6 of the largest output where the direct sum errs by 1.5e-6 (`tests/winograd.rs`).
-    pub fn suits_winograd(&self, images: usize, height: usize, width: usize) -> bool {
-        self.has_winograd_form() && images * height.div_ceil(TILE) * width.div_ceil(TILE) >= FEWEST_TILES
+    pub fn suits_winograd<E: ConvElement>(&self, images: usize, height: usize, width: usize) -> bool {
+        E::winograd_pays()
+            && self.has_winograd_form::<E>()
+            && images * height.div_ceil(TILE) * width.div_ceil(TILE) >= FEWEST_TILES
     }
 
-    fn has_winograd_form(&self) -> bool {
+    fn has_winograd_form<E: ConvElement>(&self) -> bool {
         self.kernel == (3, 3)
             && self.stride == 1
             && self.padding <= 2
-            && self.in_channels.is_multiple_of(CHANNELS)
+            && self.in_channels.is_multiple_of(CHANNELS.max(E::TAP_BLOCK))
             && self.out_channels.is_multiple_of(CHANNELS)
     }
+}
+
+/// Values of [`GAP_BYTES`].
+const fn gap<E>() -> usize {
+    GAP_BYTES / size_of::<E>()
 }
 
 /// The output tiles of a batch, numbered image by image and row by row.
@@ -72,12 +81,12 @@ impl Tiles {
 
 /// Where the pixels of a square lie, from row `y` and column `x` of the plane with its border on; `zeros` stands for
 /// those beyond the border.
-fn square<const SIDE: usize>(
-    values: &[f32],
+fn square<E, const SIDE: usize>(
+    values: &[E],
     p: &Plane,
     (image, y, x): (usize, usize, usize),
-    zeros: &[f32],
-) -> [[*const f32; SIDE]; SIDE] {
+    zeros: &[E],
+) -> [[*const E; SIDE]; SIDE] {
     let mut pointers = [[zeros.as_ptr(); SIDE]; SIDE];
     let (height, width) = (p.padded_height(), p.width + 2 * p.border);
     let image = &values[image * p.len()..][..p.len()];

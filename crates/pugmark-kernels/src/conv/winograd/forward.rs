@@ -9,14 +9,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::super::element::ConvElement;
 use super::super::pack::PANEL;
 use super::super::shape::{ConvShape, Epilogue};
-use super::super::tile::{MAX_BLOCK, Product, Tile};
-use super::{GAP, PATCH, PLACES, TILE, Tiles, square, transform, winograd_packed_len};
-use crate::Isa;
+use super::super::tile::{MAX_BLOCK, Product, RowTile};
+use super::{GAP_BYTES, PATCH, PLACES, TILE, Tiles, gap, square, transform, winograd_packed_len};
 use crate::parallel::{Shared, for_each_chunk, zero_border};
 use crate::plane::{Plane, check, check_len};
-use crate::simd::{Simd, per_isa};
+use crate::simd::Simd;
 use crate::stats::ChannelStats;
 
 /// Bytes of a block's transformed inputs and products: on a Zen 3 core with 512 KiB of second-level cache, 192 KiB gave 190
@@ -40,34 +40,44 @@ thread_local! {
 
 /// Values of workspace that [`winograd_forward`] and [`winograd_backward_data`] need for `images` outputs (or their
 /// gradients) of `height` x `width`.
-pub fn winograd_workspace_len(s: &ConvShape, images: usize, height: usize, width: usize) -> usize {
-    let Some(most) = most_group_tiles(s.in_channels, s.out_channels) else { return 0 };
+pub fn winograd_workspace_len<E: ConvElement>(
+    s: &ConvShape,
+    images: usize,
+    height: usize,
+    width: usize,
+) -> usize {
+    let Some(most) = most_group_tiles::<E>(s.in_channels, s.out_channels) else { return 0 };
     // The gradient of the input has tiles of its own.
     let tiles = |height, width| Tiles::new(images, &Plane { height, width, channels: 0, border: 0 }).count;
     let input = |output: usize| (output + 2).saturating_sub(2 * s.padding);
     let tiles = tiles(height, width).max(tiles(input(height), input(width))).min(most);
-    Group::most_values(s.in_channels, s.out_channels, tiles)
+    Group::most_values::<E>(s.in_channels, s.out_channels, tiles)
+}
+
+/// Bytes of a tile's transformed inputs and products.
+fn tile_bytes<E>(inputs: usize, outputs: usize) -> usize {
+    PLACES * (size_of::<E>() * inputs + size_of::<f32>() * outputs)
 }
 
 /// Tiles of a group at most, where there are too many weights for blocks.
-fn most_group_tiles(inputs: usize, outputs: usize) -> Option<usize> {
-    let fitting = GROUP_BYTES / (4 * PLACES * (inputs + outputs));
-    (4 * PLACES * inputs * outputs > MANY_WEIGHTS).then_some(fitting.max(BLOCK_TILES.0))
+fn most_group_tiles<E>(inputs: usize, outputs: usize) -> Option<usize> {
+    let fitting = GROUP_BYTES / tile_bytes::<E>(inputs, outputs);
+    (size_of::<E>() * PLACES * inputs * outputs > MANY_WEIGHTS).then_some(fitting.max(BLOCK_TILES.0))
 }
 
 /// As [`conv2d_forward`](crate::conv2d_forward), for a convolution that [`ConvShape::suits_winograd`]; `packed` is
 /// [`winograd_pack_forward`](crate::winograd_pack_forward)'s, `workspace` has at least [`winograd_workspace_len`] values,
 /// of any content.
 #[expect(clippy::too_many_arguments, reason = "the operands of a convolution")]
-pub fn winograd_forward(
+pub fn winograd_forward<E: ConvElement>(
     s: &ConvShape,
     images: usize,
-    x: &[f32],
+    x: &[E],
     xp: Plane,
-    packed: &[f32],
-    y: &mut [f32],
+    packed: &[E],
+    y: &mut [E],
     yp: Plane,
-    ep: &Epilogue<'_>,
+    ep: &Epilogue<'_, E>,
     stats: Option<&mut ChannelStats>,
     workspace: &mut [f32],
 ) {
@@ -98,29 +108,29 @@ pub fn winograd_backward_data(
         .run(dx, dxp, None, workspace);
 }
 
-struct Job<'a> {
+struct Job<'a, E> {
     images: usize,
-    x: &'a [f32],
+    x: &'a [E],
     xp: Plane,
     /// Zero pixels that the output assumes around the input.
     padding: usize,
     outputs: usize,
-    packed: &'a [f32],
-    zeros: Vec<f32>,
-    epilogue: Epilogue<'a>,
+    packed: &'a [E],
+    zeros: Vec<E>,
+    epilogue: Epilogue<'a, E>,
     /// Add to what the output holds, whose border stays.
     accumulate: bool,
 }
 
 /// Where a job writes.
-struct Target<'a> {
+struct Target<'a, E> {
     tiles: Tiles,
-    y: Shared<'a>,
+    y: Shared<'a, E>,
     yp: Plane,
 }
 
 /// Tiles that go through a stage together; transformed inputs are `input_step` values from place to place, products
-/// `product_step`.
+/// `product_step`. In a buffer of f32 the inputs come first, rounded to the element, then the products.
 #[derive(Clone, Copy)]
 struct Group {
     first: usize,
@@ -130,46 +140,45 @@ struct Group {
 }
 
 impl Group {
-    fn new<S: Tile>(job: &Job<'_>, first: usize, count: usize) -> Self {
+    fn new<E: ConvElement, T: RowTile<E>>(job: &Job<'_, E>, first: usize, count: usize) -> Self {
         // Products lie block of channels by block of channels, as the tiles of the product write them.
-        let product_step = job.outputs.next_multiple_of(S::BLOCK) * count + GAP;
-        Group { first, count, input_step: count * job.xp.channels + GAP, product_step }
+        let product_step = job.outputs.next_multiple_of(T::BLOCK) * count + gap::<f32>();
+        Group { first, count, input_step: count * job.xp.channels + gap::<E>(), product_step }
     }
 
-    fn inputs_len(&self) -> usize {
-        PLACES * self.input_step
+    /// f32 values that the transformed inputs take.
+    fn inputs_len<E>(&self) -> usize {
+        (PLACES * self.input_step * size_of::<E>()).div_ceil(size_of::<f32>())
     }
 
-    fn len(&self) -> usize {
-        self.inputs_len() + PLACES * self.product_step
-    }
-
-    /// What [`Group::len`] is at most, for every instruction set and both directions.
-    fn most_values(inputs: usize, outputs: usize, tiles: usize) -> usize {
-        let values = |channels: usize| tiles * channels.next_multiple_of(MAX_BLOCK) + GAP;
-        PLACES * (values(inputs) + values(outputs))
+    /// f32 values of all, at most, for every instruction set and both directions.
+    fn most_values<E>(inputs: usize, outputs: usize, tiles: usize) -> usize {
+        let bytes =
+            |channels: usize, each: usize| tiles * channels.next_multiple_of(MAX_BLOCK) * each + GAP_BYTES;
+        let inputs = bytes(inputs, size_of::<E>());
+        PLACES * (inputs + bytes(outputs, size_of::<f32>())) / size_of::<f32>()
     }
 }
 
-impl<'a> Job<'a> {
+impl<'a, E: ConvElement> Job<'a, E> {
     fn new(
         s: &ConvShape,
-        (images, x, xp, padding): (usize, &'a [f32], Plane, usize),
-        packed: &'a [f32],
-        epilogue: Epilogue<'a>,
+        (images, x, xp, padding): (usize, &'a [E], Plane, usize),
+        packed: &'a [E],
+        epilogue: Epilogue<'a, E>,
         accumulate: bool,
     ) -> Self {
-        assert!(s.has_winograd_form(), "{s:?} has no Winograd form");
+        assert!(s.has_winograd_form::<E>(), "{s:?} has no Winograd form");
         check("x", x.len(), images, &xp);
         check_len("packed", packed.len(), winograd_packed_len(s));
         if let Some(bias) = epilogue.bias {
             check_len("bias", bias.len(), s.out_channels);
         }
-        let zeros = vec![0.0; s.in_channels];
+        let zeros = vec![E::default(); s.in_channels];
         Job { images, x, xp, padding, outputs: s.out_channels, packed, zeros, epilogue, accumulate }
     }
 
-    fn run(&self, y: &mut [f32], yp: Plane, stats: Option<&mut ChannelStats>, workspace: &mut [f32]) {
+    fn run(&self, y: &mut [E], yp: Plane, stats: Option<&mut ChannelStats>, workspace: &mut [f32]) {
         check("y", y.len(), self.images, &yp);
         if let Some((residual, p)) = self.epilogue.residual {
             assert!(
@@ -185,14 +194,14 @@ impl<'a> Job<'a> {
             return;
         }
         let target = Target { tiles, y: Shared::new(y), yp };
-        let isa = Isa::active();
+        let path = E::path();
         let with_stats = stats.is_some();
         // Of each task: its channels' sums, then their sums of squares.
         let width = 2 * self.outputs;
         let mut partial;
-        if let Some(most) = most_group_tiles(self.xp.channels, self.outputs) {
+        if let Some(most) = most_group_tiles::<E>(self.xp.channels, self.outputs) {
             let group_tiles = tiles.count.div_ceil(tiles.count.div_ceil(most));
-            let needed = Group::most_values(self.xp.channels, self.outputs, group_tiles);
+            let needed = Group::most_values::<E>(self.xp.channels, self.outputs, group_tiles);
             assert!(workspace.len() >= needed, "workspace: {} values instead of {needed}", workspace.len());
             let workspace = Shared::new(workspace);
             let tasks = |count: usize| count.div_ceil(TASK_TILES);
@@ -202,52 +211,37 @@ impl<'a> Job<'a> {
             let mut rest = partial.as_mut_slice();
             for first in groups {
                 let count = count(first);
-                let group = (first, count);
                 let (own, next) = rest.split_at_mut(tasks(count) * width);
                 rest = next;
-                let each = |stage: Stage, tasks: usize| {
-                    (0..tasks).into_par_iter().for_each(|task| {
-                        // SAFETY: the machine has what `isa` says, slices and planes are checked, tasks of a stage write
-                        // disjoint values, and a stage reads what an earlier one wrote.
-                        unsafe {
-                            run_stage(isa, self, &target, group, stage, task, None, workspace, &mut [])
-                        };
-                    });
+                let part = |what: What<'_>| {
+                    let part = Part { job: self, target: &target, tiles: (first, count), what };
+                    // SAFETY: the machine has what `path` says, slices and planes are checked, tasks of a stage write
+                    // disjoint values, and a stage reads what an earlier one wrote.
+                    unsafe { E::winograd_part(path, part) };
                 };
-                each(Stage::Inputs, tasks(count));
-                each(Stage::Products, PLACES * self.outputs.div_ceil(TASK_CHANNELS));
+                (0..tasks(count)).into_par_iter().for_each(|task| part(What::Inputs { task, workspace }));
+                (0..PLACES * self.outputs.div_ceil(TASK_CHANNELS))
+                    .into_par_iter()
+                    .for_each(|task| part(What::Products { task, workspace }));
                 for_each_chunk(own, width, |task, partial| {
                     let partial = with_stats.then_some(partial);
-                    with_scratch(width, |sums| {
-                        // SAFETY: as above.
-                        unsafe {
-                            run_stage(
-                                isa,
-                                self,
-                                &target,
-                                group,
-                                Stage::Outputs,
-                                task,
-                                partial,
-                                workspace,
-                                sums,
-                            )
-                        };
-                    });
+                    with_scratch(width, |sums| part(What::Outputs { task, workspace, partial, sums }));
                 });
             }
         } else {
-            let fitting = BLOCK_BYTES / (4 * PLACES * (self.xp.channels + self.outputs));
+            let fitting = BLOCK_BYTES / tile_bytes::<E>(self.xp.channels, self.outputs);
             let blocks = tiles.count.div_ceil(fitting.clamp(BLOCK_TILES.0, BLOCK_TILES.1));
             let block_tiles = tiles.count.div_ceil(blocks);
             partial = vec![0f64; tiles.count.div_ceil(block_tiles) * width];
             for_each_chunk(&mut partial, width, |task, partial| {
                 let tiles = (task * block_tiles, block_tiles.min(tiles.count - task * block_tiles));
                 let partial = with_stats.then_some(partial);
-                let most = Group::most_values(self.xp.channels, self.outputs, block_tiles);
+                let most = Group::most_values::<E>(self.xp.channels, self.outputs, block_tiles);
                 with_scratch(most + width, |scratch| {
+                    let part =
+                        Part { job: self, target: &target, tiles, what: What::All { partial, scratch } };
                     // SAFETY: as above; the scratch is large enough for every instruction set.
-                    unsafe { run_block(isa, self, &target, tiles, partial, scratch) };
+                    unsafe { E::winograd_part(path, part) };
                 });
             });
         }
@@ -261,69 +255,72 @@ impl<'a> Job<'a> {
     }
 }
 
-/// What the tasks of a parallel loop do with a group.
-#[derive(Clone, Copy)]
-enum Stage {
-    Inputs,
-    Products,
-    Outputs,
+/// What a task of a parallel loop does with some tiles, given by the first and their number.
+pub(in super::super) struct Part<'a, E> {
+    job: &'a Job<'a, E>,
+    target: &'a Target<'a, E>,
+    tiles: (usize, usize),
+    what: What<'a>,
 }
 
-per_isa! {
-    /// One block of tiles, given by its first tile and their number, through all stages.
-    ///
-    /// # Safety
-    /// The machine has the instruction set, slices and planes fit, and no other task has the same tiles.
-    unsafe fn run_block<S: Tile>(
-        job: &Job<'_>,
-        target: &Target<'_>,
-        tiles: (usize, usize),
-        partial: Option<&mut [f64]>,
-        scratch: &mut [f32],
-    ) {
-        let group = Group::new::<S>(job, tiles.0, tiles.1);
-        let (v, rest) = scratch.split_at_mut(group.inputs_len());
-        let (m, rest) = rest.split_at_mut(group.len() - group.inputs_len());
-        // SAFETY: the caller's promise; the buffers have the group's lengths.
-        unsafe {
-            inputs::<S>(job, target, &group, 0..group.count, v.as_mut_ptr());
-            for place in 0..PLACES {
-                products::<S>(job, &group, place, 0..job.outputs, v.as_ptr(), m.as_mut_ptr());
-            }
-            let sums = &mut rest[..2 * job.outputs];
-            outputs::<S>(job, target, &group, 0..group.count, m.as_ptr(), partial, sums);
-        }
-    }
-}
-
-per_isa! {
-    /// One task of a stage of a group of tiles, given by its first tile and their number.
-    ///
-    /// # Safety
-    /// As for [`run_block`]; the workspace has [`winograd_workspace_len`] values, and the stages before are done.
-    unsafe fn run_stage<S: Tile>(
-        job: &Job<'_>,
-        target: &Target<'_>,
-        tiles: (usize, usize),
-        stage: Stage,
+enum What<'a> {
+    /// All stages of the tiles, which no other task has.
+    All {
+        partial: Option<&'a mut [f64]>,
+        scratch: &'a mut [f32],
+    },
+    /// A share of the stage; the workspace is the group's.
+    Inputs {
         task: usize,
-        partial: Option<&mut [f64]>,
-        workspace: Shared<'_>,
-        sums: &mut [f32],
-    ) {
-        let group = Group::new::<S>(job, tiles.0, tiles.1);
-        let own = task * TASK_TILES..group.count.min((task + 1) * TASK_TILES);
-        // SAFETY: the caller's promise; the workspace has the group's length.
+        workspace: Shared<'a>,
+    },
+    Products {
+        task: usize,
+        workspace: Shared<'a>,
+    },
+    Outputs {
+        task: usize,
+        workspace: Shared<'a>,
+        partial: Option<&'a mut [f64]>,
+        sums: &'a mut [f32],
+    },
+}
+
+impl<E: ConvElement> Part<'_, E> {
+    /// # Safety
+    /// The machine has the instruction set, slices and planes fit, buffers have [`Group::most_values`], no other task has
+    /// the same tiles or share, and the stages before are done.
+    #[inline(always)]
+    pub(in super::super) unsafe fn run<T: RowTile<E>>(self) {
+        let Part { job, target, tiles, what } = self;
+        let group = Group::new::<E, T>(job, tiles.0, tiles.1);
+        let own = |task: usize| task * TASK_TILES..group.count.min((task + 1) * TASK_TILES);
+        let at = group.inputs_len::<E>();
+        // SAFETY: the caller's promise; the buffers have the group's length.
         unsafe {
-            let (v, m) = (workspace.at(0), workspace.at(group.inputs_len()));
-            match stage {
-                Stage::Inputs => inputs::<S>(job, target, &group, own, v),
-                Stage::Products => {
+            match what {
+                What::All { partial, scratch } => {
+                    let (scratch, sums) = scratch.split_at_mut(scratch.len() - 2 * job.outputs);
+                    let v = scratch.as_mut_ptr();
+                    let m = v.add(at);
+                    inputs::<E, T>(job, target, &group, 0..group.count, v.cast());
+                    for place in 0..PLACES {
+                        products::<E, T>(job, &group, place, 0..job.outputs, v.cast(), m);
+                    }
+                    outputs::<E, T>(job, target, &group, 0..group.count, m, partial, sums);
+                }
+                What::Inputs { task, workspace } => {
+                    inputs::<E, T>(job, target, &group, own(task), workspace.at(0).cast());
+                }
+                What::Products { task, workspace } => {
                     let first = task / PLACES * TASK_CHANNELS;
                     let channels = first..job.outputs.min(first + TASK_CHANNELS);
-                    products::<S>(job, &group, task % PLACES, channels, v, m);
+                    let (v, m) = (workspace.at(0).cast(), workspace.at(at));
+                    products::<E, T>(job, &group, task % PLACES, channels, v, m);
                 }
-                Stage::Outputs => outputs::<S>(job, target, &group, own, m, partial, sums),
+                What::Outputs { task, workspace, partial, sums } => {
+                    outputs::<E, T>(job, target, &group, own(task), workspace.at(at), partial, sums);
+                }
             }
         }
     }
@@ -341,23 +338,23 @@ fn with_scratch(len: usize, f: impl FnOnce(&mut [f32])) {
 
 /// Transformed inputs of some of a group's tiles.
 #[inline(always)]
-unsafe fn inputs<S: Tile>(
-    job: &Job<'_>,
-    target: &Target<'_>,
+unsafe fn inputs<E: ConvElement, T: RowTile<E>>(
+    job: &Job<'_, E>,
+    target: &Target<'_, E>,
     group: &Group,
     tiles: Range<usize>,
-    v: *mut f32,
+    v: *mut E,
 ) {
     let channels = job.xp.channels;
     for i in tiles {
         let (image, y, x) = target.tiles.place(group.first + i);
         let inset = job.xp.border - job.padding;
-        let pixels = square::<PATCH>(job.x, &job.xp, (image, y + inset, x + inset), &job.zeros);
-        for channel in (0..channels).step_by(S::LANES) {
+        let pixels = square::<E, PATCH>(job.x, &job.xp, (image, y + inset, x + inset), &job.zeros);
+        for channel in (0..channels).step_by(T::S::LANES) {
             // SAFETY: channels are a multiple of every vector's length, so each pixel has a whole vector here, and `v`
             // has this tile's channels at each place.
             unsafe {
-                transform::input::<S>(&pixels, channel, v.add(i * channels + channel), group.input_step)
+                transform::input::<E, T>(&pixels, channel, v.add(i * channels + channel), group.input_step)
             };
         }
     }
@@ -365,24 +362,26 @@ unsafe fn inputs<S: Tile>(
 
 /// Products of a group's tiles at one place, for output channels that begin with a block.
 #[inline(always)]
-unsafe fn products<S: Tile>(
-    job: &Job<'_>,
+unsafe fn products<E: ConvElement, T: RowTile<E>>(
+    job: &Job<'_, E>,
     group: &Group,
     place: usize,
     channels: Range<usize>,
-    v: *const f32,
+    v: *const E,
     m: *mut f32,
 ) {
     let inputs = job.xp.channels;
-    for channel in channels.step_by(S::BLOCK) {
-        let panel = channel / PANEL * PLACES * inputs * PANEL + channel % PANEL;
+    // SAFETY: the caller's promise.
+    let mut session = unsafe { T::begin() };
+    for channel in channels.step_by(T::BLOCK) {
+        let panel = channel / PANEL * PLACES * inputs * PANEL + channel % PANEL * E::PAIR;
         let mut i = 0;
         while i < group.count {
             let left = group.count - i;
             let (runs, len) = match left {
-                left if left >= 2 * S::RUN => (2, S::RUN),
+                left if left >= 2 * T::RUN => (2, T::RUN),
                 left if left.is_multiple_of(2) => (2, left / 2),
-                left => (1, left.min(S::RUN)),
+                left => (1, left.min(T::RUN)),
             };
             // SAFETY: tiles i to i + runs * len are below `count`; the panels of the block's channels are in `packed`,
             // whose length is checked; `m` has a whole block for each tile.
@@ -397,9 +396,9 @@ unsafe fn products<S: Tile>(
                     weights: job.packed.as_ptr().wrapping_add(panel + place * inputs * PANEL),
                     panel_len: PLACES * inputs * PANEL,
                 };
-                let sums = m.add(place * group.product_step + channel * group.count + i * S::BLOCK);
-                let vectors = (job.outputs - channel).min(S::BLOCK).div_ceil(S::LANES);
-                S::product(runs, len, vectors, &product, sums);
+                let sums = m.add(place * group.product_step + channel * group.count + i * T::BLOCK);
+                let vectors = (job.outputs - channel).min(T::BLOCK).div_ceil(T::S::LANES);
+                T::product(&mut session, runs, len, vectors, &product, sums);
             }
             i += runs * len;
         }
@@ -409,9 +408,9 @@ unsafe fn products<S: Tile>(
 /// Outputs of some of a group's tiles; `partial` gains each channel's sum, then its sum of squares, with the help of
 /// `sums`.
 #[inline(always)]
-unsafe fn outputs<S: Tile>(
-    job: &Job<'_>,
-    target: &Target<'_>,
+unsafe fn outputs<E: ConvElement, T: RowTile<E>>(
+    job: &Job<'_, E>,
+    target: &Target<'_, E>,
     group: &Group,
     tiles: Range<usize>,
     m: *const f32,
@@ -420,17 +419,17 @@ unsafe fn outputs<S: Tile>(
 ) {
     sums.fill(0.0);
     for i in tiles {
-        for channel in (0..job.outputs).step_by(S::LANES) {
-            let block = channel - channel % S::BLOCK;
-            let at = block * group.count + i * S::BLOCK + channel % S::BLOCK;
+        for channel in (0..job.outputs).step_by(T::S::LANES) {
+            let block = channel - channel % T::BLOCK;
+            let at = block * group.count + i * T::BLOCK + channel % T::BLOCK;
             // SAFETY: `m` holds the tile's products at each place, `sums` a vector from every channel on, and `finish`
             // writes inside the tile alone.
             unsafe {
-                let values = transform::output::<S>(m.add(at), group.product_step);
+                let values = transform::output::<T::S>(m.add(at), group.product_step);
                 let sums = partial
                     .is_some()
                     .then(|| [0, job.outputs].map(|half| sums.as_mut_ptr().wrapping_add(half + channel)));
-                finish::<S>(job, target, group.first + i, channel, &values, sums);
+                finish::<E, T>(job, target, group.first + i, channel, &values, sums);
             }
         }
     }
@@ -443,12 +442,12 @@ unsafe fn outputs<S: Tile>(
 
 /// Epilogue, statistics and store of a tile, as far as it lies inside the image.
 #[inline(always)]
-unsafe fn finish<S: Simd>(
-    job: &Job<'_>,
-    target: &Target<'_>,
+unsafe fn finish<E: ConvElement, T: RowTile<E>>(
+    job: &Job<'_, E>,
+    target: &Target<'_, E>,
     tile: usize,
     channel: usize,
-    values: &[[S::V; TILE]; TILE],
+    values: &[[<T::S as Simd>::V; TILE]; TILE],
     stats: Option<[*mut f32; 2]>,
 ) {
     let (image, y, x) = target.tiles.place(tile);
@@ -456,34 +455,35 @@ unsafe fn finish<S: Simd>(
     // SAFETY: rows and columns are inside the planes, which were checked, and the channels end on a whole vector.
     unsafe {
         let bias = match bias {
-            Some(bias) => S::load(bias.as_ptr().add(channel)),
-            None => S::splat(0.0),
+            Some(bias) => T::S::load(bias.as_ptr().add(channel)),
+            None => T::S::splat(0.0),
         };
-        let (mut sum, mut square) = (S::splat(0.0), S::splat(0.0));
+        let (mut sum, mut square) = (T::S::splat(0.0), T::S::splat(0.0));
         for (y, row) in (y..yp.height).zip(values) {
             let output = target.y.at(image * yp.len() + yp.offset(y, x) + channel);
             let residual =
                 residual.map(|(values, p)| values.as_ptr().add(image * p.len() + p.offset(y, x) + channel));
             for (i, &value) in row.iter().enumerate().take(yp.width - x) {
                 let output = output.add(i * yp.channels);
-                let mut value = S::add(value, bias);
+                let mut value = T::S::add(value, bias);
                 if let Some(residual) = residual {
-                    value = S::add(value, S::load(residual.add(i * yp.channels)));
+                    value = T::S::add(value, E::load::<T::S>(residual.add(i * yp.channels), T::S::LANES));
                 }
                 if job.accumulate {
-                    value = S::add(value, S::load(output));
+                    value = T::S::add(value, E::load::<T::S>(output, T::S::LANES));
                 }
                 if relu {
-                    value = S::relu(value);
+                    value = T::S::relu(value);
                 }
-                sum = S::add(sum, value);
-                square = S::mul_add(value, value, square);
-                S::store(output, value);
+                // Statistics are of what is stored: rounded, where the element is narrower.
+                let value = T::store(output, value, T::S::LANES);
+                sum = T::S::add(sum, value);
+                square = T::S::mul_add(value, value, square);
             }
         }
         if let Some(stats) = stats {
             for (total, part) in stats.into_iter().zip([sum, square]) {
-                S::store(total, S::add(S::load(total), part));
+                T::S::store(total, T::S::add(T::S::load(total), part));
             }
         }
     }

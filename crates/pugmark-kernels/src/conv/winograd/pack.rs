@@ -1,8 +1,9 @@
 //! Transformed weights in the order in which the matrix products read them.
 //!
-//! `[panel of 16 output channels][place][input channels][16]`.
+//! `[panel of 16 output channels][place][input channels][16]`; of bf16 `[..][input channels / 2][16][2]`.
 
 use super::super::ConvShape;
+use super::super::element::ConvElement;
 use super::super::pack::PANEL;
 use super::{PATCH, PLACES};
 use crate::Isa;
@@ -19,7 +20,7 @@ pub fn winograd_packed_len(s: &ConvShape) -> usize {
 }
 
 /// Packs weights `[3][3][in][out]` for [`winograd_forward`](crate::winograd_forward).
-pub fn winograd_pack_forward(s: &ConvShape, w_hwio: &[f32], packed: &mut [f32]) {
+pub fn winograd_pack_forward<E: ConvElement>(s: &ConvShape, w_hwio: &[f32], packed: &mut [E]) {
     check_len("w_hwio", w_hwio.len(), s.weights());
     check_len("packed", packed.len(), winograd_packed_len(s));
     let isa = Isa::active();
@@ -44,13 +45,14 @@ pub fn winograd_pack_backward(s: &ConvShape, w_hwio: &[f32], packed: &mut [f32])
 type Vector = [f32; PANEL];
 
 multiversion! {
-    fn pack_panel(w: &[f32], inputs: usize, outputs: usize, panel: usize, packed: &mut [f32]) {
+    fn pack_panel<E: ConvElement>(w: &[f32], inputs: usize, outputs: usize, panel: usize, packed: &mut [E]) {
         for c in 0..inputs {
             let mut taps = [[0.0; PANEL]; 9];
             for (tap, values) in taps.iter_mut().enumerate() {
                 values.copy_from_slice(&w[(tap * inputs + c) * outputs + panel * PANEL..][..PANEL]);
             }
-            transform(&taps, &mut packed[c * PANEL..], inputs * PANEL);
+            let at = c / E::PAIR * E::PAIR * PANEL + c % E::PAIR;
+            transform(&taps, &mut packed[at..], inputs * PANEL);
         }
     }
 }
@@ -70,16 +72,19 @@ multiversion! {
     }
 }
 
-/// Nine taps to 36 places, `step` values apart.
+/// Nine taps to 36 places, `step` values apart; neighbouring channels are [`E::PAIR`](ConvElement) values apart.
 #[inline(always)]
-fn transform(taps: &[Vector; 9], out: &mut [f32], step: usize) {
+fn transform<E: ConvElement>(taps: &[Vector; 9], out: &mut [E], step: usize) {
     let mut rows = [[[0.0; PANEL]; PATCH]; 3];
     for (i, row) in rows.iter_mut().enumerate() {
         *row = line(&taps[3 * i], &taps[3 * i + 1], &taps[3 * i + 2]);
     }
     for j in 0..PATCH {
         for (i, values) in line(&rows[0][j], &rows[1][j], &rows[2][j]).iter().enumerate() {
-            out[(i * PATCH + j) * step..][..PANEL].copy_from_slice(values);
+            let out = &mut out[(i * PATCH + j) * step..][..(PANEL - 1) * E::PAIR + 1];
+            for (lane, &value) in values.iter().enumerate() {
+                out[lane * E::PAIR] = E::from_f32(value);
+            }
         }
     }
 }

@@ -4,7 +4,9 @@
 //! products of (x - p) over the other points, weights to their polynomial's values at the points, divided by those
 //! products' values; outputs are sums of powers of the points.
 
-use super::{PATCH, PLACES, TILE};
+use super::super::element::ConvElement;
+use super::super::tile::RowTile;
+use super::{PATCH, TILE};
 use crate::simd::Simd;
 
 const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
@@ -88,22 +90,22 @@ unsafe fn weight_line<S: Simd>(m: [S::V; PATCH]) -> [S::V; 3] {
 
 /// Both directions of a line's transform: of each row of what is loaded, then of each column.
 macro_rules! both_directions {
-    ($line:ident: $from:literal -> $to:literal, |$i:ident, $j:ident| $load:expr) => {{
-        let mut rows = [[S::splat(0.0); $to]; $from];
+    ($s:ty, $line:ident: $from:literal -> $to:literal, |$i:ident, $j:ident| $load:expr) => {{
+        let mut rows = [[<$s>::splat(0.0); $to]; $from];
         for $i in 0..$from {
-            let mut row = [S::splat(0.0); $from];
+            let mut row = [<$s>::splat(0.0); $from];
             for $j in 0..$from {
                 row[$j] = $load;
             }
-            rows[$i] = $line::<S>(row);
+            rows[$i] = $line::<$s>(row);
         }
-        let mut out = [[S::splat(0.0); $to]; $to];
+        let mut out = [[<$s>::splat(0.0); $to]; $to];
         for j in 0..$to {
-            let mut column = [S::splat(0.0); $from];
+            let mut column = [<$s>::splat(0.0); $from];
             for i in 0..$from {
                 column[i] = rows[i][j];
             }
-            let column = $line::<S>(column);
+            let column = $line::<$s>(column);
             for i in 0..$to {
                 out[i][j] = column[i];
             }
@@ -115,21 +117,22 @@ macro_rules! both_directions {
 /// One vector of channels of a patch: from the pixels' pointers, `channel` further, to `out`, a step a place.
 ///
 /// # Safety
-/// As for [`Simd`]; the pointers are valid for a vector from `channel` on, `out` for one at each place.
+/// As for [`RowTile`]; the pointers are valid for a vector from `channel` on, `out` for one at each place.
 #[inline(always)]
-pub(super) unsafe fn input<S: Simd>(
-    pixels: &[[*const f32; PATCH]; PATCH],
+pub(super) unsafe fn input<E: ConvElement, T: RowTile<E>>(
+    pixels: &[[*const E; PATCH]; PATCH],
     channel: usize,
-    out: *mut f32,
+    out: *mut E,
     step: usize,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        store_places::<S>(
-            &both_directions!(input_line: 6 -> 6, |i, j| S::load(pixels[i][j].add(channel))),
-            out,
-            step,
-        )
+        let values = both_directions!(T::S, input_line: 6 -> 6, |i, j| {
+            E::load::<T::S>(pixels[i][j].add(channel), T::S::LANES)
+        });
+        for (place, &value) in values.iter().flatten().enumerate() {
+            T::store(out.add(place * step), value, T::S::LANES);
+        }
     }
 }
 
@@ -146,19 +149,10 @@ pub(super) unsafe fn gradient<S: Simd>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        store_places::<S>(
-            &both_directions!(gradient_line: 4 -> 6, |i, j| S::load(pixels[i][j].add(channel))),
-            out,
-            step,
-        )
-    }
-}
-
-#[inline(always)]
-unsafe fn store_places<S: Simd>(values: &[[S::V; PATCH]; PATCH], out: *mut f32, step: usize) {
-    for place in 0..PLACES {
-        // SAFETY: the caller's promise.
-        unsafe { S::store(out.add(place * step), values[place / PATCH][place % PATCH]) }
+        let values = both_directions!(S, gradient_line: 4 -> 6, |i, j| S::load(pixels[i][j].add(channel)));
+        for (place, &value) in values.iter().flatten().enumerate() {
+            S::store(out.add(place * step), value);
+        }
     }
 }
 
@@ -169,7 +163,7 @@ unsafe fn store_places<S: Simd>(values: &[[S::V; PATCH]; PATCH], out: *mut f32, 
 #[inline(always)]
 pub(super) unsafe fn output<S: Simd>(products: *const f32, step: usize) -> [[S::V; TILE]; TILE] {
     // SAFETY: the caller's promise.
-    unsafe { both_directions!(output_line: 6 -> 4, |i, j| S::load(products.add((i * PATCH + j) * step))) }
+    unsafe { both_directions!(S, output_line: 6 -> 4, |i, j| S::load(products.add((i * PATCH + j) * step))) }
 }
 
 /// One vector of channels of the weights' gradients, from the sums, a step a place.
@@ -179,5 +173,5 @@ pub(super) unsafe fn output<S: Simd>(products: *const f32, step: usize) -> [[S::
 #[inline(always)]
 pub(super) unsafe fn weight<S: Simd>(sums: *const f32, step: usize) -> [[S::V; 3]; 3] {
     // SAFETY: the caller's promise.
-    unsafe { both_directions!(weight_line: 6 -> 3, |i, j| S::load(sums.add((i * PATCH + j) * step))) }
+    unsafe { both_directions!(S, weight_line: 6 -> 3, |i, j| S::load(sums.add((i * PATCH + j) * step))) }
 }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::super::ConvShape;
 use super::super::tile::{MAX_BLOCK, Outer, Tile};
-use super::{GAP, PATCH, PLACES, TILE, Tiles, square, transform};
+use super::{PATCH, PLACES, TILE, Tiles, gap, square, transform};
 use crate::Isa;
 use crate::parallel::Shared;
 use crate::plane::{Plane, check, check_len};
@@ -40,7 +40,7 @@ pub fn winograd_backward_weight(
     dw_hwio: &mut [f32],
     workspace: &mut [f32],
 ) {
-    assert!(s.has_winograd_form(), "{s:?} has no Winograd form");
+    assert!(s.has_winograd_form::<f32>(), "{s:?} has no Winograd form");
     check("x", x.len(), images, &xp);
     check("dy", dy.len(), images, &dyp);
     check_len("dw_hwio", dw_hwio.len(), s.weights());
@@ -96,11 +96,11 @@ impl Layout {
         let outputs = s.out_channels.next_multiple_of(MAX_BLOCK);
         let fitting = BLOCK_VALUES / (PLACES * (s.in_channels + outputs));
         let block_tiles = tiles.count.min(fitting.max(LEAST_TILES)).max(1);
-        let input_step = block_tiles * s.in_channels + GAP;
+        let input_step = block_tiles * s.in_channels + gap::<f32>();
         let gradients = PLACES * input_step;
-        let gradient_step = block_tiles * outputs + GAP;
+        let gradient_step = block_tiles * outputs + gap::<f32>();
         let sums = gradients + PLACES * gradient_step;
-        let sum_step = s.in_channels * s.out_channels + GAP;
+        let sum_step = s.in_channels * s.out_channels + gap::<f32>();
         let len = sums + PLACES * sum_step;
         Layout { block_tiles, input_step, gradients, gradient_step, sums, sum_step, len }
     }
@@ -144,13 +144,13 @@ unsafe fn transform_tile<S: Tile>(job: &Job<'_>, tile: usize, i: usize, count: u
     let Job { s, xp, dyp, layout, .. } = job;
     let (image, y, x) = job.tiles.place(tile);
     let inset = xp.border - s.padding;
-    let pixels = square::<PATCH>(job.x, xp, (image, y + inset, x + inset), &job.zeros);
-    let gradients = square::<TILE>(job.dy, dyp, (image, y + dyp.border, x + dyp.border), &job.zeros);
+    let pixels = square::<f32, PATCH>(job.x, xp, (image, y + inset, x + inset), &job.zeros);
+    let gradients = square::<f32, TILE>(job.dy, dyp, (image, y + dyp.border, x + dyp.border), &job.zeros);
     // SAFETY: channels are a multiple of every vector's length, and the layout has room for `count` tiles at each place.
     unsafe {
         for channel in (0..s.in_channels).step_by(S::LANES) {
             let out = job.workspace.at(i * s.in_channels + channel);
-            transform::input::<S>(&pixels, channel, out, layout.input_step);
+            transform::input::<f32, S>(&pixels, channel, out, layout.input_step);
         }
         for channel in (0..s.out_channels).step_by(S::LANES) {
             let at = (channel / S::BLOCK * count + i) * S::BLOCK + channel % S::BLOCK;
