@@ -23,7 +23,14 @@ pub(crate) fn for_each_chunk<T: Send>(
         }
         return;
     }
-    values.par_chunks_mut(len).enumerate().for_each(|(index, chunk)| f(index, chunk));
+    // Chunks that can each be taken by another thread, to the last: some are held up by other work.
+    let chunks = values.par_chunks_mut(len).enumerate().with_max_len(1);
+    chunks.for_each(|(index, chunk)| f(index, chunk));
+}
+
+/// Calls `f(index)` for each of `tasks`.
+pub(crate) fn for_each_task(tasks: usize, f: impl Fn(usize) + Sync + Send) {
+    (0..tasks).into_par_iter().with_max_len(1).for_each(f);
 }
 
 /// Calls `f(image, y, row)` for each row of the images themselves.

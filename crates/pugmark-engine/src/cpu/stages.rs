@@ -7,7 +7,7 @@ const EARLY_IMAGES: usize = 4;
 /// Images that go through the late steps together: enough that the weights, large there, pass by seldom.
 const LATE_IMAGES: usize = 16;
 /// A late step's output has at most this many pixels.
-const LATE_PIXELS: usize = 64;
+const LATE_PIXELS: usize = 256;
 
 /// The early steps run on a few images at a time, the late ones on all images of the call together.
 #[derive(Debug)]

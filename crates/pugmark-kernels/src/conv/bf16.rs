@@ -250,6 +250,13 @@ impl ConvKernels for Bf16 {
         unsafe { dispatch(path, RowTask { taps, cut, task, partial }) }
     }
 
+    fn tile_pixels(path: Path) -> usize {
+        match path {
+            Path::Isa(isa) if isa < Isa::Amx => f32::tile_pixels(isa),
+            _ => 2 * tiles::SIDE,
+        }
+    }
+
     fn winograd_pays() -> bool {
         // AMX multiplies so fast that the transforms would take longer than what they save.
         matches!(Self::path(), Path::Isa(isa) if isa < Isa::Amx)

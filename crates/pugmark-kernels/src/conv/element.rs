@@ -6,7 +6,9 @@ use super::tile::Tile;
 use super::{backward_weight, pack, winograd};
 use crate::element::Element;
 use crate::plane::Plane;
-use crate::simd::{Simd, per_isa};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Portable, Simd, per_isa};
 use crate::{Bf16, Isa};
 
 /// An element that convolution has kernels for.
@@ -53,6 +55,9 @@ pub(super) trait ConvKernels: Sized {
         task: usize,
         partial: Option<&mut [f64]>,
     );
+
+    /// Pixels of the path's largest tile.
+    fn tile_pixels(path: Self::Path) -> usize;
 
     /// Whether Winograd's form is faster than the plain sum.
     fn winograd_pays() -> bool;
@@ -141,6 +146,16 @@ impl ConvKernels for f32 {
     ) {
         // SAFETY: the caller's promise is the same.
         unsafe { row_task(isa, taps, cut, task, partial) }
+    }
+
+    fn tile_pixels(isa: Isa) -> usize {
+        match isa.vectors() {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => 2 * <Avx512 as Tile>::RUN,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => 2 * <Avx2 as Tile>::RUN,
+            _ => 2 * <Portable as Tile>::RUN,
+        }
     }
 
     fn winograd_pays() -> bool {

@@ -299,13 +299,16 @@ impl<E: ConvElement, T: RowTile<E>> Block<'_, E, T> {
                 panel_len,
             };
             T::product(self.session, runs.len(), len, self.vectors, &product, sums.as_mut_ptr().cast());
-            self.finish(runs, len, sums.as_ptr().cast());
+            match self.stats {
+                Some(_) => self.finish::<true>(runs, len, sums.as_ptr().cast()),
+                None => self.finish::<false>(runs, len, sums.as_ptr().cast()),
+            }
         }
     }
 
-    /// Epilogue, statistics and store.
+    /// Epilogue, statistics where there are any, and store.
     #[inline(always)]
-    unsafe fn finish(&mut self, runs: &[Pixel], len: usize, sums: *const f32) {
+    unsafe fn finish<const STATS: bool>(&mut self, runs: &[Pixel], len: usize, sums: *const f32) {
         let taps = self.taps;
         let Epilogue { bias, residual, relu } = taps.epilogue;
         for v in 0..self.vectors {
@@ -337,8 +340,10 @@ impl<E: ConvElement, T: RowTile<E>> Block<'_, E, T> {
                         }
                         // Statistics are of what is stored: rounded, where the element is narrower.
                         let value = T::store(output, value, n);
-                        sum = T::S::add(sum, value);
-                        square = T::S::mul_add(value, value, square);
+                        if STATS {
+                            sum = T::S::add(sum, value);
+                            square = T::S::mul_add(value, value, square);
+                        }
                     }
                 }
                 if let Some([sums, squares]) = &mut self.stats {

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Resample, rounded};
+use super::Resample;
 
 /// Pixels that are taken together.
 const CHUNK: usize = 4;
@@ -94,6 +94,8 @@ impl Packed {
         let length = self.chunks * CHUNK * 3 + BEHIND;
         let dst_pitch = dst.len() / N;
         let spread = spread();
+        let half = _mm_set1_epi32(1 << (self.precision - 1));
+        let precision = _mm_cvtsi32_si128(self.precision.cast_signed());
         for (out, (&offset, weights)) in
             self.offsets.iter().zip(self.weights.chunks_exact(self.chunks)).enumerate()
         {
@@ -121,14 +123,11 @@ impl Packed {
             for row in 0..N {
                 let sums = _mm256_add_epi32(_mm256_slli_epi32::<{ LOW as i32 }>(high[row]), low[row]);
                 let sums = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
-                let half = 1 << (self.precision - 1);
-                let sums = [
-                    _mm_extract_epi32::<0>(sums),
-                    _mm_extract_epi32::<1>(sums),
-                    _mm_extract_epi32::<2>(sums),
-                ];
-                dst[row * dst_pitch + out * 3..][..3]
-                    .copy_from_slice(&sums.map(|sum| rounded(sum + half, self.precision)));
+                // As `rounded`: what narrows them keeps sums between 0 and 255.
+                let sums = _mm_sra_epi32(_mm_add_epi32(sums, half), precision);
+                let sums = _mm_packs_epi32(sums, sums);
+                let pixel = _mm_cvtsi128_si32(_mm_packus_epi16(sums, sums)).to_le_bytes();
+                dst[row * dst_pitch + out * 3..][..3].copy_from_slice(&pixel[..3]);
             }
         }
     }

@@ -7,14 +7,12 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::super::element::ConvElement;
 use super::super::pack::PANEL;
 use super::super::shape::{ConvShape, Epilogue};
 use super::super::tile::{MAX_BLOCK, Product, RowTile};
 use super::{GAP_BYTES, PATCH, PLACES, TILE, Tiles, gap, square, transform, winograd_packed_len};
-use crate::parallel::{Shared, for_each_chunk, zero_border};
+use crate::parallel::{Shared, for_each_chunk, for_each_task, zero_border};
 use crate::plane::{Plane, check, check_len};
 use crate::simd::Simd;
 use crate::stats::ChannelStats;
@@ -22,8 +20,9 @@ use crate::stats::ChannelStats;
 /// Bytes of a block's transformed inputs and products: on a Zen 3 core with 512 KiB of second-level cache, 192 KiB gave 190
 /// and 250 GFLOP/s (of the direct sum) at 64 and 128 channels where 512 KiB gave 165 and 190.
 const BLOCK_BYTES: usize = 192 << 10;
-/// Tiles of a block at least, for all weights pass by for each block; and at most, for there must be enough tasks.
-const BLOCK_TILES: (usize, usize) = (18, 96);
+/// Tiles of a block at least, for all weights pass by for each block; and at most, for there must be enough tasks. Rounded
+/// up to whole tiles of the product.
+const BLOCK_TILES: (usize, usize) = (14, 96);
 
 /// Transformed weights that are too many to pass by for each block, in bytes.
 const MANY_WEIGHTS: usize = 4 << 20;
@@ -219,10 +218,9 @@ impl<'a, E: ConvElement> Job<'a, E> {
                     // disjoint values, and a stage reads what an earlier one wrote.
                     unsafe { E::winograd_part(path, part) };
                 };
-                (0..tasks(count)).into_par_iter().for_each(|task| part(What::Inputs { task, workspace }));
-                (0..PLACES * self.outputs.div_ceil(TASK_CHANNELS))
-                    .into_par_iter()
-                    .for_each(|task| part(What::Products { task, workspace }));
+                for_each_task(tasks(count), |task| part(What::Inputs { task, workspace }));
+                let products = PLACES * self.outputs.div_ceil(TASK_CHANNELS);
+                for_each_task(products, |task| part(What::Products { task, workspace }));
                 for_each_chunk(own, width, |task, partial| {
                     let partial = with_stats.then_some(partial);
                     with_scratch(width, |sums| part(What::Outputs { task, workspace, partial, sums }));
@@ -231,7 +229,7 @@ impl<'a, E: ConvElement> Job<'a, E> {
         } else {
             let fitting = BLOCK_BYTES / tile_bytes::<E>(self.xp.channels, self.outputs);
             let blocks = tiles.count.div_ceil(fitting.clamp(BLOCK_TILES.0, BLOCK_TILES.1));
-            let block_tiles = tiles.count.div_ceil(blocks);
+            let block_tiles = tiles.count.div_ceil(blocks).next_multiple_of(E::tile_pixels(path));
             partial = vec![0f64; tiles.count.div_ceil(block_tiles) * width];
             for_each_chunk(&mut partial, width, |task, partial| {
                 let tiles = (task * block_tiles, block_tiles.min(tiles.count - task * block_tiles));
