@@ -72,8 +72,20 @@ impl<E: Activation> Machine<E> {
 
     /// Makes what the kernels read from the parameters; to be called when they have changed.
     pub fn prepare(&mut self) {
+        self.prepare_where(|_, _| true);
+    }
+
+    /// As [`Machine::prepare`], where a step of training has changed them: what is not trained stays packed.
+    pub fn prepare_trained(&mut self) {
+        self.prepare_where(Program::is_trained);
+    }
+
+    fn prepare_where(&mut self, wanted: impl Fn(&Program, &Step) -> bool) {
         self.clock.start();
         for (index, (step, workspace)) in self.program.steps.iter().zip(&mut self.workspaces.of).enumerate() {
+            if !wanted(&self.program, step) {
+                continue;
+            }
             if let Some(pass) = workspace.prepare(&step.kind, &self.parameters) {
                 self.clock.lap(Some(index), pass, self.images);
             }

@@ -98,7 +98,7 @@ impl<E: Activation> CpuTraining<E> {
         let rates = (learning_rate, weight_decay);
         self.updater.step(parameters, observer, output.gradient_norm, rates, self.steps);
         self.machine.clock.lap(None, Pass::Optimiser, self.machine.images);
-        self.machine.prepare();
+        self.machine.prepare_trained();
         Ok(output)
     }
 

@@ -21,7 +21,7 @@ use super::{Row, View};
 use crate::{TrainError, TrainSettings};
 
 /// Part of every hash: to be raised when features change for another reason than those hashed.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Values that are hashed at once.
 const VALUES: usize = 1024;
 const TENSOR: &str = "features";
