@@ -10,6 +10,15 @@ pub trait Element: Copy + PartialEq + Default + fmt::Debug + Send + Sync + 'stat
 
     /// The value itself: nothing is lost.
     fn to_f32(self) -> f32;
+
+    /// What [`Element::key`] makes of a value.
+    type Key: Ord + Copy;
+
+    /// An integer in the order of the values, -infinity the least and NaN above all.
+    fn key(self) -> Self::Key;
+
+    /// The value of that key.
+    fn of_key(key: Self::Key) -> Self;
 }
 
 impl Element for f32 {
@@ -21,6 +30,21 @@ impl Element for f32 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         self
+    }
+
+    type Key = i32;
+
+    #[inline(always)]
+    fn key(self) -> i32 {
+        let bits = self.to_bits() as i32;
+        // Negative values in their order; then a NaN of either sign is above +infinity, by way of overflow.
+        (bits ^ (bits >> (i32::BITS - 1) & i32::MAX)).wrapping_sub(0x007f_ffff)
+    }
+
+    #[inline(always)]
+    fn of_key(key: i32) -> Self {
+        let bits = key.wrapping_add(0x007f_ffff);
+        f32::from_bits((bits ^ (bits >> (i32::BITS - 1) & i32::MAX)) as u32)
     }
 }
 
@@ -56,6 +80,21 @@ impl Element for Bf16 {
     fn to_f32(self) -> f32 {
         f32::from_bits(u32::from(self.0) << 16)
     }
+
+    type Key = i16;
+
+    #[inline(always)]
+    fn key(self) -> i16 {
+        let bits = self.0 as i16;
+        // Negative values in their order; then a NaN of either sign is above +infinity, by way of overflow.
+        (bits ^ (bits >> (i16::BITS - 1) & i16::MAX)).wrapping_sub(0x7f)
+    }
+
+    #[inline(always)]
+    fn of_key(key: i16) -> Self {
+        let bits = key.wrapping_add(0x7f);
+        Bf16((bits ^ (bits >> (i16::BITS - 1) & i16::MAX)) as u16)
+    }
 }
 
 impl fmt::Debug for Bf16 {
@@ -87,6 +126,28 @@ mod tests {
         for value in ties.into_iter().chain(others) {
             assert_eq!(Bf16::from_f32(value), nearest(value), "{value}");
         }
+    }
+
+    /// All bf16 values, their keys, and those of the same values in f32.
+    #[test]
+    fn keys_are_in_the_order_of_the_values() {
+        fn check<E: Element>(values: &mut [E]) {
+            values.sort_by_key(|value| value.key());
+            assert_eq!(values[0].to_f32(), f32::NEG_INFINITY);
+            for pair in values.windows(2) {
+                let (a, b) = (pair[0].to_f32(), pair[1].to_f32());
+                assert!(a <= b || b.is_nan(), "{a} before {b}");
+            }
+            for &value in &*values {
+                let back = E::of_key(value.key());
+                let same = back.to_f32().to_bits() == value.to_f32().to_bits();
+                assert!(same, "{value:?} came back as {back:?}");
+            }
+        }
+        let mut all: Vec<Bf16> = (0..=u16::MAX).map(Bf16).collect();
+        let mut widened: Vec<f32> = all.iter().map(|value| value.to_f32()).collect();
+        check(&mut all);
+        check(&mut widened);
     }
 
     #[test]

@@ -59,17 +59,18 @@ impl PoolShape {
     }
 }
 
-/// Channels whose maxima and winners are kept at a time: of 32, LLVM keeps only some in registers.
-const FORWARD_BLOCK: usize = 16;
+/// Channels whose maxima, and where asked for their winners, are kept at a time: of 32 with winners, LLVM keeps only some in
+/// registers.
+const TRACKED_BLOCK: usize = 16;
+const PLAIN_BLOCK: usize = 32;
 
-/// The maxima `y`, and where asked for the winners' taps, of `n` channels from `first` on of one output; `x` is an
-/// image, the taps are those inside it.
+/// The maxima `y` and their taps of `n` channels from `first` on of one output; `x` is an image, the taps are those inside it.
 ///
 /// The accumulators are arrays of their own because LLVM makes a choice between a value and what its place in memory
 /// holds a masked store: six times slower on a Zen 3.
 #[expect(clippy::too_many_arguments, reason = "part of a pixel with what surrounds it")]
 #[inline(always)]
-fn max_pool_block<E: Element, const TRACK: bool>(
+fn max_pool_tracked<E: Element>(
     s: &PoolShape,
     x: &[E],
     xp: &Plane,
@@ -81,7 +82,7 @@ fn max_pool_block<E: Element, const TRACK: bool>(
     argmax: &mut [u8],
 ) {
     let (mut best, mut winners) =
-        ([f32::NEG_INFINITY; FORWARD_BLOCK], [(rows.start * s.kernel + columns.start) as u32; FORWARD_BLOCK]);
+        ([f32::NEG_INFINITY; TRACKED_BLOCK], [(rows.start * s.kernel + columns.start) as u32; TRACKED_BLOCK]);
     let (best, winners) = (&mut best[..n], &mut winners[..n]);
     for ky in rows {
         for kx in columns.clone() {
@@ -92,19 +93,44 @@ fn max_pool_block<E: Element, const TRACK: bool>(
                 let x = x.to_f32();
                 let wins = (x > *best) | x.is_nan();
                 *best = select_unpredictable(wins, x, *best);
-                if TRACK {
-                    *winner = select_unpredictable(wins, tap, *winner);
-                }
+                *winner = select_unpredictable(wins, tap, *winner);
             }
         }
     }
     for (y, &best) in y[..n].iter_mut().zip(&*best) {
         *y = E::from_f32(best);
     }
-    if TRACK {
-        for (argmax, &winner) in argmax[..n].iter_mut().zip(&*winners) {
-            *argmax = winner as u8;
+    for (argmax, &winner) in argmax[..n].iter_mut().zip(&*winners) {
+        *argmax = winner as u8;
+    }
+}
+
+/// As [`max_pool_tracked`], the maxima alone.
+#[expect(clippy::too_many_arguments, reason = "part of a pixel with what surrounds it")]
+#[inline(always)]
+fn max_pool_plain<E: Element>(
+    s: &PoolShape,
+    x: &[E],
+    xp: &Plane,
+    (oy, rows): (usize, Range<usize>),
+    (ox, columns): (usize, Range<usize>),
+    first: usize,
+    n: usize,
+    y: &mut [E],
+) {
+    let mut best = [E::from_f32(f32::NEG_INFINITY).key(); PLAIN_BLOCK];
+    let best = &mut best[..n];
+    for ky in rows {
+        for kx in columns.clone() {
+            let (iy, ix) = (oy * s.stride + ky - s.padding, ox * s.stride + kx - s.padding);
+            let x = &x[xp.offset(iy, ix) + first..][..n];
+            for (best, &x) in best.iter_mut().zip(x) {
+                *best = x.key().max(*best);
+            }
         }
+    }
+    for (y, &best) in y[..n].iter_mut().zip(&*best) {
+        *y = E::of_key(best);
     }
 }
 
@@ -121,22 +147,24 @@ multiversion! {
         let rows = (oy, s.taps(oy, xp.height));
         for (ox, y) in y.chunks_exact_mut(xp.channels).enumerate() {
             let columns = (ox, s.taps(ox, xp.width));
-            for (block, y) in y.chunks_mut(FORWARD_BLOCK).enumerate() {
-                let (rows, columns, first) = (rows.clone(), columns.clone(), block * FORWARD_BLOCK);
-                let n = y.len();
-                // A number of channels that the compiler knows keeps the accumulators in registers.
-                if argmax.is_empty() {
-                    if n == FORWARD_BLOCK {
-                        max_pool_block::<E, false>(s, x, xp, rows, columns, first, FORWARD_BLOCK, y, &mut []);
-                    } else {
-                        max_pool_block::<E, false>(s, x, xp, rows, columns, first, n, y, &mut []);
+            // A number of channels that the compiler knows keeps the accumulators in registers.
+            if argmax.is_empty() {
+                for (block, y) in y.chunks_mut(PLAIN_BLOCK).enumerate() {
+                    let (rows, columns, first) = (rows.clone(), columns.clone(), block * PLAIN_BLOCK);
+                    match y.len() {
+                        PLAIN_BLOCK => max_pool_plain(s, x, xp, rows, columns, first, PLAIN_BLOCK, y),
+                        n => max_pool_plain(s, x, xp, rows, columns, first, n, y),
                     }
-                } else {
+                }
+            } else {
+                for (block, y) in y.chunks_mut(TRACKED_BLOCK).enumerate() {
+                    let (rows, columns, first) = (rows.clone(), columns.clone(), block * TRACKED_BLOCK);
+                    let n = y.len();
                     let argmax = &mut argmax[ox * xp.channels + first..][..n];
-                    if n == FORWARD_BLOCK {
-                        max_pool_block::<E, true>(s, x, xp, rows, columns, first, FORWARD_BLOCK, y, argmax);
+                    if n == TRACKED_BLOCK {
+                        max_pool_tracked(s, x, xp, rows, columns, first, TRACKED_BLOCK, y, argmax);
                     } else {
-                        max_pool_block::<E, true>(s, x, xp, rows, columns, first, n, y, argmax);
+                        max_pool_tracked(s, x, xp, rows, columns, first, n, y, argmax);
                     }
                 }
             }
