@@ -65,6 +65,11 @@ impl Cpu {
         if self.winograd { "" } else { ", without Winograd" }
     }
 
+    /// Has a compute thread run a short task when it has nothing to do, or waits for another. A panic in it ends the process.
+    pub fn spawn(&self, task: impl FnOnce() + Send + 'static) {
+        self.pool.spawn(task);
+    }
+
     /// Compute threads.
     pub fn threads(&self) -> usize {
         self.pool.current_num_threads()

@@ -54,7 +54,7 @@ pub(crate) struct App {
     pub(crate) tracer: OnceLock<Tracer>,
     models: Option<Models>,
     tls: Option<RwLock<Arc<ServerConfig>>>,
-    engine: Cpu,
+    pub(crate) engine: Cpu,
     /// The first is asked where nothing else decides.
     variants: RwLock<Vec<Variant>>,
     /// A permit a KiB of a body.
@@ -63,7 +63,7 @@ pub(crate) struct App {
     pub(crate) copies: Arc<Semaphore>,
     /// A permit a photo.
     photos: Arc<Semaphore>,
-    /// A permit a photo that is being decoded.
+    /// A permit a photo that is being decoded on a thread of its own.
     pub(crate) decoders: Arc<Semaphore>,
     /// One map is made at a time.
     pub(crate) explaining: Arc<Semaphore>,

@@ -19,7 +19,7 @@ pub struct Settings {
     pub batch_delay: Duration,
     /// Photos that are decoded, wait or are looked at, all requests together; what comes on top is answered with 429.
     pub photos: usize,
-    /// Threads that decode photos.
+    /// Threads that decode large photos; small ones are decoded by the threads that compute, where there are several.
     pub decoders: usize,
     /// Most likely classes named in an answer.
     pub top: usize,

@@ -39,6 +39,16 @@ fn every_kind_of_photo_has_the_answer_of_the_classifier() {
         }
     }
 
+    // Of many pixels, and of many bytes: not decoded by a thread that computes.
+    for (width, format) in [(1100, Png), (1000, Bmp)] {
+        let bytes = encoded(&picture(6, width, 1000), format);
+        assert_eq!(
+            probabilities(&server.photo(&bytes)),
+            expected(&model, &bytes),
+            "{width} x 1000 {format:?}"
+        );
+    }
+
     // The same pixels in other clothes.
     let bytes = encoded(&drawn, Png);
     let wanted = expected(&model, &bytes);
