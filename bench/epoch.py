@@ -1,6 +1,6 @@
 """One epoch from photo files: PyTorch and pugmark in turn, the ratio, and how near pugmark comes to its speed in memory.
 
-Both sides count from the first photo read to the last step, without validation and saving.
+With `--precision bf16` PyTorch runs under its autocast. Both sides count from the first photo read to the last step, without validation and saving.
 """
 
 import argparse
@@ -17,13 +17,13 @@ PEER = Path(__file__).parent / "torch_epoch.py"
 
 def main() -> None:
     arguments = parse()
-    print(f"{arguments.model}, batch {arguments.batch}, 224 px, f32, {arguments.threads} threads; {processor()}")
+    print(f"{arguments.model}, batch {arguments.batch}, 224 px, {arguments.precision}, {arguments.threads} threads; {processor()}")
     shape = ["--model", arguments.model, "--threads", str(arguments.threads)]
     batch = ["--batch", str(arguments.batch)]
-    peer = [sys.executable, str(PEER), str(arguments.data), *shape, *batch, "--workers", str(arguments.workers)]
+    peer = [sys.executable, str(PEER), str(arguments.data), *shape, *batch, "--workers", str(arguments.workers), "--precision", arguments.precision]
     # The resident batch has as many classes, for the same work.
     classes = sum(entry.is_dir() for entry in (arguments.data / "train").iterdir())
-    resident = [str(arguments.pugmark), "bench", "--precision", "f32", "--train", "--json", *shape, *batch, "--classes", str(classes)]
+    resident = [str(arguments.pugmark), "bench", "--precision", arguments.precision, "--train", "--json", *shape, *batch, "--classes", str(classes)]
 
     rounds = []
     for number in range(1, arguments.rounds + 1):
@@ -43,7 +43,7 @@ def epoch(arguments: argparse.Namespace, shape: list[str]) -> tuple[float, float
     """Images per second of the epoch's training part, as its [METRICS] line says, and peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         command = [str(arguments.pugmark), "train", str(arguments.data), "--out", str(Path(folder) / "run")]
-        command += ["--epochs", "1", "--image-size", "224", "--batch-size", str(arguments.batch), *shape]
+        command += ["--epochs", "1", "--image-size", "224", "--batch-size", str(arguments.batch), "--precision", arguments.precision, *shape]
         output, memory = text(command)
     found = re.search(r"\[METRICS\].* images_per_sec=([0-9.]+);", output)
     if found is None:
@@ -57,6 +57,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pugmark", type=Path, required=True, help="the pugmark binary")
     parser.add_argument("--model", default="resnet18")
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2, help="processes that read photos for PyTorch")

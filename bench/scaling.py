@@ -9,7 +9,7 @@ from measure import processor, run
 
 def main() -> None:
     arguments = parse()
-    print(f"{arguments.model}, f32, images/s of the median step; {processor()}")
+    print(f"{arguments.model}, {arguments.precision}, images/s of the median step; {processor()}")
     for mode, threads in itertools.product(arguments.modes.split(","), numbers(arguments.threads)):
         print(f"\n{mode}, threads {threads}")
         sizes = numbers(arguments.sizes)
@@ -19,7 +19,7 @@ def main() -> None:
             for size in sizes:
                 shape = ["--batch", batch, "--image-size", size, "--threads", threads, "--steps", arguments.steps]
                 flags = [f"--{mode}", "--json", "--model", arguments.model, "--warmup", "1", *map(str, shape)]
-                result, _ = run([str(arguments.pugmark), "bench", "--precision", "f32", *flags])
+                result, _ = run([str(arguments.pugmark), "bench", "--precision", arguments.precision, *flags])
                 print(f"{result['images_per_sec']:10.2f}", end="", flush=True)
             print()
 
@@ -32,6 +32,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pugmark", type=Path, required=True, help="the pugmark binary")
     parser.add_argument("--model", default="resnet18")
+    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
     parser.add_argument("--modes", default="train,infer")
     parser.add_argument("--batches", default="1,2,4,8,16,32,64")
     parser.add_argument("--sizes", default="160,224,288,384")

@@ -48,7 +48,9 @@ def main() -> None:
     start = time.perf_counter()
     for input, labels in loader:
         optimizer.zero_grad()
-        F.cross_entropy(model(input.contiguous(memory_format=torch.channels_last)), labels).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16"):
+            loss = F.cross_entropy(model(input.contiguous(memory_format=torch.channels_last)), labels)
+        loss.backward()
         optimizer.step()
     print(json.dumps({"images_per_sec": len(data) / (time.perf_counter() - start)}))
 
@@ -58,6 +60,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("data", type=Path, help="folder with train/, with a folder a class")
     parser.add_argument("--model", default="resnet18")
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2, help="processes that read photos")

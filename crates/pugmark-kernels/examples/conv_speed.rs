@@ -1,16 +1,16 @@
 //! Speed of convolution and its two gradients at ResNet's shapes, as a share of the machine's measured peak.
 //!
 //! `cargo run --release -p pugmark-kernels --example conv_speed [batch [isa [f32|bf16]]]`; `RAYON_NUM_THREADS` sets
-//! the threads. The peak is that of f32 vectors for both elements.
+//! the threads.
 
 use std::time::Instant;
 
 use pugmark_kernels::{
     Bf16, ConvElement, ConvShape, Epilogue, Isa, Plane, conv2d_backward_data, conv2d_backward_weight,
     conv2d_backward_weight_scratch_len, conv2d_forward, pack_backward, pack_forward, packed_len_backward,
-    packed_len_forward, peak_flops, winograd_backward_data, winograd_backward_weight, winograd_forward,
-    winograd_pack_backward, winograd_pack_forward, winograd_packed_len, winograd_weight_workspace_len,
-    winograd_workspace_len, with_isa,
+    packed_len_forward, peak_flops, peak_flops_bf16, winograd_backward_data, winograd_backward_weight,
+    winograd_forward, winograd_pack_backward, winograd_pack_forward, winograd_packed_len,
+    winograd_weight_workspace_len, winograd_workspace_len, with_isa,
 };
 
 /// Name, kernel, stride, padding, input and output channels, input height and width.
@@ -41,18 +41,19 @@ fn main() {
     rayon::scope(|_| {
         with_isa(isa, || {
             if bf16 {
-                run::<Bf16>(batch);
-                run_winograd::<Bf16>(batch, |_, _| String::new());
+                let peak = peak_flops_bf16() / 1e9;
+                run::<Bf16>(batch, peak);
+                run_winograd::<Bf16>(batch, peak, |_, _, _| String::new());
             } else {
-                run::<f32>(batch);
-                run_winograd::<f32>(batch, winograd_gradients);
+                let peak = peak_flops() / 1e9;
+                run::<f32>(batch, peak);
+                run_winograd::<f32>(batch, peak, winograd_gradients);
             }
         });
     });
 }
 
-fn run<E: ConvElement>(batch: usize) {
-    let peak = peak_flops() / 1e9;
+fn run<E: ConvElement>(batch: usize, peak: f64) {
     let threads = rayon::current_num_threads();
     println!("{} threads, {}, batch {batch}: peak {peak:.0} GFLOP/s", threads, Isa::active());
     println!("{:<34}{:>18}{:>18}{:>18}", "", "forward", "backward data", "backward weight");
@@ -76,8 +77,7 @@ fn run<E: ConvElement>(batch: usize) {
 }
 
 /// Forward with weights packed before, as in inference; then what `gradients` prints.
-fn run_winograd<E: ConvElement>(batch: usize, gradients: fn(usize, Shape) -> String) {
-    let peak = peak_flops() / 1e9;
+fn run_winograd<E: ConvElement>(batch: usize, peak: f64, gradients: fn(usize, f64, Shape) -> String) {
     println!("Winograd:");
     for shape in SHAPES {
         let Problem { s, xp, yp, weights } = problem(shape);
@@ -92,13 +92,12 @@ fn run_winograd<E: ConvElement>(batch: usize, gradients: fn(usize, Shape) -> Str
         let f = speed(batch * yp.pixels() * weights.len(), peak, &mut || {
             winograd_forward(&s, batch, &x, xp, &packed, &mut y, yp, &ep, None, &mut workspace);
         });
-        println!("{}{f:>22}{}", title(shape), gradients(batch, shape));
+        println!("{}{f:>22}{}", title(shape), gradients(batch, peak, shape));
     }
 }
 
-fn winograd_gradients(batch: usize, shape: Shape) -> String {
+fn winograd_gradients(batch: usize, peak: f64, shape: Shape) -> String {
     let Problem { s, xp, yp, weights } = problem(shape);
-    let peak = peak_flops() / 1e9;
     let (x, y) = (values::<f32>(batch * xp.len()), values::<f32>(batch * yp.len()));
     let (mut dx, mut dw) = (x.clone(), weights.clone());
     let mut packed = vec![0.0; winograd_packed_len(&s)];

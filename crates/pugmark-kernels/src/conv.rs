@@ -15,6 +15,7 @@ mod winograd;
 
 pub use backward_data::conv2d_backward_data;
 pub use backward_weight::{conv2d_backward_weight, conv2d_backward_weight_scratch_len};
+pub(crate) use bf16::multiply_adds;
 pub use bf16::with_modelled_tiles;
 pub use depthwise::{
     DepthwiseShape, depthwise_backward_data, depthwise_backward_weight, depthwise_forward, depthwise_pack,

@@ -66,7 +66,7 @@ pub use loss::{CrossEntropy, cross_entropy, softmax};
 pub use norm::{batch_norm_backward_apply, batch_norm_backward_reduce, scale_shift};
 pub use optimiser::{AdamW, Sgd, adamw_step, sgd_step};
 pub use patches::{merge_patches_backward, merge_patches_forward};
-pub use peak::{peak_bandwidth, peak_flops};
+pub use peak::{peak_bandwidth, peak_flops, peak_flops_bf16};
 pub use plane::{GradientTarget, Plane};
 pub use pool::{
     PoolShape, global_avg_pool_backward, global_avg_pool_forward, max_pool_backward, max_pool_forward,

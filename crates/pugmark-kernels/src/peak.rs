@@ -4,18 +4,30 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use crate::Isa;
+use crate::{Isa, conv, with_isa};
 
-/// Operations a second of multiply-adds on registers alone, on all threads of the current rayon pool.
+/// Operations a second of multiply-adds of f32 on registers alone, on all threads of the current rayon pool.
 pub fn peak_flops() -> f64 {
     const STEPS: usize = 2_000_000;
-    let threads = rayon::current_num_threads();
-    let mut flops = 0.0;
+    flops(|| STEPS * multiply_adds(STEPS))
+}
+
+/// Operations a second of products of bf16 added up in f32, by the active instruction set's largest tile from the first-level
+/// cache, on all threads of the current rayon pool.
+pub fn peak_flops_bf16() -> f64 {
+    const PRODUCTS: usize = 20_000;
+    flops(|| conv::multiply_adds(PRODUCTS))
+}
+
+/// Operations a second when every thread runs `multiply_adds`, which returns how many it did.
+fn flops(multiply_adds: impl Fn() -> usize + Sync) -> f64 {
+    let (threads, isa) = (rayon::current_num_threads(), Isa::active());
+    let mut operations = 0.0;
     let seconds = best(&mut || {
-        let lanes: Vec<usize> = (0..threads).into_par_iter().map(|_| multiply_adds(STEPS)).collect();
-        flops = lanes.iter().map(|&lanes| 2.0 * (STEPS * lanes) as f64).sum();
+        let done: Vec<usize> = (0..threads).into_par_iter().map(|_| with_isa(isa, &multiply_adds)).collect();
+        operations = 2.0 * done.iter().sum::<usize>() as f64;
     });
-    flops / seconds
+    operations / seconds
 }
 
 /// Bytes a second of `a = b + s * c` on arrays much larger than caches, on all threads of the current rayon pool.

@@ -8,10 +8,12 @@ mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod pack;
+mod peak;
 mod tiles;
 mod vectors;
 mod weight;
 
+pub(crate) use peak::multiply_adds;
 pub use tiles::with_modelled_tiles;
 
 use super::element::ConvKernels;

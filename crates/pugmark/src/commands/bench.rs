@@ -50,7 +50,8 @@ pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Resu
     // Before the peak is measured, which has arrays of its own.
     let peak_memory_bytes = memory::peak();
     let operators = if arguments.operators {
-        Some(Operators::new(times, step_seconds.len(), arguments.threads as usize)?)
+        let threads = arguments.threads as usize;
+        Some(Operators::new(times, step_seconds.len(), threads, precision.precision())?)
     } else {
         None
     };

@@ -26,12 +26,15 @@ unsafe fn input_line<S: Simd>(d: [S::V; PATCH]) -> [S::V; PATCH] {
     unsafe {
         let near = madd::<S>(-2.0, d[2], d[4]);
         let far = madd::<S>(-0.5, d[2], d[4]);
+        let zero = S::splat(0.0);
+        let near_odd = madd::<S>(-B, d[1], madd::<S>(A, d[3], zero));
+        let far_odd = madd::<S>(-A, d[1], madd::<S>(B, d[3], zero));
         [
             madd::<S>(-2.5, d[2], S::add(d[0], d[4])),
-            madd::<S>(A, d[3], madd::<S>(-B, d[1], near)),
-            madd::<S>(-A, d[3], madd::<S>(B, d[1], near)),
-            madd::<S>(B, d[3], madd::<S>(-A, d[1], far)),
-            madd::<S>(-B, d[3], madd::<S>(A, d[1], far)),
+            S::add(near, near_odd),
+            madd::<S>(-1.0, near_odd, near),
+            S::add(far, far_odd),
+            madd::<S>(-1.0, far_odd, far),
             madd::<S>(-2.5, d[3], S::add(d[1], d[5])),
         ]
     }
@@ -125,13 +128,41 @@ pub(super) unsafe fn input<E: ConvElement, T: RowTile<E>>(
     out: *mut E,
     step: usize,
 ) {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        input_columns::<E, T, 0>(pixels, channel, out, step);
+        input_columns::<E, T, 3>(pixels, channel, out, step);
+    }
+}
+
+/// Three columns of places of [`input`], the first of them `FIRST`: all six do not fit into 32 registers.
+#[inline(always)]
+unsafe fn input_columns<E: ConvElement, T: RowTile<E>, const FIRST: usize>(
+    pixels: &[[*const E; PATCH]; PATCH],
+    channel: usize,
+    out: *mut E,
+    step: usize,
+) {
     // SAFETY: the caller's promise.
     unsafe {
-        let values = both_directions!(T::S, input_line: 6 -> 6, |i, j| {
-            E::load::<T::S>(pixels[i][j].add(channel), T::S::LANES)
-        });
-        for (place, &value) in values.iter().flatten().enumerate() {
-            T::store(out.add(place * step), value, T::S::LANES);
+        let zero = T::S::splat(0.0);
+        let mut rows = [[zero; 3]; PATCH];
+        for (row, pixels) in rows.iter_mut().zip(pixels) {
+            let mut d = [zero; PATCH];
+            for (d, pixel) in d.iter_mut().zip(pixels) {
+                *d = E::load::<T::S>(pixel.add(channel), T::S::LANES);
+            }
+            let line = input_line::<T::S>(d);
+            *row = [line[FIRST], line[FIRST + 1], line[FIRST + 2]];
+        }
+        for j in 0..3 {
+            let mut column = [zero; PATCH];
+            for (value, row) in column.iter_mut().zip(&rows) {
+                *value = row[j];
+            }
+            for (i, &value) in input_line::<T::S>(column).iter().enumerate() {
+                T::store(out.add((i * PATCH + FIRST + j) * step), value, T::S::LANES);
+            }
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use anyhow::Context;
-use pugmark_engine::{OperatorGroup, OperatorSums, OperatorTime};
-use pugmark_kernels::{peak_bandwidth, peak_flops};
+use pugmark_engine::{OperatorGroup, OperatorSums, OperatorTime, Precision};
+use pugmark_kernels::{peak_bandwidth, peak_flops, peak_flops_bf16};
 use rayon::ThreadPoolBuilder;
 use serde::Serialize;
 
@@ -17,8 +17,13 @@ pub(super) struct Operators {
 }
 
 impl Operators {
-    /// Groups the operators of `steps` steps and measures the peak of `threads` threads.
-    pub(super) fn new(times: Vec<OperatorTime>, steps: usize, threads: usize) -> anyhow::Result<Self> {
+    /// Groups the operators of `steps` steps and measures the peak of `threads` threads in that precision.
+    pub(super) fn new(
+        times: Vec<OperatorTime>,
+        steps: usize,
+        threads: usize,
+        precision: Precision,
+    ) -> anyhow::Result<Self> {
         let mut sums = OperatorSums::default();
         sums.add(times);
         let operators = sums.mean(steps);
@@ -26,7 +31,13 @@ impl Operators {
             .num_threads(threads)
             .build()
             .context("cannot start the threads that measure the peak")?;
-        let (flops, peak_bytes_per_sec) = pool.install(|| (peak_flops(), peak_bandwidth()));
+        let (flops, peak_bytes_per_sec) = pool.install(|| {
+            let flops = match precision {
+                Precision::F32 => peak_flops(),
+                Precision::Bf16 => peak_flops_bf16(),
+            };
+            (flops, peak_bandwidth())
+        });
         Ok(Self { operators, peak_gflops: flops / 1e9, peak_bytes_per_sec })
     }
 
