@@ -276,14 +276,13 @@ impl<E: ConvElement, T: RowTile<E>> Block<'_, E, T> {
         let mut sums = MaybeUninit::<T::Sums>::uninit();
         // SAFETY: `RowTaps::check` covers every pixel's inputs and outputs and all panels.
         unsafe {
-            // The outputs are at hand once the sums are done.
+            // What is added and the outputs are at hand once the sums are done.
             for &run in runs {
                 let output = taps.output.at(grid.output + taps.output_steps.offset(run) + self.channel);
-                for pixel in 0..len {
-                    for v in 0..self.vectors {
-                        let at = output.wrapping_add(pixel * taps.output_steps.pixel + v * T::S::LANES);
-                        T::S::prefetch(at.cast());
-                    }
+                self.prefetch(output, taps.output_steps.pixel, len);
+                if let Some((values, p)) = taps.epilogue.residual {
+                    let offset = run.image * p.len() + p.offset(run.y, run.x) + self.channel;
+                    self.prefetch(values.as_ptr().wrapping_add(offset), p.channels, len);
                 }
             }
             let input = |run| taps.input.as_ptr().wrapping_add(grid.input + taps.input_steps.offset(run));
@@ -302,6 +301,17 @@ impl<E: ConvElement, T: RowTile<E>> Block<'_, E, T> {
             match self.stats {
                 Some(_) => self.finish::<true>(runs, len, sums.as_ptr().cast()),
                 None => self.finish::<false>(runs, len, sums.as_ptr().cast()),
+            }
+        }
+    }
+
+    /// Fetches this block's channels of `len` pixels, a step apart, from `first` on.
+    #[inline(always)]
+    unsafe fn prefetch(&self, first: *const E, step: usize, len: usize) {
+        for pixel in 0..len {
+            for v in 0..self.vectors {
+                // SAFETY: the machine has the instruction set.
+                unsafe { T::S::prefetch(first.wrapping_add(pixel * step + v * T::S::LANES).cast()) };
             }
         }
     }
