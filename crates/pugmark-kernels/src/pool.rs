@@ -268,7 +268,7 @@ multiversion! {
 /// `y`'s border too.
 ///
 /// `argmax`, if given (`[images][pixels of y][channels]`), receives the index `ky * kernel + kx` of the
-/// winner.
+/// winner. Without it the greater of two zeros is the positive one, and of two NaN any may stay.
 pub fn max_pool_forward<E: Element>(
     s: &PoolShape,
     images: usize,

@@ -63,6 +63,8 @@ pub(crate) struct App {
     pub(crate) copies: Arc<Semaphore>,
     /// A permit a photo.
     photos: Arc<Semaphore>,
+    /// A permit a small photo that is decoded by a compute thread, or the next to be: no more of them come before a batch.
+    pub(crate) small: Arc<Semaphore>,
     /// A permit a photo that is being decoded on a thread of its own.
     pub(crate) decoders: Arc<Semaphore>,
     /// One map is made at a time.
@@ -99,6 +101,7 @@ impl App {
                 (settings.limits.bodies / 4).max(settings.limits.body).div_ceil(1024),
             )),
             photos: Arc::new(Semaphore::new(settings.photos.max(1))),
+            small: Arc::new(Semaphore::new(2 * engine.threads())),
             decoders: Arc::new(Semaphore::new(settings.decoders.max(1))),
             explaining: Arc::new(Semaphore::new(1)),
             ready: AtomicBool::new(true),

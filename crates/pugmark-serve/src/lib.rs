@@ -1,7 +1,7 @@
 //! The endpoint: photos in over HTTP, probabilities out; and its page.
 //!
 //! The way of a photo: a request is read within limits ([`RequestLimits`]); what it holds becomes photos; a photo gets room or
-//! the request is refused with 429; a few threads decode photos, each by the recipes of the models alone; the pictures wait
+//! the request is refused with 429; a thread decodes it, by the recipes of the models alone; the pictures wait
 //! in a queue for the model's one thread, which takes what is there as a batch. An answer does not depend on what else is in
 //! its batch, bit for bit, because the engine's do not.
 

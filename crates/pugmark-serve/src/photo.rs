@@ -42,30 +42,32 @@ pub(crate) async fn prepare(
     source: Source,
 ) -> Result<Prepared, RequestError> {
     let failed = || RequestError::Internal("a photo can't be resized".into());
-    let limits = app.settings.limits.photo;
-    let source = match source {
-        Source::File(bytes) if app.engine.threads() > 1 && bytes.len() <= SMALL_BYTES => {
-            let (reply, answer) = oneshot::channel();
-            let (own, file) = (Arc::clone(worker), bytes.clone());
-            let small = Limits { max_pixels: limits.max_pixels.min(SMALL_PIXELS), ..limits };
-            app.engine.spawn(move || {
-                // Whoever asked may be gone.
-                if reply.is_closed() {
-                    return;
-                }
-                let prepare = AssertUnwindSafe(|| own.prepare(Source::File(file), &small));
-                if let Ok(prepared) = panic::catch_unwind(prepare) {
-                    let _ = reply.send(prepared);
-                }
-            });
-            match answer.await.map_err(|_| failed())? {
-                Err(PhotoError::TooLarge { .. }) => Source::File(bytes),
-                prepared => return Ok(prepared?),
-            }
-        }
-        source => source,
-    };
     let ended = || RequestError::Unavailable("the server is stopping");
+    let limits = app.settings.limits.photo;
+    if let Source::File(bytes) = &source
+        && bytes.len() <= SMALL_BYTES
+        && app.engine.threads() > 1
+    {
+        let permit = Arc::clone(&app.small).acquire_owned().await.map_err(|_| ended())?;
+        let (reply, answer) = oneshot::channel();
+        let (worker, bytes) = (Arc::clone(worker), bytes.clone());
+        let small = Limits { max_pixels: limits.max_pixels.min(SMALL_PIXELS), ..limits };
+        app.engine.spawn(move || {
+            let _permit = permit;
+            // Whoever asked may be gone.
+            if reply.is_closed() {
+                return;
+            }
+            let prepare = AssertUnwindSafe(|| worker.prepare(Source::File(bytes), &small));
+            if let Ok(prepared) = panic::catch_unwind(prepare) {
+                let _ = reply.send(prepared);
+            }
+        });
+        // What is too large for these limits may be within the real ones, and only they tell what is wrong.
+        if let Ok(prepared) = answer.await.map_err(|_| failed())? {
+            return Ok(prepared);
+        }
+    }
     let permit = Arc::clone(&app.decoders).acquire_owned().await.map_err(|_| ended())?;
     let worker = Arc::clone(worker);
     let work = move || {
