@@ -30,6 +30,8 @@ use plan::{ALIGN, Cut, Plan};
 
 /// Blocks of 32 pixels whose inputs and gradients of 32 channels each stay in the first-level cache (32 to 48 KiB).
 const PIECE_BLOCKS: usize = 10;
+/// Rows of inputs in that cache.
+const GROUP_ROWS: usize = 32;
 
 /// See [`conv2d_backward_weight_scratch_len`](crate::conv2d_backward_weight_scratch_len).
 pub(super) fn scratch_len(s: &ConvShape, images: usize, xp: &Plane, dyp: &Plane) -> usize {
@@ -222,26 +224,26 @@ impl Multiply<'_> {
         let Multiply { plan, area, .. } = self;
         let panel_len = plan.panel_len();
         let start = piece.band * plan.band_len;
-        for row in area.rows.clone().step_by(32) {
-            let rows = 32.min(area.rows.end - row);
-            for channel in area.channels.clone().step_by(T::BLOCK) {
-                let vectors = T::BLOCK.min(area.channels.end - channel).div_ceil(T::S::LANES);
+        // Rows are even in number; tiles of them are as equal as can be.
+        let (pairs, channels) = (area.rows.len() / 2, area.channels.clone());
+        let tiles = pairs.div_ceil(T::RUN);
+        let tile_row = |tile: usize| area.rows.start + 2 * (tile * (pairs / tiles) + tile.min(pairs % tiles));
+        let group_tiles = (GROUP_ROWS / (2 * T::RUN)).max(1);
+        for group in (0..tiles).step_by(group_tiles) {
+            for channel in channels.clone().step_by(T::BLOCK) {
+                let vectors = T::BLOCK.min(channels.end - channel).div_ceil(T::S::LANES);
                 let panel = plan.gradients + channel / PANEL * panel_len + 2 * (channel % PANEL);
                 let weights = start + panel + piece.blocks.start * TAP_BLOCK * PANEL;
                 for tap in area.kernel_rows.start * plan.taps.1..area.kernel_rows.end * plan.taps.1 {
-                    let input = start + plan.input(tap, row) + piece.blocks.start * TAP_BLOCK;
-                    let sums = (tap * plan.rows + row) * plan.channels + channel;
-                    let mut done = 0;
-                    while done < rows {
-                        // Rows are even in number.
-                        let (runs, len) = match rows - done {
-                            left if left <= T::RUN => (1, left),
-                            left => (2, T::RUN.min(left / 2)),
-                        };
+                    for tile in group..tiles.min(group + group_tiles) {
+                        let row = tile_row(tile);
+                        let len = (tile_row(tile + 1) - row) / 2;
+                        let input = start + plan.input(tap, row) + piece.blocks.start * TAP_BLOCK;
+                        let sums = (tap * plan.rows + row) * plan.channels + channel;
                         // SAFETY: a band holds `blocks` of every row from every tap's place on, and of every panel;
                         // rows and channels are inside the sums; both as `Plan` lays them out.
                         unsafe {
-                            let input = self.bands.as_ptr().add(input + done * plan.row_len);
+                            let input = self.bands.as_ptr().add(input);
                             let operands = PairProduct {
                                 runs: [input, input.wrapping_add(len * plan.row_len)],
                                 row_step: plan.row_len,
@@ -251,13 +253,12 @@ impl Multiply<'_> {
                                 weights: self.bands.as_ptr().add(weights),
                                 weight_pitch: plan.band_len,
                                 panel_len,
-                                sums: self.sums.add(sums + done * plan.channels),
+                                sums: self.sums.add(sums),
                                 pitch: plan.channels,
                                 accumulate: piece.accumulate,
                             };
-                            T::product(session, runs, len, vectors, &operands);
+                            T::product(session, 2, len, vectors, &operands);
                         }
-                        done += runs * len;
                     }
                 }
             }

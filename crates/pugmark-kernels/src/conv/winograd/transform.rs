@@ -26,12 +26,15 @@ unsafe fn input_line<S: Simd>(d: [S::V; PATCH]) -> [S::V; PATCH] {
     unsafe {
         let near = madd::<S>(-2.0, d[2], d[4]);
         let far = madd::<S>(-0.5, d[2], d[4]);
+        let zero = S::splat(0.0);
+        let near_odd = madd::<S>(-B, d[1], madd::<S>(A, d[3], zero));
+        let far_odd = madd::<S>(-A, d[1], madd::<S>(B, d[3], zero));
         [
             madd::<S>(-2.5, d[2], S::add(d[0], d[4])),
-            madd::<S>(A, d[3], madd::<S>(-B, d[1], near)),
-            madd::<S>(-A, d[3], madd::<S>(B, d[1], near)),
-            madd::<S>(B, d[3], madd::<S>(-A, d[1], far)),
-            madd::<S>(-B, d[3], madd::<S>(A, d[1], far)),
+            S::add(near, near_odd),
+            madd::<S>(-1.0, near_odd, near),
+            S::add(far, far_odd),
+            madd::<S>(-1.0, far_odd, far),
             madd::<S>(-2.5, d[3], S::add(d[1], d[5])),
         ]
     }
