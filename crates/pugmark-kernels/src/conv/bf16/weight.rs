@@ -2,7 +2,8 @@
 //!
 //! A sum over pixels takes its pairs along pixels. So inputs are transposed, `[input channel][pixel]`, and gradients
 //! are laid out as weights are, `[pixel / 2][16 output channels][2]`; where both count pixels at one pitch, each tap of
-//! the kernel is a product of the same two matrices, the inputs shifted by the tap's place. That is done for some rows
+//! the kernel is a product of the same two matrices, the inputs shifted by the tap's place. (Where rows are short, the pixels
+//! between them would cost more than a copy for each column of taps.) That is done for some rows
 //! of an image at a time, a band, whose copy stays in cache while all taps pass over it. Where there are enough pixels
 //! for each task to have bands and sums of its own, nothing else is shared; where weights are many, bands are laid out
 //! first and tasks share out the sums.
@@ -21,16 +22,16 @@ use super::super::ConvShape;
 use super::super::pack::PANEL;
 use super::pack::TAP_BLOCK;
 use super::{PairProduct, PairTile, Path, Task, dispatch};
-use crate::Bf16;
 use crate::parallel::{GRAIN, Shared, for_each_chunk};
 use crate::plane::Plane;
 use crate::simd::Simd;
+use crate::{Bf16, Isa};
 use fill::Source;
 use plan::{ALIGN, Cut, Plan};
 
 /// Blocks of 32 pixels whose inputs and gradients of 32 channels each stay in the first-level cache (32 to 48 KiB).
 const PIECE_BLOCKS: usize = 10;
-/// Rows of inputs in that cache.
+/// Rows of inputs that take turns with a block of channels.
 const GROUP_ROWS: usize = 32;
 
 /// See [`conv2d_backward_weight_scratch_len`](crate::conv2d_backward_weight_scratch_len).
@@ -59,7 +60,7 @@ pub(super) fn backward_weight(
     let plan = Plan::new(s, images, &xp, &dyp);
     let (_, xp, dyp) = plan::joined(s, images, &xp, &dyp);
     let zeros = vec![Bf16::default(); plan.depth.max(s.out_channels)];
-    run(path, &plan, &Source { s, x, xp, dy, dyp, zeros: &zeros }, dw_hwio, scratch);
+    run(path, &plan, &Source { isa: Isa::active(), s, x, xp, dy, dyp, zeros: &zeros }, dw_hwio, scratch);
 }
 
 fn run(path: Path, plan: &Plan, source: &Source<'_>, dw_hwio: &mut [f32], scratch: &mut [f32]) {
@@ -95,9 +96,9 @@ fn run(path: Path, plan: &Plan, source: &Source<'_>, dw_hwio: &mut [f32], scratc
                 },
             );
         }
-        Cut::Channels { group_bands, side, parts } => {
+        Cut::Channels { group_bands, sides } => {
             let sums = Shared::new(sums);
-            let areas = Area::parts(plan, side, parts);
+            let areas = Area::parts(plan, sides);
             for group in (0..plan.bands).step_by(group_bands) {
                 let count = group_bands.min(plan.bands - group);
                 let bands = &mut bands[..count * plan.band_len];
@@ -139,38 +140,29 @@ fn reduce(plan: &Plan, s: &ConvShape, partial: &[f32], dw_hwio: &mut [f32]) {
     });
 }
 
-/// Some of the sums: rows of transposed inputs, output channels and rows of the kernel.
+/// Some of the sums: rows of transposed inputs and output channels.
 #[derive(Clone)]
 struct Area {
     rows: Range<usize>,
     channels: Range<usize>,
-    kernel_rows: Range<usize>,
 }
 
 impl Area {
     fn whole(plan: &Plan) -> Self {
-        Area { rows: 0..plan.rows, channels: 0..plan.channels, kernel_rows: 0..plan.taps.0 }
+        Area { rows: 0..plan.rows, channels: 0..plan.channels }
     }
 
-    /// Areas of about `side` rows and channels, and of `1 / parts` of the kernel's rows.
-    fn parts(plan: &Plan, side: usize, parts: usize) -> Vec<Self> {
+    /// Areas of about so many rows and channels.
+    fn parts(plan: &Plan, sides: (usize, usize)) -> Vec<Self> {
         // Whole tiles of the widest kind.
-        let chunks = |len: usize| {
+        let chunks = |len: usize, side: usize| {
             let chunk = len.div_ceil(len.div_ceil(side)).next_multiple_of(32);
             (0..len).step_by(chunk).map(move |first| first..len.min(first + chunk))
         };
-        let kernel_rows = |part: usize| part * plan.taps.0 / parts..(part + 1) * plan.taps.0 / parts;
         let mut areas = Vec::new();
-        for rows in chunks(plan.rows) {
-            for channels in chunks(plan.channels) {
-                for part in 0..parts {
-                    areas.push(Area {
-                        rows: rows.clone(),
-                        channels: channels.clone(),
-                        kernel_rows: kernel_rows(part),
-                    });
-                }
-            }
+        for rows in chunks(plan.rows, sides.0) {
+            areas
+                .extend(chunks(plan.channels, sides.1).map(|channels| Area { rows: rows.clone(), channels }));
         }
         areas
     }
@@ -224,6 +216,10 @@ impl Multiply<'_> {
         let Multiply { plan, area, .. } = self;
         let panel_len = plan.panel_len();
         let start = piece.band * plan.band_len;
+        // The compiler must see that taps are even in number.
+        let end = piece.blocks.end * TAP_BLOCK / 2;
+        let end = if T::WHOLE_LINES { end } else { end.min(plan.pairs) };
+        let tap_len = 2 * (end - piece.blocks.start * TAP_BLOCK / 2);
         // Rows are even in number; tiles of them are as equal as can be.
         let (pairs, channels) = (area.rows.len() / 2, area.channels.clone());
         let tiles = pairs.div_ceil(T::RUN);
@@ -234,7 +230,7 @@ impl Multiply<'_> {
                 let vectors = T::BLOCK.min(channels.end - channel).div_ceil(T::S::LANES);
                 let panel = plan.gradients + channel / PANEL * panel_len + 2 * (channel % PANEL);
                 let weights = start + panel + piece.blocks.start * TAP_BLOCK * PANEL;
-                for tap in area.kernel_rows.start * plan.taps.1..area.kernel_rows.end * plan.taps.1 {
+                for tap in 0..plan.taps.0 * plan.taps.1 {
                     for tile in group..tiles.min(group + group_tiles) {
                         let row = tile_row(tile);
                         let len = (tile_row(tile + 1) - row) / 2;
@@ -244,12 +240,13 @@ impl Multiply<'_> {
                         // rows and channels are inside the sums; both as `Plan` lays them out.
                         unsafe {
                             let input = self.bands.as_ptr().add(input);
+                            // Opaque: or the compiler works one run's pointers out from the other's, in the inner loop.
                             let operands = PairProduct {
-                                runs: [input, input.wrapping_add(len * plan.row_len)],
-                                row_step: plan.row_len,
+                                runs: std::hint::black_box([input, input.wrapping_add(len * plan.row_len)]),
+                                row_step: std::hint::black_box(plan.row_len),
                                 tap_rows: piece.bands,
                                 tap_pitch: plan.band_len,
-                                tap_len: piece.blocks.len() * TAP_BLOCK,
+                                tap_len,
                                 weights: self.bands.as_ptr().add(weights),
                                 weight_pitch: plan.band_len,
                                 panel_len,

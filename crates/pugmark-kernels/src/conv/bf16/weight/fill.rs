@@ -4,12 +4,15 @@ use super::super::super::ConvShape;
 use super::super::super::pack::PANEL;
 use super::super::pack::TAP_BLOCK;
 use super::plan::Plan;
-use super::shuffle::{SIDE, interleaved, transposed};
-use crate::Bf16;
+#[cfg(target_arch = "x86_64")]
+use super::shuffle::{Avx512, Sse2};
+use super::shuffle::{Shuffle, Single};
 use crate::plane::Plane;
+use crate::{Bf16, Isa};
 
 /// The tensors that bands are copied from.
 pub(super) struct Source<'a> {
+    pub isa: Isa,
     pub s: &'a ConvShape,
     pub x: &'a [Bf16],
     pub xp: Plane,
@@ -22,16 +25,36 @@ pub(super) struct Source<'a> {
 impl<'a> Source<'a> {
     /// Writes all of a band that is read.
     pub(super) fn fill(&self, plan: &Plan, band: usize, out: &mut [Bf16]) {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
+        unsafe fn avx512(source: &Source<'_>, plan: &Plan, band: usize, out: &mut [Bf16]) {
+            // SAFETY: the caller's promise is the same.
+            unsafe { source.fill_by::<Avx512>(plan, band, out) }
+        }
+        // SAFETY: the machine has what `isa` says.
+        unsafe {
+            match self.isa.vectors() {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => avx512(self, plan, band, out),
+                #[cfg(target_arch = "x86_64")]
+                _ => self.fill_by::<Sse2>(plan, band, out),
+                #[cfg(not(target_arch = "x86_64"))]
+                _ => self.fill_by::<Single>(plan, band, out),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Shuffle`].
+    #[inline(always)]
+    unsafe fn fill_by<K: Shuffle>(&self, plan: &Plan, band: usize, out: &mut [Bf16]) {
         let image = band / plan.image_bands;
         let first = band % plan.image_bands * plan.band_rows;
         let rows = plan.band_rows.min(self.dyp.height - first);
         let (inputs, gradients) = out.split_at_mut(plan.gradients);
 
-        let Source { s, x, xp, dy, dyp, zeros } = *self;
+        let Source { s, x, xp, dy, dyp, zeros, .. } = *self;
         let zeros = &zeros[..plan.depth];
-        // Rows and columns that some tap of the phase reaches; others stay unread and count as zero.
-        let reached =
-            |pixels: usize, taps: usize, phase: usize| pixels + (taps - phase).div_ceil(s.stride) - 1;
         for (phase, inputs) in inputs.chunks_exact_mut(plan.rows * plan.row_len).enumerate() {
             let (py, px) = (phase / plan.phases.1, phase % plan.phases.1);
             let corner = image * xp.len()
@@ -39,14 +62,15 @@ impl<'a> Source<'a> {
                 + (xp.border - s.padding + px) * xp.channels;
             let grid = Grid {
                 values: &x[corner..],
-                rows: reached(rows, plan.taps.0, py),
-                columns: reached(dyp.width, plan.taps.1, px),
+                rows: plan.reached_rows(rows, py),
+                columns: plan.columns(dyp.width, px),
                 row_step: s.stride * xp.row_pitch(),
                 pixel_step: s.stride * xp.channels,
                 pitch: plan.pitch,
                 zeros,
             };
-            transpose(grid, plan, inputs);
+            // SAFETY: the caller's promise is the same.
+            unsafe { transpose::<K>(grid, plan, inputs) };
         }
 
         let grid = Grid {
@@ -58,7 +82,8 @@ impl<'a> Source<'a> {
             pitch: plan.pitch,
             zeros: &self.zeros[..s.out_channels],
         };
-        pair(grid, plan, gradients);
+        // SAFETY: the caller's promise is the same.
+        unsafe { pair::<K>(grid, plan, gradients) };
     }
 }
 
@@ -103,7 +128,8 @@ impl<'a> Pixels<'a> {
 }
 
 /// `out[row][pixel]`, a row of zeros behind the last where that makes them even.
-fn transpose(grid: Grid<'_>, plan: &Plan, out: &mut [Bf16]) {
+#[inline(always)]
+unsafe fn transpose<K: Shuffle>(grid: Grid<'_>, plan: &Plan, out: &mut [Bf16]) {
     let (depth, row_len) = (grid.zeros.len(), plan.row_len);
     assert!(out.len() == plan.rows * row_len && plan.used <= row_len, "inputs: wrong length");
     assert!(plan.used.is_multiple_of(TAP_BLOCK), "inputs: part of a block");
@@ -115,30 +141,27 @@ fn transpose(grid: Grid<'_>, plan: &Plan, out: &mut [Bf16]) {
         for pixel in &mut block {
             *pixel = pixels.next();
         }
-        if depth < SIDE {
-            for (i, pixel) in block.iter().enumerate() {
-                for (row, &value) in pixel.iter().enumerate() {
-                    out[row * row_len + at + i] = value;
+        // SAFETY: each pixel has `depth` values, and each row of `out` a whole block from `at` on.
+        unsafe {
+            let to = out.as_mut_ptr().add(at);
+            if depth < K::CHANNELS {
+                for row in 0..depth {
+                    Single::transposed(&block, row, to.add(row * row_len), row_len);
                 }
+                continue;
             }
-            continue;
-        }
-        for row in (0..depth).step_by(SIDE) {
-            // The last rows may have been written already.
-            let row = row.min(depth - SIDE);
-            for (i, pixels) in block.as_chunks::<SIDE>().0.iter().enumerate() {
-                // SAFETY: each pixel has `depth` values, and each row of `out` a whole block from `at` on.
-                unsafe {
-                    let to = out.as_mut_ptr().add(row * row_len + at + i * SIDE);
-                    transposed(pixels, row, to, row_len);
-                }
+            for row in (0..depth).step_by(K::CHANNELS) {
+                // The last rows may have been written already.
+                let row = row.min(depth - K::CHANNELS);
+                K::transposed(&block, row, to.add(row * row_len), row_len);
             }
         }
     }
 }
 
 /// `out[panel][pixel / 2][16 channels][2]`.
-fn pair(grid: Grid<'_>, plan: &Plan, out: &mut [Bf16]) {
+#[inline(always)]
+unsafe fn pair<K: Shuffle>(grid: Grid<'_>, plan: &Plan, out: &mut [Bf16]) {
     let (channels, panel_len) = (grid.zeros.len(), plan.panel_len());
     assert!(out.len() == channels.div_ceil(PANEL) * panel_len, "gradients: wrong length");
     let mut pixels = grid.pixels();
@@ -149,7 +172,7 @@ fn pair(grid: Grid<'_>, plan: &Plan, out: &mut [Bf16]) {
             // SAFETY: each pixel has the panel's channels, and each panel of `out` this pair.
             unsafe {
                 let to = out.as_mut_ptr().add(panel * panel_len + at);
-                interleaved(even, odd, panel * PANEL, to);
+                K::interleaved(even, odd, panel * PANEL, to);
             }
         }
         if !channels.is_multiple_of(PANEL) {

@@ -21,13 +21,16 @@ const MAX_TASKS: usize = 32;
 const FEW_TASKS: usize = 8;
 /// Inputs with fewer channels are transposed with their kernel row's other taps.
 const FEW_CHANNELS: usize = 16;
+/// Rows of gradients up to this many pixels for each that taps reach beyond them: there inputs are transposed once for each
+/// column of taps, for pixels between the rows would take longer.
+const SHORT_ROW: usize = 16;
 
 /// How the work is shared out.
 pub(super) enum Cut {
     /// Bands, in `splits` of the same number; sums for each split.
     Pixels { splits: usize, split_bands: usize, group_bands: usize },
-    /// Sums, in areas of `side` rows and channels and `1 / parts` of the kernel's rows.
-    Channels { group_bands: usize, side: usize, parts: usize },
+    /// Sums, in areas of about so many rows and channels.
+    Channels { group_bands: usize, sides: (usize, usize) },
 }
 
 pub(super) struct Plan {
@@ -39,8 +42,10 @@ pub(super) struct Plan {
     pub channels: usize,
     /// Rows and columns of taps.
     pub taps: (usize, usize),
-    /// Inputs whose row and column leave the same remainders by the stride are a phase, transposed by itself.
+    /// Inputs whose row and column leave the same remainders by the stride are a phase, transposed by itself; or those
+    /// that gradients meet through a column of taps, where rows are short.
     pub phases: (usize, usize),
+    apart: bool,
     stride: usize,
     /// Pixels from row to row, of inputs and gradients.
     pub pitch: usize,
@@ -48,7 +53,8 @@ pub(super) struct Plan {
     pub band_rows: usize,
     pub image_bands: usize,
     pub bands: usize,
-    /// Blocks of 32 pixels of a band's gradients.
+    /// Pairs of pixels of a band's gradients, with those between rows, and blocks of 32 pixels that hold them.
+    pub pairs: usize,
     pub blocks: usize,
     /// Values of a row of transposed inputs that are ever read.
     pub used: usize,
@@ -83,9 +89,13 @@ impl Plan {
             (s.in_channels, s.kernel)
         };
         let (rows, channels) = (depth.next_multiple_of(2), s.out_channels.next_multiple_of(PANEL));
-        let phases = (taps.0.min(stride), taps.1.min(stride));
         // How far taps reach beyond a phase's first.
-        let reach = ((taps.0 - 1) / stride, (taps.1 - 1) / stride);
+        let mut reach = ((taps.0 - 1) / stride, (taps.1 - 1) / stride);
+        let mut phases = (taps.0.min(stride), taps.1.min(stride));
+        let apart = reach.1 > 0 && width <= SHORT_ROW * reach.1;
+        if apart {
+            (reach.1, phases.1) = (0, taps.1);
+        }
         let pitch = width + reach.1;
 
         let pixel_bytes = 2 * (phases.0 * phases.1 * rows + channels);
@@ -96,7 +106,8 @@ impl Plan {
         }
         let image_bands = height.div_ceil(band_rows);
         let bands = images * image_bands;
-        let blocks = ((band_rows - 1) * pitch + width).div_ceil(TAP_BLOCK);
+        let pairs = ((band_rows - 1) * pitch + width).div_ceil(2);
+        let blocks = pairs.div_ceil(TAP_BLOCK / 2);
         let used = (blocks * TAP_BLOCK + reach.0 * pitch + reach.1).next_multiple_of(TAP_BLOCK);
         // An odd number of cache lines, so that rows do not meet in one set of the cache.
         let row_len = ((used / TAP_BLOCK) | 1) * TAP_BLOCK;
@@ -111,12 +122,15 @@ impl Plan {
             let group_bands = (GROUP_BYTES / (2 * band_len)).clamp(1, split_bands);
             Cut::Pixels { splits: bands.div_ceil(split_bands), split_bands, group_bands }
         } else {
-            // Sums of a task that stay in its core's second-level cache.
+            // Sums of a task that stay in its core's second-level cache; all that share rows or channels read them again.
             let side = if taps.0 * taps.1 < 4 { 256 } else { 128 };
-            let areas = rows.div_ceil(side) * channels.div_ceil(side);
-            let parts = if areas < FEW_TASKS { taps.0 } else { 1 };
+            let areas = |rows_side: usize| rows.div_ceil(rows_side) * channels.div_ceil(side);
+            let rows_side = (0..3).map(|halved| side >> halved).find(|&side| areas(side) >= FEW_TASKS);
             let groups = bands.div_ceil((SHARED_BYTES / (2 * band_len)).clamp(1, bands));
-            Cut::Channels { group_bands: bands.div_ceil(groups), side, parts }
+            Cut::Channels {
+                group_bands: bands.div_ceil(groups),
+                sides: (rows_side.unwrap_or(side / 4), side),
+            }
         };
         let exact = rows == depth && channels == s.out_channels;
         Plan {
@@ -125,11 +139,13 @@ impl Plan {
             channels,
             taps,
             phases,
+            apart,
             stride,
             pitch,
             band_rows,
             image_bands,
             bands,
+            pairs,
             blocks,
             used,
             row_len,
@@ -175,7 +191,23 @@ impl Plan {
     /// Where in a band the inputs of a row start that the first gradient meets through a tap.
     pub(super) fn input(&self, tap: usize, row: usize) -> usize {
         let (y, x) = (tap / self.taps.1, tap % self.taps.1);
-        let phase = y % self.stride * self.phases.1 + x % self.stride;
-        (phase * self.rows + row) * self.row_len + y / self.stride * self.pitch + x / self.stride
+        let (column, shift) = if self.apart { (x, 0) } else { (x % self.stride, x / self.stride) };
+        let phase = y % self.stride * self.phases.1 + column;
+        (phase * self.rows + row) * self.row_len + y / self.stride * self.pitch + shift
     }
+
+    /// Columns of inputs that the taps of a column of phases reach.
+    pub(super) fn columns(&self, width: usize, phase: usize) -> usize {
+        if self.apart { width } else { reached(width, self.taps.1, phase, self.stride) }
+    }
+
+    /// As [`Plan::columns`], of rows.
+    pub(super) fn reached_rows(&self, rows: usize, phase: usize) -> usize {
+        reached(rows, self.taps.0, phase, self.stride)
+    }
+}
+
+/// Inputs that `gradients` meet through some tap of a phase; others stay unread and count as zero.
+fn reached(gradients: usize, taps: usize, phase: usize, stride: usize) -> usize {
+    gradients + (taps - phase).div_ceil(stride) - 1
 }

@@ -31,7 +31,7 @@ fn every_cut_gives_the_same_sums() {
             let mut plan = Plan::new(&s, images, &xp, &dyp);
             change(&mut plan);
             let zeros = vec![Bf16::default(); plan.depth.max(out_channels)];
-            let source = Source { s: &s, x: &x, xp, dy: &dy, dyp, zeros: &zeros };
+            let source = Source { isa: Isa::active(), s: &s, x: &x, xp, dy: &dy, dyp, zeros: &zeros };
             let mut dw = vec![f32::NAN; s.weights()];
             let mut scratch = vec![f32::NAN; plan.scratch_len()];
             super::run(path, &plan, &source, &mut dw, &mut scratch);
@@ -50,11 +50,11 @@ fn every_cut_gives_the_same_sums() {
                 });
                 assert!(cut == whole, "{s:?} in {splits} splits by {group_bands}");
             }
-            for (group_bands, side, parts) in [(5, 32, 1), (2, 32, kernel), (1, 64, 1)] {
+            for (group_bands, sides) in [(5, (32, 32)), (2, (32, 64)), (1, (64, 64))] {
                 let cut = gradient(path, &|plan| {
-                    plan.cut = Cut::Channels { group_bands, side, parts };
+                    plan.cut = Cut::Channels { group_bands, sides };
                 });
-                assert!(cut == whole, "{s:?} in areas of {side} by {group_bands}");
+                assert!(cut == whole, "{s:?} in areas of {sides:?} by {group_bands}");
             }
         }
     }
