@@ -72,6 +72,11 @@ impl Tiles {
         Tiles { rows, columns, count: images * rows * columns }
     }
 
+    /// How many tiles from `first` on, at most `most`, are a strip.
+    fn strip(&self, first: usize, most: usize) -> usize {
+        most.min(STRIP_TILES).min(self.columns - first % self.columns)
+    }
+
     /// Image, first row and first column of a tile.
     fn place(&self, tile: usize) -> (usize, usize, usize) {
         let (image, tile) = (tile / (self.rows * self.columns), tile % (self.rows * self.columns));
@@ -79,15 +84,49 @@ impl Tiles {
     }
 }
 
-/// Where the pixels of a square lie, from row `y` and column `x` of the plane with its border on; `zeros` stands for
-/// those beyond the border.
-fn square<E, const SIDE: usize>(
-    values: &[E],
+/// Tiles of a strip at most, so that its transformed lines stay in the first-level cache.
+const STRIP_TILES: usize = 8;
+/// Columns of pixels under it.
+const STRIP_COLUMNS: usize = STRIP_TILES * TILE + PATCH - TILE;
+
+/// Tiles beside each other, and where the pixels under them lie.
+struct Strip<E> {
+    tiles: usize,
+    /// The first pixel of each row, and how far it is to the next; zeros stand for rows beyond the border.
+    rows: [*const E; PATCH],
+    step: usize,
+    /// Columns that do not lie beyond the border.
+    inside: usize,
+}
+
+impl<E> Strip<E> {
+    /// From row `y` and column `x` of the plane with its border on; `zeros` has [`STRIP_COLUMNS`] pixels.
+    fn new(tiles: usize, values: &[E], p: &Plane, (image, y, x): (usize, usize, usize), zeros: &[E]) -> Self {
+        let (height, width) = (p.padded_height(), p.width + 2 * p.border);
+        let image = &values[image * p.len()..][..p.len()];
+        assert!(zeros.len() >= STRIP_COLUMNS * p.channels, "zeros: too few");
+        let mut strip = Strip { tiles, rows: [zeros.as_ptr(); PATCH], step: p.channels, inside: 0 };
+        strip.inside = strip.columns().min(width - x);
+        for (row, y) in strip.rows.iter_mut().zip(y..height) {
+            *row = &raw const image[y * p.row_pitch() + x * p.channels];
+        }
+        strip
+    }
+
+    fn columns(&self) -> usize {
+        self.tiles * TILE + PATCH - TILE
+    }
+}
+
+/// Where the pixels of a tile lie, from row `y` and column `x` of the plane with its border on; `zeros` stands for those beyond
+/// the border.
+fn square(
+    values: &[f32],
     p: &Plane,
     (image, y, x): (usize, usize, usize),
-    zeros: &[E],
-) -> [[*const E; SIDE]; SIDE] {
-    let mut pointers = [[zeros.as_ptr(); SIDE]; SIDE];
+    zeros: &[f32],
+) -> [[*const f32; TILE]; TILE] {
+    let mut pointers = [[zeros.as_ptr(); TILE]; TILE];
     let (height, width) = (p.padded_height(), p.width + 2 * p.border);
     let image = &values[image * p.len()..][..p.len()];
     for (y, row) in (y..height).zip(&mut pointers) {

@@ -5,13 +5,14 @@
 //! tasks take a group of tiles through one stage after the other, so that the weights pass by once a group.
 
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::super::element::ConvElement;
 use super::super::pack::PANEL;
 use super::super::shape::{ConvShape, Epilogue};
 use super::super::tile::{MAX_BLOCK, Product, RowTile};
-use super::{GAP_BYTES, PATCH, PLACES, TILE, Tiles, gap, square, transform, winograd_packed_len};
+use super::{GAP_BYTES, PLACES, STRIP_COLUMNS, Strip, TILE, Tiles, gap, transform, winograd_packed_len};
 use crate::parallel::{Shared, for_each_chunk, for_each_task, zero_border};
 use crate::plane::{Plane, check, check_len};
 use crate::simd::Simd;
@@ -173,7 +174,7 @@ impl<'a, E: ConvElement> Job<'a, E> {
         if let Some(bias) = epilogue.bias {
             check_len("bias", bias.len(), s.out_channels);
         }
-        let zeros = vec![E::default(); s.in_channels];
+        let zeros = vec![E::default(); STRIP_COLUMNS * s.in_channels];
         Job { images, x, xp, padding, outputs: s.out_channels, packed, zeros, epilogue, accumulate }
     }
 
@@ -344,17 +345,22 @@ unsafe fn inputs<E: ConvElement, T: RowTile<E>>(
     v: *mut E,
 ) {
     let channels = job.xp.channels;
-    for i in tiles {
+    let inset = job.xp.border - job.padding;
+    let mut lines = [const { MaybeUninit::uninit() }; STRIP_COLUMNS];
+    let mut i = tiles.start;
+    while i < tiles.end {
+        let count = target.tiles.strip(group.first + i, tiles.end - i);
         let (image, y, x) = target.tiles.place(group.first + i);
-        let inset = job.xp.border - job.padding;
-        let pixels = square::<E, PATCH>(job.x, &job.xp, (image, y + inset, x + inset), &job.zeros);
+        let strip = Strip::new(count, job.x, &job.xp, (image, y + inset, x + inset), &job.zeros);
         for channel in (0..channels).step_by(T::S::LANES) {
             // SAFETY: channels are a multiple of every vector's length, so each pixel has a whole vector here, and `v`
-            // has this tile's channels at each place.
+            // has the tiles' channels at each place.
             unsafe {
-                transform::input::<E, T>(&pixels, channel, v.add(i * channels + channel), group.input_step)
-            };
+                let v = v.add(i * channels + channel);
+                transform::inputs::<E, T>(&strip, channel, &mut lines, v, (group.input_step, channels));
+            }
         }
+        i += count;
     }
 }
 

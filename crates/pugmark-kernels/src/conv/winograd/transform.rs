@@ -4,13 +4,17 @@
 //! products of (x - p) over the other points, weights to their polynomial's values at the points, divided by those
 //! products' values; outputs are sums of powers of the points.
 
+use std::mem::MaybeUninit;
+
 use super::super::element::ConvElement;
 use super::super::tile::RowTile;
-use super::{PATCH, TILE};
+use super::{PATCH, STRIP_COLUMNS, Strip, TILE};
 use crate::simd::Simd;
 
 const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
 const B: f32 = std::f32::consts::SQRT_2;
+/// Of the widest vectors.
+const MAX_LANES: usize = 16;
 
 /// `k * x + y`. Not a closure: those are compiled without the instruction set when they are not inlined.
 #[inline(always)]
@@ -117,60 +121,62 @@ macro_rules! both_directions {
     }};
 }
 
-/// One vector of channels of a patch: from the pixels' pointers, `channel` further, to `out`, a step a place.
+/// Transformed lines down the columns of a strip: [`PATCH`] values of each, a vector each.
+pub(super) type Lines = [MaybeUninit<[[f32; MAX_LANES]; PATCH]>; STRIP_COLUMNS];
+
+/// One vector of channels of a strip's patches: from the pixels' pointers, `channel` further, to `out`, `place_step` values a
+/// place and `tile_step` a tile. Neighbouring patches share two columns, whose lines are transformed once.
 ///
 /// # Safety
-/// As for [`RowTile`]; the pointers are valid for a vector from `channel` on, `out` for one at each place.
+/// As for [`RowTile`]; the strip's pointers are valid for a vector from `channel` on, `out` for one of each tile at each place.
 #[inline(always)]
-pub(super) unsafe fn input<E: ConvElement, T: RowTile<E>>(
-    pixels: &[[*const E; PATCH]; PATCH],
+pub(super) unsafe fn inputs<E: ConvElement, T: RowTile<E>>(
+    strip: &Strip<E>,
     channel: usize,
+    lines: &mut Lines,
     out: *mut E,
-    step: usize,
+    (place_step, tile_step): (usize, usize),
 ) {
-    // SAFETY: the caller's promise is the same.
+    let lanes = T::S::LANES;
+    // SAFETY: the caller's promise; a line has room for the widest vectors.
     unsafe {
-        input_columns::<E, T, 0>(pixels, channel, out, step);
-        input_columns::<E, T, 3>(pixels, channel, out, step);
+        let mut at = channel;
+        for line in &mut lines[..strip.inside] {
+            let mut d = [T::S::splat(0.0); PATCH];
+            for (d, row) in d.iter_mut().zip(strip.rows) {
+                *d = E::load::<T::S>(row.wrapping_add(at), lanes);
+            }
+            let to = line.as_mut_ptr().cast::<f32>();
+            for (i, &value) in input_line::<T::S>(d).iter().enumerate() {
+                T::S::store(to.add(i * MAX_LANES), value);
+            }
+            at += strip.step;
+        }
+        for line in &mut lines[strip.inside..strip.columns()] {
+            line.write([[0.0; MAX_LANES]; PATCH]);
+        }
+        for tile in 0..strip.tiles {
+            // Opaque: or the compiler keeps 36 offsets in memory.
+            let place_step = std::hint::black_box(place_step);
+            let lines = lines.as_ptr().add(tile * TILE).cast::<f32>();
+            for i in 0..PATCH {
+                let mut d = [T::S::splat(0.0); PATCH];
+                for (j, d) in d.iter_mut().enumerate() {
+                    *d = T::S::load(lines.add((j * PATCH + i) * MAX_LANES));
+                }
+                let out = out.wrapping_add(tile * tile_step + i * PATCH * place_step);
+                for (j, &value) in input_line::<T::S>(d).iter().enumerate() {
+                    T::store(out.wrapping_add(j * place_step), value, lanes);
+                }
+            }
+        }
     }
 }
 
-/// Three columns of places of [`input`], the first of them `FIRST`: all six do not fit into 32 registers.
-#[inline(always)]
-unsafe fn input_columns<E: ConvElement, T: RowTile<E>, const FIRST: usize>(
-    pixels: &[[*const E; PATCH]; PATCH],
-    channel: usize,
-    out: *mut E,
-    step: usize,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let zero = T::S::splat(0.0);
-        let mut rows = [[zero; 3]; PATCH];
-        for (row, pixels) in rows.iter_mut().zip(pixels) {
-            let mut d = [zero; PATCH];
-            for (d, pixel) in d.iter_mut().zip(pixels) {
-                *d = E::load::<T::S>(pixel.add(channel), T::S::LANES);
-            }
-            let line = input_line::<T::S>(d);
-            *row = [line[FIRST], line[FIRST + 1], line[FIRST + 2]];
-        }
-        for j in 0..3 {
-            let mut column = [zero; PATCH];
-            for (value, row) in column.iter_mut().zip(&rows) {
-                *value = row[j];
-            }
-            for (i, &value) in input_line::<T::S>(column).iter().enumerate() {
-                T::store(out.add((i * PATCH + FIRST + j) * step), value, T::S::LANES);
-            }
-        }
-    }
-}
-
-/// As [`input`], of a tile of gradients.
+/// One vector of channels of a tile of gradients: from the pixels' pointers, `channel` further, to `out`, a step a place.
 ///
 /// # Safety
-/// As [`input`].
+/// As [`inputs`].
 #[inline(always)]
 pub(super) unsafe fn gradient<S: Simd>(
     pixels: &[[*const f32; TILE]; TILE],
@@ -194,7 +200,11 @@ pub(super) unsafe fn gradient<S: Simd>(
 #[inline(always)]
 pub(super) unsafe fn output<S: Simd>(products: *const f32, step: usize) -> [[S::V; TILE]; TILE] {
     // SAFETY: the caller's promise.
-    unsafe { both_directions!(S, output_line: 6 -> 4, |i, j| S::load(products.add((i * PATCH + j) * step))) }
+    unsafe {
+        // Opaque, as above.
+        let step = std::hint::black_box(step);
+        both_directions!(S, output_line: 6 -> 4, |i, j| S::load(products.add((i * PATCH + j) * step)))
+    }
 }
 
 /// One vector of channels of the weights' gradients, from the sums, a step a place.

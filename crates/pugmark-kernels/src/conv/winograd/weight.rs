@@ -3,11 +3,14 @@
 //! Per place, the transformed inputs times the transformed gradients are summed over all tiles; the sums are
 //! transformed to weights once. Tiles are taken a block at a time, so that their transforms stay in the shared cache.
 
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::super::ConvShape;
 use super::super::tile::{MAX_BLOCK, Outer, Tile};
-use super::{PATCH, PLACES, TILE, Tiles, gap, square, transform};
+use super::{PLACES, STRIP_COLUMNS, Strip, Tiles, gap, square, transform};
 use crate::Isa;
 use crate::parallel::Shared;
 use crate::plane::{Plane, check, check_len};
@@ -52,7 +55,7 @@ pub fn winograd_backward_weight(
     }
     let layout = Layout::new(s, &tiles);
     assert!(workspace.len() >= layout.len, "workspace: {} values instead of {}", workspace.len(), layout.len);
-    let zeros = vec![0.0; s.in_channels.max(s.out_channels)];
+    let zeros = vec![0.0; (STRIP_COLUMNS * s.in_channels).max(s.out_channels)];
     let job = Job { s, x, xp, dy, dyp, tiles, layout, zeros, workspace: Shared::new(workspace) };
     let (isa, dw) = (Isa::active(), Shared::new(dw_hwio));
     let each = |tasks: usize, stage: Stage| {
@@ -127,9 +130,7 @@ per_isa! {
             match stage {
                 Stage::Transform { first, count } => {
                     let start = task * TASK_TILES;
-                    for i in start..count.min(start + TASK_TILES) {
-                        transform_tile::<S>(job, first + i, i, count);
-                    }
+                    transform_tiles::<S>(job, first, start..count.min(start + TASK_TILES), count);
                 }
                 Stage::Sum { first, count } => sum::<S>(job, first == 0, count, task),
                 Stage::Finish => finish::<S>(job, task, dw),
@@ -138,25 +139,38 @@ per_isa! {
     }
 }
 
-/// Inputs and gradients of a tile, the `i`-th of `count` in its block.
+/// Inputs and gradients of some tiles of the block that has `count` from `first` on.
 #[inline(always)]
-unsafe fn transform_tile<S: Tile>(job: &Job<'_>, tile: usize, i: usize, count: usize) {
+unsafe fn transform_tiles<S: Tile>(job: &Job<'_>, first: usize, tiles: Range<usize>, count: usize) {
     let Job { s, xp, dyp, layout, .. } = job;
-    let (image, y, x) = job.tiles.place(tile);
     let inset = xp.border - s.padding;
-    let pixels = square::<f32, PATCH>(job.x, xp, (image, y + inset, x + inset), &job.zeros);
-    let gradients = square::<f32, TILE>(job.dy, dyp, (image, y + dyp.border, x + dyp.border), &job.zeros);
-    // SAFETY: channels are a multiple of every vector's length, and the layout has room for `count` tiles at each place.
-    unsafe {
+    let mut lines = [const { MaybeUninit::uninit() }; STRIP_COLUMNS];
+    let mut i = tiles.start;
+    while i < tiles.end {
+        let strip_tiles = job.tiles.strip(first + i, tiles.end - i);
+        let (image, y, x) = job.tiles.place(first + i);
+        let strip = Strip::new(strip_tiles, job.x, xp, (image, y + inset, x + inset), &job.zeros);
         for channel in (0..s.in_channels).step_by(S::LANES) {
-            let out = job.workspace.at(i * s.in_channels + channel);
-            transform::input::<f32, S>(&pixels, channel, out, layout.input_step);
+            // SAFETY: channels are a multiple of every vector's length, and the layout has room for `count` tiles at each place.
+            unsafe {
+                let out = job.workspace.at(i * s.in_channels + channel);
+                let steps = (layout.input_step, s.in_channels);
+                transform::inputs::<f32, S>(&strip, channel, &mut lines, out, steps);
+            }
         }
-        for channel in (0..s.out_channels).step_by(S::LANES) {
-            let at = (channel / S::BLOCK * count + i) * S::BLOCK + channel % S::BLOCK;
-            let out = job.workspace.at(layout.gradients + at);
-            transform::gradient::<S>(&gradients, channel, out, layout.gradient_step);
+        for i in i..i + strip_tiles {
+            let (image, y, x) = job.tiles.place(first + i);
+            let gradients = square(job.dy, dyp, (image, y + dyp.border, x + dyp.border), &job.zeros);
+            for channel in (0..s.out_channels).step_by(S::LANES) {
+                // SAFETY: as above.
+                unsafe {
+                    let at = (channel / S::BLOCK * count + i) * S::BLOCK + channel % S::BLOCK;
+                    let out = job.workspace.at(layout.gradients + at);
+                    transform::gradient::<S>(&gradients, channel, out, layout.gradient_step);
+                }
+            }
         }
+        i += strip_tiles;
     }
 }
 
