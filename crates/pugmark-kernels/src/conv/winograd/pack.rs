@@ -5,14 +5,12 @@
 use super::super::ConvShape;
 use super::super::element::ConvElement;
 use super::super::pack::PANEL;
+use super::transform::{A, B, madd};
 use super::{PATCH, PLACES};
 use crate::Isa;
 use crate::parallel::for_each_chunk;
 use crate::plane::check_len;
-use crate::simd::multiversion;
-
-const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
-const B: f32 = std::f32::consts::SQRT_2;
+use crate::simd::{Simd, multiversion, per_isa};
 
 /// Values of the packed form that [`winograd_pack_forward`] and [`winograd_pack_backward`] write.
 pub fn winograd_packed_len(s: &ConvShape) -> usize {
@@ -23,10 +21,15 @@ pub fn winograd_packed_len(s: &ConvShape) -> usize {
 pub fn winograd_pack_forward<E: ConvElement>(s: &ConvShape, w_hwio: &[f32], packed: &mut [E]) {
     check_len("w_hwio", w_hwio.len(), s.weights());
     check_len("packed", packed.len(), winograd_packed_len(s));
-    let isa = Isa::active();
+    assert!(s.has_winograd_form::<E>(), "{s:?} has no Winograd form");
     let (inputs, outputs) = (s.in_channels, s.out_channels);
-    for_each_chunk(packed, PLACES * inputs * PANEL, |panel, packed| {
-        pack_panel(isa, w_hwio, inputs, outputs, panel, packed);
+    each_block(packed, inputs, |panel, input, taps| {
+        for (tap, taps) in taps.iter_mut().enumerate() {
+            let w = w_hwio[(tap * inputs + input) * outputs + panel * PANEL..].chunks(outputs);
+            for (values, w) in taps.iter_mut().zip(w) {
+                values.copy_from_slice(&w[..PANEL]);
+            }
+        }
     });
 }
 
@@ -35,55 +38,85 @@ pub fn winograd_pack_forward<E: ConvElement>(s: &ConvShape, w_hwio: &[f32], pack
 pub fn winograd_pack_backward(s: &ConvShape, w_hwio: &[f32], packed: &mut [f32]) {
     check_len("w_hwio", w_hwio.len(), s.weights());
     check_len("packed", packed.len(), winograd_packed_len(s));
-    let isa = Isa::active();
+    assert!(s.has_winograd_form::<f32>(), "{s:?} has no Winograd form");
     let (inputs, outputs) = (s.in_channels, s.out_channels);
-    for_each_chunk(packed, PLACES * outputs * PANEL, |panel, packed| {
-        pack_panel_transposed(isa, w_hwio, inputs, outputs, panel, packed);
+    each_block(packed, outputs, |panel, output, taps| {
+        for (tap, taps) in taps.iter_mut().enumerate() {
+            let w = &w_hwio[((8 - tap) * inputs + panel * PANEL) * outputs + output..];
+            let mut rows = [[0.0; BLOCK]; PANEL];
+            for (row, w) in rows.iter_mut().zip(w.chunks(outputs)) {
+                row.copy_from_slice(&w[..BLOCK]);
+            }
+            for (k, values) in taps.iter_mut().enumerate() {
+                *values = rows.map(|row| row[k]);
+            }
+        }
     });
 }
 
-type Vector = [f32; PANEL];
+/// Input channels that are transformed together, so that each place gets whole runs of memory.
+const BLOCK: usize = 16;
+/// The taps of a panel's channels, of a block of inputs.
+type Taps = [[[f32; PANEL]; BLOCK]; 9];
 
-multiversion! {
-    fn pack_panel<E: ConvElement>(w: &[f32], inputs: usize, outputs: usize, panel: usize, packed: &mut [E]) {
-        for c in 0..inputs {
-            let mut taps = [[0.0; PANEL]; 9];
-            for (tap, values) in taps.iter_mut().enumerate() {
-                values.copy_from_slice(&w[(tap * inputs + c) * outputs + panel * PANEL..][..PANEL]);
+/// Packs all panels; `load(panel, input, taps)` gives the weights of a block from that input on.
+fn each_block<E: ConvElement>(
+    packed: &mut [E],
+    inputs: usize,
+    load: impl Fn(usize, usize, &mut Taps) + Sync,
+) {
+    let isa = Isa::active();
+    for_each_chunk(packed, PLACES * inputs * PANEL, |panel, packed| {
+        let mut taps = [[[0.0; PANEL]; BLOCK]; 9];
+        let mut block = [[0.0; PLACES * PANEL]; BLOCK];
+        for input in (0..inputs).step_by(BLOCK) {
+            load(panel, input, &mut taps);
+            // SAFETY: the machine has what `isa` says.
+            unsafe { transform(isa, &taps, &mut block) };
+            for (place, packed) in packed.chunks_exact_mut(inputs * PANEL).enumerate() {
+                store_place::<E>(isa, &block, place, &mut packed[input * PANEL..][..BLOCK * PANEL]);
             }
-            let at = c / E::PAIR * E::PAIR * PANEL + c % E::PAIR;
-            transform(&taps, &mut packed[at..], inputs * PANEL);
         }
-    }
+    });
 }
 
 multiversion! {
-    fn pack_panel_transposed(w: &[f32], inputs: usize, outputs: usize, panel: usize, packed: &mut [f32]) {
-        for k in 0..outputs {
-            let mut taps = [[0.0; PANEL]; 9];
-            for (tap, values) in taps.iter_mut().enumerate() {
-                let w = &w[((8 - tap) * inputs + panel * PANEL) * outputs + k..];
-                for (value, &w) in values.iter_mut().zip(w.iter().step_by(outputs)) {
-                    *value = w;
+    /// A block's weights at a place, in groups of [`E::PAIR`](ConvElement) inputs.
+    fn store_place<E: ConvElement>(block: &[[f32; PLACES * PANEL]; BLOCK], place: usize, out: &mut [E]) {
+        for (out, group) in out.chunks_exact_mut(E::PAIR * PANEL).zip(block.chunks_exact(E::PAIR)) {
+            for (i, values) in group.iter().enumerate() {
+                for (lane, &value) in values[place * PANEL..][..PANEL].iter().enumerate() {
+                    out[lane * E::PAIR + i] = E::from_f32(value);
                 }
             }
-            transform(&taps, &mut packed[k * PANEL..], outputs * PANEL);
         }
     }
 }
 
-/// Nine taps to 36 places, `step` values apart; neighbouring channels are [`E::PAIR`](ConvElement) values apart.
-#[inline(always)]
-fn transform<E: ConvElement>(taps: &[Vector; 9], out: &mut [E], step: usize) {
-    let mut rows = [[[0.0; PANEL]; PATCH]; 3];
-    for (i, row) in rows.iter_mut().enumerate() {
-        *row = line(&taps[3 * i], &taps[3 * i + 1], &taps[3 * i + 2]);
-    }
-    for j in 0..PATCH {
-        for (i, values) in line(&rows[0][j], &rows[1][j], &rows[2][j]).iter().enumerate() {
-            let out = &mut out[(i * PATCH + j) * step..][..(PANEL - 1) * E::PAIR + 1];
-            for (lane, &value) in values.iter().enumerate() {
-                out[lane * E::PAIR] = E::from_f32(value);
+per_isa! {
+    /// Nine taps of each input to 36 places.
+    ///
+    /// # Safety
+    /// The machine has the instruction set.
+    unsafe fn transform<S: Simd>(taps: &Taps, block: &mut [[f32; PLACES * PANEL]; BLOCK]) {
+        for (input, out) in block.iter_mut().enumerate() {
+            for lane in (0..PANEL).step_by(S::LANES) {
+                // SAFETY: the caller's promise; a panel is a whole number of vectors.
+                unsafe {
+                    let mut rows = [[S::splat(0.0); PATCH]; 3];
+                    for (row, taps) in rows.iter_mut().zip(taps.as_chunks::<3>().0) {
+                        let mut g = [S::splat(0.0); 3];
+                        for (g, tap) in g.iter_mut().zip(taps) {
+                            *g = S::load(tap[input][lane..].as_ptr());
+                        }
+                        *row = line::<S>(g);
+                    }
+                    for j in 0..PATCH {
+                        for (i, &value) in line::<S>([rows[0][j], rows[1][j], rows[2][j]]).iter().enumerate() {
+                            S::store(out[(i * PATCH + j) * PANEL + lane..].as_mut_ptr(), value);
+                        }
+                    }
+                }
             }
         }
     }
@@ -91,17 +124,19 @@ fn transform<E: ConvElement>(taps: &[Vector; 9], out: &mut [E], step: usize) {
 
 /// The polynomial's values at the points, divided by the product of the differences to the other points.
 #[inline(always)]
-fn line(g0: &Vector, g1: &Vector, g2: &Vector) -> [Vector; PATCH] {
-    let mut out = [[0.0; PANEL]; PATCH];
-    for lane in 0..PANEL {
-        let (g0, g1, g2) = (g0[lane], g1[lane], g2[lane]);
-        let (near, far) = (g0 + 0.5 * g2, g0 + 2.0 * g2);
-        out[0][lane] = g0;
-        out[1][lane] = (near + A * g1) * (-1.0 / 1.5);
-        out[2][lane] = (near - A * g1) * (-1.0 / 1.5);
-        out[3][lane] = (far + B * g1) * (1.0 / 6.0);
-        out[4][lane] = (far - B * g1) * (1.0 / 6.0);
-        out[5][lane] = g2;
+unsafe fn line<S: Simd>([g0, g1, g2]: [S::V; 3]) -> [S::V; PATCH] {
+    // SAFETY: the caller's machine has the instruction set.
+    unsafe {
+        let zero = S::splat(0.0);
+        let near = madd::<S>(-0.5 / 1.5, g2, madd::<S>(-1.0 / 1.5, g0, zero));
+        let far = madd::<S>(2.0 / 6.0, g2, madd::<S>(1.0 / 6.0, g0, zero));
+        [
+            g0,
+            madd::<S>(-A / 1.5, g1, near),
+            madd::<S>(A / 1.5, g1, near),
+            madd::<S>(B / 6.0, g1, far),
+            madd::<S>(-B / 6.0, g1, far),
+            g2,
+        ]
     }
-    out
 }

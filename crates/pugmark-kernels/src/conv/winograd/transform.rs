@@ -11,14 +11,14 @@ use super::super::tile::RowTile;
 use super::{PATCH, STRIP_COLUMNS, Strip, TILE};
 use crate::simd::Simd;
 
-const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
-const B: f32 = std::f32::consts::SQRT_2;
+pub(super) const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
+pub(super) const B: f32 = std::f32::consts::SQRT_2;
 /// Of the widest vectors.
 const MAX_LANES: usize = 16;
 
 /// `k * x + y`. Not a closure: those are compiled without the instruction set when they are not inlined.
 #[inline(always)]
-unsafe fn madd<S: Simd>(k: f32, x: S::V, y: S::V) -> S::V {
+pub(super) unsafe fn madd<S: Simd>(k: f32, x: S::V, y: S::V) -> S::V {
     // SAFETY: the caller's machine has the instruction set.
     unsafe { S::mul_add(S::splat(k), x, y) }
 }
