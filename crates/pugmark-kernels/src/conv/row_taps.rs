@@ -22,6 +22,8 @@ const WEIGHT_BYTES: usize = 640 << 10;
 const PIXEL_BYTES: usize = 192 << 10;
 /// Enough to keep the threads of a large machine evenly busy.
 const MAX_TASKS: usize = 256;
+/// Pixels that are so few that tasks share out the channels alone: no weights are read twice.
+const FEW_PIXELS: usize = 256;
 /// Pixels that are a multiple of this many bytes apart meet in one set of a first-level cache of 64 sets of
 /// 64 bytes.
 const ALIASED: usize = 4096;
@@ -155,7 +157,12 @@ impl<E: ConvElement> RowTaps<'_, E> {
         // Whole tiles of the widest kind, so that the cut is the same for every instruction set.
         let blocks = self.channels.div_ceil(MAX_BLOCK);
         let chunk_blocks = (WEIGHT_BYTES / (size_of::<E>() * MAX_BLOCK * taps.max(1))).clamp(1, blocks);
-        let chunks = blocks.div_ceil(chunk_blocks);
+        let mut chunks = blocks.div_ceil(chunk_blocks);
+        let pixels: usize = self.grids.iter().map(|grid| self.images * grid.height * grid.width).sum();
+        if pixels <= FEW_PIXELS {
+            // Of a power of two every number of threads but few gets a fair share.
+            chunks = chunks.max(tasks.next_power_of_two().min(blocks));
+        }
 
         let shares = tasks.div_ceil(chunks);
         let cached_rows = PIXEL_BYTES / (size_of::<E>() * (self.input_steps.row + self.output_steps.row));
