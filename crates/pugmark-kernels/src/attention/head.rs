@@ -224,43 +224,62 @@ fn exp(x: f32) -> f32 {
     select_unpredictable(x < -87.0, 0.0, sum * power)
 }
 
+/// Rows of scores that take each step of the softmax together: alone, a row waits for its own maximum and sum.
+const TOGETHER: usize = 7;
+
 multiversion! {
     /// Each row `:= softmax(row + bias + mask)`; the bias of what fills up a row is minus infinity.
     fn softmax(columns: usize, bias: &[f32], mask: Option<&[f32]>, scores: &mut [f32]) {
-        for (index, row) in scores.chunks_exact_mut(columns).enumerate() {
-            let at = index * columns;
-            let bias = &bias[at..at + columns];
-            for (x, bias) in row.iter_mut().zip(bias) {
+        let len = TOGETHER * columns;
+        for (index, rows) in scores.chunks_mut(len).enumerate() {
+            let at = index * len;
+            for (x, bias) in rows.iter_mut().zip(&bias[at..]) {
                 *x += bias;
             }
             if let Some(mask) = mask {
-                for (x, mask) in row.iter_mut().zip(&mask[at..at + columns]) {
+                for (x, mask) in rows.iter_mut().zip(&mask[at..]) {
                     *x += mask;
                 }
             }
-            let mut most = [f32::NEG_INFINITY; LANES];
-            for part in row.chunks_exact(LANES) {
-                for (most, &x) in most.iter_mut().zip(part) {
-                    *most = if x > *most { x } else { *most };
-                }
+            let mut most = [0.0; TOGETHER];
+            for (most, row) in most.iter_mut().zip(rows.chunks_exact(columns)) {
+                *most = greatest(row);
             }
-            let most = most.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
             // By itself, so that the compiler makes vectors of it.
-            for x in &mut *row {
-                *x = exp(*x - most);
-            }
-            let mut sums = [0.0_f32; LANES];
-            for part in row.chunks_exact(LANES) {
-                for (sum, x) in sums.iter_mut().zip(part) {
-                    *sum += x;
+            for (most, row) in most.iter().zip(rows.chunks_exact_mut(columns)) {
+                for x in row {
+                    *x = exp(*x - most);
                 }
             }
-            let inverse = 1.0 / sums.iter().sum::<f32>();
-            for x in row {
-                *x *= inverse;
+            let mut inverse = [0.0; TOGETHER];
+            for (inverse, row) in inverse.iter_mut().zip(rows.chunks_exact(columns)) {
+                let mut sums = [0.0_f32; LANES];
+                for part in row.chunks_exact(LANES) {
+                    for (sum, x) in sums.iter_mut().zip(part) {
+                        *sum += x;
+                    }
+                }
+                *inverse = 1.0 / sums.iter().sum::<f32>();
+            }
+            for (inverse, row) in inverse.iter().zip(rows.chunks_exact_mut(columns)) {
+                for x in row {
+                    *x *= inverse;
+                }
             }
         }
     }
+}
+
+/// The greatest value of whole vectors; NaN is passed over.
+#[inline(always)]
+fn greatest(row: &[f32]) -> f32 {
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for part in row.chunks_exact(LANES) {
+        for (most, &x) in most.iter_mut().zip(part) {
+            *most = if x > *most { x } else { *most };
+        }
+    }
+    most.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
 }
 
 multiversion! {
