@@ -13,6 +13,9 @@ use crate::simd::multiversion;
 /// Values that a loop handles together; rows of scores are a multiple of it.
 const LANES: usize = 8;
 
+/// Channels of a head in all of torchvision's models: a number that the compiler knows makes vectors.
+const DEPTH: usize = 32;
+
 /// Values of the sums of a table's gradient; the spare ones let whole vectors be added.
 pub(super) fn table_sums_len(s: &WindowAttention) -> usize {
     differences(s) + 16
@@ -137,15 +140,17 @@ multiversion! {
             match pixel {
                 Some(at) => {
                     let x = &x[at + place.channel..][..padding.len()];
-                    let (whole, rest) = x.as_chunks::<LANES>();
-                    let (rows, row) = row[..x.len()].as_chunks_mut::<LANES>();
-                    for (row, x) in rows.iter_mut().zip(whole) {
-                        for lane in 0..LANES {
-                            row[lane] = x[lane].to_f32() * place.scale;
+                    match (x.as_array::<DEPTH>(), row.first_chunk_mut::<DEPTH>()) {
+                        (Some(x), Some(row)) => {
+                            for lane in 0..DEPTH {
+                                row[lane] = x[lane].to_f32() * place.scale;
+                            }
                         }
-                    }
-                    for (row, x) in row.iter_mut().zip(rest) {
-                        *row = x.to_f32() * place.scale;
+                        _ => {
+                            for (row, x) in row.iter_mut().zip(x) {
+                                *row = x.to_f32() * place.scale;
+                            }
+                        }
                     }
                 }
                 None => {
@@ -174,15 +179,17 @@ multiversion! {
                     assert!(start + len <= y.len(), "y: too short");
                     // SAFETY: inside of `y`, and a pixel belongs to one window alone.
                     let y = unsafe { std::slice::from_raw_parts_mut(y.at(start), len) };
-                    let (whole, rest) = row[..len].as_chunks::<LANES>();
-                    let (ys, y) = y.as_chunks_mut::<LANES>();
-                    for (y, row) in ys.iter_mut().zip(whole) {
-                        for lane in 0..LANES {
-                            y[lane] = E::from_f32(row[lane] * place.scale);
+                    match (y.as_mut_array::<DEPTH>(), row.first_chunk::<DEPTH>()) {
+                        (Some(y), Some(row)) => {
+                            for lane in 0..DEPTH {
+                                y[lane] = E::from_f32(row[lane] * place.scale);
+                            }
                         }
-                    }
-                    for (y, row) in y.iter_mut().zip(rest) {
-                        *y = E::from_f32(row * place.scale);
+                        _ => {
+                            for (y, row) in y.iter_mut().zip(row) {
+                                *y = E::from_f32(row * place.scale);
+                            }
+                        }
                     }
                 }
                 None => {
