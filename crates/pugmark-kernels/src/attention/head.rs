@@ -8,7 +8,7 @@ use super::windows::{differences, first_entry};
 use crate::Isa;
 use crate::element::Element;
 use crate::parallel::Shared;
-use crate::simd::multiversion;
+use crate::simd::{Simd, multiversion, per_isa};
 
 /// Values that a loop handles together; rows of scores are a multiple of it.
 const LANES: usize = 8;
@@ -158,6 +158,23 @@ multiversion! {
                         *row = x * place.scale;
                     }
                 }
+            }
+        }
+    }
+}
+
+per_isa! {
+    /// Starts to bring near what lies `ahead` values behind the place.
+    ///
+    /// # Safety
+    /// The machine has the instruction set.
+    pub(super) unsafe fn fetch<S: Simd; E: Element>(x: &[E], place: &Place<'_>, ahead: usize, depth: usize) {
+        const LINE: usize = 64;
+        for pixel in place.pixels.iter().flatten() {
+            let first = x.as_ptr().wrapping_add(pixel + place.channel + ahead);
+            for value in (0..depth).step_by(LINE / size_of::<E>()) {
+                // SAFETY: the caller's promise; any address will do.
+                unsafe { S::prefetch(first.wrapping_add(value).cast()) };
             }
         }
     }
