@@ -10,7 +10,7 @@ use crate::Isa;
 use crate::element::Element;
 use crate::parallel::{Shared, zero_border};
 use crate::plane::{Plane, check, check_len};
-use head::{Head, Place, columns, gather, scatter, table_sums_len};
+use head::{Head, Place, columns, fetch, gather, scatter, table_sums_len};
 use windows::{Windows, differences, first_entry, masks};
 
 /// Attention inside square windows, as torchvision's `shifted_window_attention` between its two linear layers.
@@ -122,7 +122,29 @@ impl<'a, E: Element> Picture<'a, E> {
         }
         let len = self.biases.len() / self.s.heads;
         let mask = (seams > 0).then_some(self.masks[seams].as_slice());
+        self.fetch((self.qkv, 3 * self.channels), index, pixels, [0]);
         head.attend(&self.biases[index * len..(index + 1) * len], mask);
+        self.fetch((self.qkv, 3 * self.channels), index, pixels, [1, 2]);
+    }
+
+    /// Starts to bring near what the next head reads of parts of `x`, whose pixels hold `pixel` values: memory is far, and
+    /// its rows are short.
+    fn fetch<const N: usize>(
+        &self,
+        (x, pixel): (&[E], usize),
+        index: usize,
+        pixels: &[Option<usize>],
+        parts: [usize; N],
+    ) {
+        let depth = self.depth();
+        // The last head's next is the first one, a window further.
+        let last = index + 1 == self.s.heads;
+        let ahead = if last { self.s.window * pixel - index * depth } else { depth };
+        for part in parts {
+            let place = Place { pixels, channel: part * self.channels + index * depth, scale: 1.0 };
+            // SAFETY: `Isa::active` gave `isa`.
+            unsafe { fetch(self.isa, x, &place, ahead, depth) };
+        }
     }
 
     /// Calls `f(window, seams)` for each window of a row.
@@ -227,6 +249,7 @@ pub fn window_attention_backward<E: Element>(
                     // What padding would have put out is dropped.
                     let place = Place { pixels: outputs, channel: index * depth, scale: 1.0 };
                     gather(picture.isa, dy, &place, nothing, &mut head.output, width);
+                    picture.fetch((dy, picture.channels), index, outputs, [0]);
                     head.back(s, table);
                     let parts = [
                         (&head.query_gradient, picture.scale()),

@@ -8,10 +8,13 @@ use super::windows::{differences, first_entry};
 use crate::Isa;
 use crate::element::Element;
 use crate::parallel::Shared;
-use crate::simd::multiversion;
+use crate::simd::{Simd, multiversion, per_isa};
 
 /// Values that a loop handles together; rows of scores are a multiple of it.
 const LANES: usize = 8;
+
+/// Channels of a head in all of torchvision's models: a number that the compiler knows makes vectors.
+const DEPTH: usize = 32;
 
 /// Values of the sums of a table's gradient; the spare ones let whole vectors be added.
 pub(super) fn table_sums_len(s: &WindowAttention) -> usize {
@@ -137,15 +140,17 @@ multiversion! {
             match pixel {
                 Some(at) => {
                     let x = &x[at + place.channel..][..padding.len()];
-                    let (whole, rest) = x.as_chunks::<LANES>();
-                    let (rows, row) = row[..x.len()].as_chunks_mut::<LANES>();
-                    for (row, x) in rows.iter_mut().zip(whole) {
-                        for lane in 0..LANES {
-                            row[lane] = x[lane].to_f32() * place.scale;
+                    match (x.as_array::<DEPTH>(), row.first_chunk_mut::<DEPTH>()) {
+                        (Some(x), Some(row)) => {
+                            for lane in 0..DEPTH {
+                                row[lane] = x[lane].to_f32() * place.scale;
+                            }
                         }
-                    }
-                    for (row, x) in row.iter_mut().zip(rest) {
-                        *row = x.to_f32() * place.scale;
+                        _ => {
+                            for (row, x) in row.iter_mut().zip(x) {
+                                *row = x.to_f32() * place.scale;
+                            }
+                        }
                     }
                 }
                 None => {
@@ -153,6 +158,23 @@ multiversion! {
                         *row = x * place.scale;
                     }
                 }
+            }
+        }
+    }
+}
+
+per_isa! {
+    /// Starts to bring near what lies `ahead` values behind the place.
+    ///
+    /// # Safety
+    /// The machine has the instruction set.
+    pub(super) unsafe fn fetch<S: Simd; E: Element>(x: &[E], place: &Place<'_>, ahead: usize, depth: usize) {
+        const LINE: usize = 64;
+        for pixel in place.pixels.iter().flatten() {
+            let first = x.as_ptr().wrapping_add(pixel + place.channel + ahead);
+            for value in (0..depth).step_by(LINE / size_of::<E>()) {
+                // SAFETY: the caller's promise; any address will do.
+                unsafe { S::prefetch(first.wrapping_add(value).cast()) };
             }
         }
     }
@@ -174,15 +196,17 @@ multiversion! {
                     assert!(start + len <= y.len(), "y: too short");
                     // SAFETY: inside of `y`, and a pixel belongs to one window alone.
                     let y = unsafe { std::slice::from_raw_parts_mut(y.at(start), len) };
-                    let (whole, rest) = row[..len].as_chunks::<LANES>();
-                    let (ys, y) = y.as_chunks_mut::<LANES>();
-                    for (y, row) in ys.iter_mut().zip(whole) {
-                        for lane in 0..LANES {
-                            y[lane] = E::from_f32(row[lane] * place.scale);
+                    match (y.as_mut_array::<DEPTH>(), row.first_chunk::<DEPTH>()) {
+                        (Some(y), Some(row)) => {
+                            for lane in 0..DEPTH {
+                                y[lane] = E::from_f32(row[lane] * place.scale);
+                            }
                         }
-                    }
-                    for (y, row) in y.iter_mut().zip(rest) {
-                        *y = E::from_f32(row * place.scale);
+                        _ => {
+                            for (y, row) in y.iter_mut().zip(row) {
+                                *y = E::from_f32(row * place.scale);
+                            }
+                        }
                     }
                 }
                 None => {
@@ -224,43 +248,62 @@ fn exp(x: f32) -> f32 {
     select_unpredictable(x < -87.0, 0.0, sum * power)
 }
 
+/// Rows of scores that take each step of the softmax together: alone, a row waits for its own maximum and sum.
+const TOGETHER: usize = 7;
+
 multiversion! {
     /// Each row `:= softmax(row + bias + mask)`; the bias of what fills up a row is minus infinity.
     fn softmax(columns: usize, bias: &[f32], mask: Option<&[f32]>, scores: &mut [f32]) {
-        for (index, row) in scores.chunks_exact_mut(columns).enumerate() {
-            let at = index * columns;
-            let bias = &bias[at..at + columns];
-            for (x, bias) in row.iter_mut().zip(bias) {
+        let len = TOGETHER * columns;
+        for (index, rows) in scores.chunks_mut(len).enumerate() {
+            let at = index * len;
+            for (x, bias) in rows.iter_mut().zip(&bias[at..]) {
                 *x += bias;
             }
             if let Some(mask) = mask {
-                for (x, mask) in row.iter_mut().zip(&mask[at..at + columns]) {
+                for (x, mask) in rows.iter_mut().zip(&mask[at..]) {
                     *x += mask;
                 }
             }
-            let mut most = [f32::NEG_INFINITY; LANES];
-            for part in row.chunks_exact(LANES) {
-                for (most, &x) in most.iter_mut().zip(part) {
-                    *most = if x > *most { x } else { *most };
-                }
+            let mut most = [0.0; TOGETHER];
+            for (most, row) in most.iter_mut().zip(rows.chunks_exact(columns)) {
+                *most = greatest(row);
             }
-            let most = most.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
             // By itself, so that the compiler makes vectors of it.
-            for x in &mut *row {
-                *x = exp(*x - most);
-            }
-            let mut sums = [0.0_f32; LANES];
-            for part in row.chunks_exact(LANES) {
-                for (sum, x) in sums.iter_mut().zip(part) {
-                    *sum += x;
+            for (most, row) in most.iter().zip(rows.chunks_exact_mut(columns)) {
+                for x in row {
+                    *x = exp(*x - most);
                 }
             }
-            let inverse = 1.0 / sums.iter().sum::<f32>();
-            for x in row {
-                *x *= inverse;
+            let mut inverse = [0.0; TOGETHER];
+            for (inverse, row) in inverse.iter_mut().zip(rows.chunks_exact(columns)) {
+                let mut sums = [0.0_f32; LANES];
+                for part in row.chunks_exact(LANES) {
+                    for (sum, x) in sums.iter_mut().zip(part) {
+                        *sum += x;
+                    }
+                }
+                *inverse = 1.0 / sums.iter().sum::<f32>();
+            }
+            for (inverse, row) in inverse.iter().zip(rows.chunks_exact_mut(columns)) {
+                for x in row {
+                    *x *= inverse;
+                }
             }
         }
     }
+}
+
+/// The greatest value of whole vectors; NaN is passed over.
+#[inline(always)]
+fn greatest(row: &[f32]) -> f32 {
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for part in row.chunks_exact(LANES) {
+        for (most, &x) in most.iter_mut().zip(part) {
+            *most = if x > *most { x } else { *most };
+        }
+    }
+    most.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
 }
 
 multiversion! {

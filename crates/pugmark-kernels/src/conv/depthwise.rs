@@ -486,7 +486,24 @@ unsafe fn taps<S: Simd, E: ConvElement, const K: usize, const R: usize>(
         for y in rows {
             let mut x = job.x.as_ptr().add(input + y * s.stride * row);
             let mut dy = job.dy.as_ptr().add(output + dyp.offset(y, 0));
-            for _ in 0..dyp.width {
+            let mut left = dyp.width;
+            // Seven outputs of seven taps share thirteen inputs, where there are registers for them.
+            while K == 7 && R == 1 && S::LANES == 16 && n == S::LANES && s.stride == 1 && left >= 7 {
+                let mut inputs = [S::splat(0.0); 13];
+                for (i, input) in inputs.iter_mut().enumerate() {
+                    *input = E::load::<S>(x.add(i * pixel), S::LANES);
+                }
+                for i in 0..7 {
+                    let gradient = E::load::<S>(dy.add(i * dyp.channels), S::LANES);
+                    for (sum, &input) in sums[0].iter_mut().zip(&inputs[i..]) {
+                        *sum = S::mul_add(input, gradient, *sum);
+                    }
+                }
+                x = x.wrapping_add(7 * pixel);
+                dy = dy.wrapping_add(7 * dyp.channels);
+                left -= 7;
+            }
+            for _ in 0..left {
                 let gradient = E::load::<S>(dy, n);
                 for (r, sums) in sums.iter_mut().enumerate() {
                     for (k, sum) in sums.iter_mut().enumerate() {
