@@ -4,8 +4,7 @@
 //! below `x`. With `a = |x|` and `tail(a)` the share above `a`, `gelu(x) = max(x, 0) - a tail(a)`: nothing cancels. The tail is
 //! `exp(-a^2 / 2)` times a smooth function of `a` (the error function's scaled complement), here a polynomial in
 //! `1 / (1 + 0.3 a)` fitted to 5e-8 of it. Value and slope are within 4e-7 of the truth, and the value within 3e-6 of
-//! itself above -5; in bf16 the tail is a coarser polynomial's exponential. The other two are made of the same exponential
-//! and err no more.
+//! itself above -5. The other two are made of the same exponential and err no more.
 
 use crate::Isa;
 use crate::element::Element;
@@ -49,75 +48,10 @@ fn exp2(z: f32) -> f32 {
     f32::from_bits(power.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
-/// A polynomial of even degree, the highest coefficient first: its even and its odd powers by themselves, half the wait.
-#[inline(always)]
-fn polynomial<const N: usize>(coefficients: [f32; N], x: f32) -> f32 {
-    let square = x * x;
-    let (mut even, mut odd) = (coefficients[0], coefficients[1]);
-    for pair in coefficients[2..].chunks(2) {
-        even = even * square + pair[0];
-        if let [_, next] = pair {
-            odd = odd * square + *next;
-        }
-    }
-    odd * x + even
-}
-
-/// As [`exp2`], for `z` in [-127, 0] and within 3e-6 of itself; below -126 it is less than 2^-126 and no more is promised.
-#[inline(always)]
-fn exp2_for_bf16(z: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0;
-    let shifted = z + ROUND;
-    let f = z - (shifted - ROUND);
-    let power = polynomial([9.570_1e-3, 5.591_786e-2, 0.240_247_45, 0.693_121_8, 0.999_999_3], f);
-    f32::from_bits(power.to_bits().wrapping_add(shifted.to_bits() << 23))
-}
-
-/// The tail of the standard normal above `a`, for `a` in [0, [`FAR`]]: 2 to the power of a polynomial fitted to its logarithm.
-/// It is within 8e-5 of itself below 5 and 3e-4 further out, a seventh of what rounding to bf16 changes, and divides nothing.
-#[inline(always)]
-fn tail_for_bf16(a: f32) -> f32 {
-    let log2 = polynomial(
-        [
-            3.220_331_9e-8,
-            -1.982_975_2e-6,
-            5.263_323_2e-5,
-            -7.966_367e-4,
-            7.721_976e-3,
-            -5.174_130_4e-2,
-            -0.461_366_6,
-            -1.149_841_9,
-            -1.000_109_5,
-        ],
-        a,
-    );
-    exp2_for_bf16(log2)
-}
-
-/// A function of one value, and its slope; NaN stays NaN. What is rounded to bf16 may be some ten-thousandths off.
+/// A function of one value, and its slope; NaN stays NaN.
 trait Curve: Send + Sync + 'static {
     fn value(x: f32) -> f32;
     fn slope(x: f32) -> f32;
-
-    #[inline(always)]
-    fn value_for_bf16(x: f32) -> f32 {
-        Self::value(x)
-    }
-
-    #[inline(always)]
-    fn slope_for_bf16(x: f32) -> f32 {
-        Self::slope(x)
-    }
-}
-
-#[inline(always)]
-fn value<C: Curve, E: Element>(x: E) -> f32 {
-    if size_of::<E>() == 2 { C::value_for_bf16(x.to_f32()) } else { C::value(x.to_f32()) }
-}
-
-#[inline(always)]
-fn slope<C: Curve, E: Element>(x: E) -> f32 {
-    if size_of::<E>() == 2 { C::slope_for_bf16(x.to_f32()) } else { C::slope(x.to_f32()) }
 }
 
 struct Gelu;
@@ -134,20 +68,6 @@ impl Curve for Gelu {
         let a = x.abs().min(FAR);
         let (tail, density) = normal(a);
         let below = tail - a * density;
-        if x > 0.0 { 1.0 - below } else { below }
-    }
-
-    #[inline(always)]
-    fn value_for_bf16(x: f32) -> f32 {
-        let a = x.abs().min(FAR);
-        relu(x) - a * tail_for_bf16(a)
-    }
-
-    #[inline(always)]
-    fn slope_for_bf16(x: f32) -> f32 {
-        let a = x.abs().min(FAR);
-        let density = 0.398_942_3 * exp2_for_bf16(a * a * (-0.5 * std::f32::consts::LOG2_E));
-        let below = tail_for_bf16(a) - a * density;
         if x > 0.0 { 1.0 - below } else { below }
     }
 }
@@ -194,7 +114,7 @@ impl Curve for Silu {
 multiversion! {
     fn value_row<C: Curve, E: Element>(x: &[E], y: &mut [E]) {
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = E::from_f32(value::<C, E>(x));
+            *y = E::from_f32(C::value(x.to_f32()));
         }
     }
 }
@@ -202,7 +122,7 @@ multiversion! {
 multiversion! {
     fn slope_row<C: Curve, E: Element>(dy: &[E], x: &[E], dx: &mut [E]) {
         for ((dx, &dy), &x) in dx.iter_mut().zip(dy).zip(x) {
-            *dx = E::from_f32(dy.to_f32() * slope::<C, E>(x));
+            *dx = E::from_f32(dy.to_f32() * C::slope(x.to_f32()));
         }
     }
 }
@@ -210,7 +130,7 @@ multiversion! {
 multiversion! {
     fn slope_accumulate_row<C: Curve, E: Element>(dy: &[E], x: &[E], dx: &mut [E]) {
         for ((dx, &dy), &x) in dx.iter_mut().zip(dy).zip(x) {
-            *dx = E::from_f32(dx.to_f32() + dy.to_f32() * slope::<C, E>(x));
+            *dx = E::from_f32(dx.to_f32() + dy.to_f32() * C::slope(x.to_f32()));
         }
     }
 }
