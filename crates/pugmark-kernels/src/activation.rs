@@ -6,12 +6,14 @@
 //! `1 / (1 + 0.3 a)` fitted to 5e-8 of it. Value and slope are within 4e-7 of the truth, and the value within 3e-6 of
 //! itself above -5. The other two are made of the same exponential and err no more.
 
-use crate::Isa;
+use std::sync::LazyLock;
+
 use crate::element::Element;
 use crate::elementwise::relu;
 use crate::parallel::{for_each_row, row, write_rows};
 use crate::plane::{Plane, check, check_interior};
 use crate::simd::multiversion;
+use crate::{Bf16, Isa};
 
 /// Beyond it the tail is 0 in f32 but for denormal numbers.
 const FAR: f32 = 13.0;
@@ -52,11 +54,45 @@ fn exp2(z: f32) -> f32 {
 trait Curve: Send + Sync + 'static {
     fn value(x: f32) -> f32;
     fn slope(x: f32) -> f32;
+    /// A table that is made once.
+    fn table() -> &'static LazyLock<Table>;
+}
+
+/// Rounded values and slopes of all bf16: the same bits as computed ones, sooner.
+struct Table {
+    values: Box<[u16; PLACES]>,
+    slopes: Box<[f32; PLACES]>,
+}
+
+/// Values that a bf16 can have.
+const PLACES: usize = 1 << 16;
+
+impl Table {
+    fn new<C: Curve>() -> Self {
+        let mut table = Table { values: Box::new([0; PLACES]), slopes: Box::new([0.0; PLACES]) };
+        for place in 0..=u16::MAX {
+            let (x, place) = (Bf16::at_place(place).to_f32(), usize::from(place));
+            table.values[place] = Bf16::from_f32(C::value(x)).place();
+            table.slopes[place] = C::slope(x);
+        }
+        table
+    }
+}
+
+macro_rules! table {
+    ($curve:ty) => {
+        fn table() -> &'static LazyLock<Table> {
+            static TABLE: LazyLock<Table> = LazyLock::new(Table::new::<$curve>);
+            &TABLE
+        }
+    };
 }
 
 struct Gelu;
 
 impl Curve for Gelu {
+    table!(Gelu);
+
     #[inline(always)]
     fn value(x: f32) -> f32 {
         let a = x.abs().min(FAR);
@@ -83,6 +119,8 @@ fn smaller(x: f32) -> f32 {
 struct Sigmoid;
 
 impl Curve for Sigmoid {
+    table!(Sigmoid);
+
     #[inline(always)]
     fn value(x: f32) -> f32 {
         let small = smaller(x);
@@ -100,6 +138,8 @@ impl Curve for Sigmoid {
 struct Silu;
 
 impl Curve for Silu {
+    table!(Silu);
+
     #[inline(always)]
     fn value(x: f32) -> f32 {
         x * Sigmoid::value(x)
@@ -115,6 +155,30 @@ multiversion! {
     fn value_row<C: Curve, E: Element>(x: &[E], y: &mut [E]) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = E::from_f32(C::value(x.to_f32()));
+        }
+    }
+}
+
+/// `out[i] := of` the table's entry for `x[i]`. Not compiled for each instruction set: their gathers are slower than loads on
+/// many machines.
+fn look_up<E: Element, T: Copy, O>(table: &[T; PLACES], x: &[E], out: &mut [O], of: impl Fn(T) -> O) {
+    let entry = |x: E| of(table[usize::from(x.place())]);
+    let ((x, last_x), (out, last_out)) = (x.as_chunks::<16>(), out.as_chunks_mut::<16>());
+    for (out, x) in out.iter_mut().zip(x) {
+        *out = x.map(entry);
+    }
+    for (out, &x) in last_out.iter_mut().zip(last_x) {
+        *out = entry(x);
+    }
+}
+
+/// Slopes that are looked up at a time.
+const LOOKED_UP: usize = 1024;
+
+multiversion! {
+    fn product_row<E: Element>(dy: &[E], slopes: &[f32], dx: &mut [E]) {
+        for ((dx, &dy), &slope) in dx.iter_mut().zip(dy).zip(slopes) {
+            *dx = E::from_f32(dy.to_f32() * slope);
         }
     }
 }
@@ -140,7 +204,12 @@ fn forward<C: Curve, E: Element>(images: usize, x: &[E], xp: Plane, y: &mut [E],
     check("y", y.len(), images, &yp);
     check_interior("x", &xp, &yp);
     let isa = Isa::active();
-    write_rows(y, yp, |image, r, y| value_row::<C, E>(isa, row(x, &xp, image, r), y));
+    if E::FEW {
+        let values = &*C::table().values;
+        write_rows(y, yp, |image, r, y| look_up(values, row(x, &xp, image, r), y, E::at_place));
+    } else {
+        write_rows(y, yp, |image, r, y| value_row::<C, E>(isa, row(x, &xp, image, r), y));
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "three tensors with their planes")]
@@ -163,6 +232,17 @@ fn backward<C: Curve, E: Element>(
     if accumulate {
         for_each_row(dx, dxp, |image, r, dx| {
             slope_accumulate_row::<C, E>(isa, row(dy, &dyp, image, r), row(x, &xp, image, r), dx);
+        });
+    } else if E::FEW {
+        let table = &*C::table().slopes;
+        write_rows(dx, dxp, |image, r, dx| {
+            let (dy, x) = (row(dy, &dyp, image, r), row(x, &xp, image, r));
+            let mut slopes = [0.0; LOOKED_UP];
+            let parts = dy.chunks(LOOKED_UP).zip(x.chunks(LOOKED_UP));
+            for (dx, (dy, x)) in dx.chunks_mut(LOOKED_UP).zip(parts) {
+                look_up(table, x, &mut slopes[..x.len()], |slope| slope);
+                product_row(isa, dy, &slopes[..x.len()], dx);
+            }
         });
     } else {
         write_rows(dx, dxp, |image, r, dx| {

@@ -11,6 +11,15 @@ pub trait Element: Copy + PartialEq + Default + fmt::Debug + Send + Sync + 'stat
     /// The value itself: nothing is lost.
     fn to_f32(self) -> f32;
 
+    /// So few values exist that a function of one may be looked up in a table of all.
+    const FEW: bool;
+
+    /// The place of a value in such a table, from 0 to 65,535.
+    fn place(self) -> u16;
+
+    /// The value at that place.
+    fn at_place(place: u16) -> Self;
+
     /// What [`Element::key`] makes of a value.
     type Key: Ord + Copy;
 
@@ -30,6 +39,16 @@ impl Element for f32 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         self
+    }
+
+    const FEW: bool = false;
+
+    fn place(self) -> u16 {
+        unreachable!("f32 has too many values")
+    }
+
+    fn at_place(_place: u16) -> Self {
+        unreachable!("f32 has too many values")
     }
 
     type Key = i32;
@@ -79,6 +98,18 @@ impl Element for Bf16 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         f32::from_bits(u32::from(self.0) << 16)
+    }
+
+    const FEW: bool = true;
+
+    #[inline(always)]
+    fn place(self) -> u16 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn at_place(place: u16) -> Self {
+        Bf16(place)
     }
 
     type Key = i16;
