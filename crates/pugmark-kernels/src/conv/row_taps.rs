@@ -22,7 +22,7 @@ const WEIGHT_BYTES: usize = 640 << 10;
 const PIXEL_BYTES: usize = 192 << 10;
 /// Enough to keep the threads of a large machine evenly busy.
 const MAX_TASKS: usize = 256;
-/// Pixels that are so few that tasks share out the channels alone: no weights are read twice.
+/// Pixels that are so few that tasks share out the channels, as far as there are blocks: weights are then read once.
 const FEW_PIXELS: usize = 256;
 /// Pixels that are a multiple of this many bytes apart meet in one set of a first-level cache of 64 sets of
 /// 64 bytes.
@@ -160,7 +160,7 @@ impl<E: ConvElement> RowTaps<'_, E> {
         let mut chunks = blocks.div_ceil(chunk_blocks);
         let pixels: usize = self.grids.iter().map(|grid| self.images * grid.height * grid.width).sum();
         if pixels <= FEW_PIXELS {
-            // Of a power of two every number of threads but few gets a fair share.
+            // About as many as tasks, more rather than fewer.
             chunks = chunks.max(tasks.next_power_of_two().min(blocks));
         }
 

@@ -108,7 +108,7 @@ impl<E> Strip<E> {
         let mut strip = Strip { tiles, rows: [zeros.as_ptr(); PATCH], step: p.channels, inside: 0 };
         strip.inside = strip.columns().min(width - x);
         for (row, y) in strip.rows.iter_mut().zip(y..height) {
-            *row = &raw const image[y * p.row_pitch() + x * p.channels];
+            *row = image[y * p.row_pitch() + x * p.channels..].as_ptr();
         }
         strip
     }

@@ -2,11 +2,12 @@
 //!
 //! A sum over pixels takes its pairs along pixels. So inputs are transposed, `[input channel][pixel]`, and gradients
 //! are laid out as weights are, `[pixel / 2][16 output channels][2]`; where both count pixels at one pitch, each tap of
-//! the kernel is a product of the same two matrices, the inputs shifted by the tap's place. (Where rows are short, the pixels
-//! between them would cost more than a copy for each column of taps.) That is done for some rows
-//! of an image at a time, a band, whose copy stays in cache while all taps pass over it. Where there are enough pixels
-//! for each task to have bands and sums of its own, nothing else is shared; where weights are many, bands are laid out
-//! first and tasks share out the sums.
+//! the kernel is a product of the same two matrices, the inputs shifted by the tap's place. Where rows are short, the
+//! pixels between them would cost more than a copy of the inputs for each column of taps.
+//!
+//! Both are laid out for some rows of an image at a time, a band, whose copy stays in cache while all taps pass over it.
+//! Where there are enough pixels for each task to have bands and sums of its own, nothing else is shared; where weights
+//! are many, bands are laid out first and tasks share out the sums.
 
 mod fill;
 mod plan;

@@ -35,7 +35,7 @@ impl<'a> Source<'a> {
         unsafe {
             match self.isa.vectors() {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => avx512(self, plan, band, out),
+                Isa::Avx512 if plan.depth >= Avx512::CHANNELS => avx512(self, plan, band, out),
                 #[cfg(target_arch = "x86_64")]
                 _ => self.fill_by::<Sse2>(plan, band, out),
                 #[cfg(not(target_arch = "x86_64"))]

@@ -101,7 +101,7 @@ impl Plan {
         let pixel_bytes = 2 * (phases.0 * phases.1 * rows + channels);
         let image_bands = height.div_ceil((GROUP_BYTES / (pixel_bytes * pitch)).max(1));
         let mut band_rows = height.div_ceil(image_bands);
-        if pitch == 1 {
+        if pitch == 1 && image_bands > 1 {
             band_rows = band_rows.next_multiple_of(TAP_BLOCK);
         }
         let image_bands = height.div_ceil(band_rows);

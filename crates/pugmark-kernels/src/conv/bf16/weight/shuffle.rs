@@ -116,7 +116,7 @@ impl Avx512 {
     unsafe fn pairs(even: *const Bf16, odd: *const Bf16) -> __m512i {
         // SAFETY: the caller's machine has the instruction set, and its pointers are valid for a panel.
         unsafe {
-            // Each half's values to the even, or to the odd places.
+            // The even pixel's values in the lower halves of pairs, the odd one's in the upper.
             let even = _mm512_cvtepu16_epi32(_mm256_loadu_si256(even.cast()));
             let odd = _mm512_cvtepu16_epi32(_mm256_loadu_si256(odd.cast()));
             _mm512_or_si512(even, _mm512_slli_epi32::<16>(odd))
