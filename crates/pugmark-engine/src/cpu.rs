@@ -2,13 +2,10 @@
 
 mod backward;
 mod convolution;
-mod given;
 mod inference;
 mod machine;
 mod memory;
 mod parameters;
-mod program;
-mod stages;
 mod statistics;
 mod timing;
 mod training;

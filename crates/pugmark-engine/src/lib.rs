@@ -5,6 +5,7 @@
 mod cpu;
 mod engine;
 mod freeze;
+mod plan;
 mod statistics;
 mod timing;
 

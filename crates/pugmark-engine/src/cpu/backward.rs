@@ -7,10 +7,10 @@ use pugmark_kernels::{Element, Factors, GradientTarget, Plane};
 
 use super::convolution::Activation;
 use super::machine::Machine;
-use super::memory::saved_for_backward;
-use super::program::{Kind, Step, ValueId};
 use super::workspace::Workspaces;
 use crate::Pass;
+use crate::plan::saved_for_backward;
+use crate::plan::{Kind, Step, ValueId};
 
 impl<E: Activation> Machine<E> {
     /// Gradients of every trained parameter from that of the logits; `dropout` is the forward pass's seed.

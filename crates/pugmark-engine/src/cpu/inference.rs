@@ -5,11 +5,11 @@ use rayon::ThreadPool;
 
 use super::Cpu;
 use super::convolution::Activation;
-use super::given::Given;
 use super::machine::Machine;
 use super::parameters::Parameters;
-use super::program::Program;
-use super::stages::Stages;
+use crate::plan::Given;
+use crate::plan::Program;
+use crate::plan::Stages;
 use crate::{EngineError, Inference, InputSpec, OperatorTime};
 
 /// An inference plan on the CPU.
@@ -26,7 +26,8 @@ impl<E: Activation> CpuInference<E> {
         taps: &[NodeId],
         cpu: &Cpu,
     ) -> Result<Self, EngineError> {
-        let program = Program::new(graph, (input.height, input.width), &|_| false, false, taps)?;
+        let program =
+            Program::new(graph, (input.height, input.width), &|_| false, false, taps)?.with_borders();
         let parameters = Parameters::new(graph, tensors, &|_| false, 0)?;
         let stages = match taps {
             [] => Stages::inference(&program, input.batch),
@@ -40,7 +41,8 @@ impl<E: Activation> CpuInference<E> {
 
     /// Bytes that a plan without taps takes.
     pub fn bytes(graph: &Graph, input: &InputSpec, cpu: &Cpu) -> Result<usize, EngineError> {
-        let program = Program::new(graph, (input.height, input.width), &|_| false, false, &[])?;
+        let program =
+            Program::new(graph, (input.height, input.width), &|_| false, false, &[])?.with_borders();
         let stages = Stages::inference(&program, input.batch);
         let values: usize = graph.params().iter().map(Param::len).sum();
         Ok(Machine::<E>::memory_bytes(&program, &stages, &[], cpu.winograd) + values * size_of::<f32>())

@@ -7,14 +7,15 @@ use pugmark_kernels as kernels;
 use pugmark_kernels::{Element, Plane};
 
 use super::convolution::Activation;
-use super::given::Given;
-use super::memory::{Layout, Memory};
+use super::memory::Memory;
 use super::parameters::Parameters;
-use super::program::{Kind, Program, Step, StochasticDepth, ValueId};
-use super::stages::Stages;
 use super::statistics::Observer;
 use super::timing::Clock;
 use super::workspace::Workspaces;
+use crate::plan::Given;
+use crate::plan::Layout;
+use crate::plan::Stages;
+use crate::plan::{Kind, Program, Step, StochasticDepth, ValueId};
 use crate::{InputSpec, Pass};
 
 /// A program ready to run; `E` is what its activations and their gradients are in memory.
@@ -317,7 +318,7 @@ fn node_seed(node: NodeId, seed: u64) -> u64 {
 }
 
 /// Padded pictures to `[images, channels, height, width]`; one-pixel pictures to `[images, channels]`.
-pub(super) fn to_tensor<E: Element>(images: usize, values: &[E], plane: Plane) -> Tensor {
+pub(crate) fn to_tensor<E: Element>(images: usize, values: &[E], plane: Plane) -> Tensor {
     let mut out = Vec::with_capacity(images * plane.pixels() * plane.channels);
     for image in values.chunks_exact(plane.len()).take(images) {
         for channel in 0..plane.channels {

@@ -211,7 +211,11 @@ impl Parameters {
     }
 }
 
-fn lookup<'a>(tensors: &'a Tensors, name: &str, shape: &[usize]) -> Result<&'a Tensor, EngineError> {
+pub(crate) fn lookup<'a>(
+    tensors: &'a Tensors,
+    name: &str,
+    shape: &[usize],
+) -> Result<&'a Tensor, EngineError> {
     match tensors.get(name) {
         Some(tensor) if tensor.shape == shape => Ok(tensor),
         other => Err(EngineError::Tensor {

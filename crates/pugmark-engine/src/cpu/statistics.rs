@@ -7,7 +7,7 @@ use pugmark_kernels::{ChannelActivity, Magnitude};
 use super::convolution::Activation;
 use super::machine::Machine;
 use super::parameters::Parameter;
-use super::program::Kind;
+use crate::plan::Kind;
 use crate::{LayerKind, LayerStatistics, StepStatistics, WeightStatistics};
 
 /// Collects statistics; does nothing unless it is on.

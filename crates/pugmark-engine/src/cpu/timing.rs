@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::convolution::Activation;
 use super::machine::Machine;
-use super::program::{Kind, Step, ValueId};
+use crate::plan::{Kind, Step, ValueId};
 use crate::{OperatorTime, Pass};
 
 /// A lap clock; does nothing unless it is on.

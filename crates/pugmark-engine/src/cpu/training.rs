@@ -7,12 +7,12 @@ use rayon::ThreadPool;
 
 use super::Cpu;
 use super::convolution::Activation;
-use super::given::Given;
 use super::machine::{Machine, to_tensor};
 use super::parameters::Parameters;
-use super::program::{Kind, Norm, Program};
-use super::stages::Stages;
-use super::update::{Updater, gradient_norm, moving_statistics};
+use super::update::{Updater, gradient_norm};
+use crate::plan::Given;
+use crate::plan::Stages;
+use crate::plan::{Kind, Norm, Program};
 use crate::{
     EngineError, InputSpec, Loss, OperatorTime, Pass, StepOutput, StepStatistics, TrainBatch, Training,
     TrainingSpec,
@@ -39,7 +39,8 @@ impl<E: Activation> CpuTraining<E> {
     ) -> Result<Self, EngineError> {
         let updater = Updater::new(graph, spec);
         let trained = |id: ParamId| spec.freeze.trains(graph.param(id));
-        let program = Program::new(graph, (input.height, input.width), &trained, true, &spec.taps)?;
+        let program =
+            Program::new(graph, (input.height, input.width), &trained, true, &spec.taps)?.with_borders();
         let classes = program.values[program.output.0].plane.channels;
         let mut parameters = Parameters::new(graph, tensors, &trained, updater.state_names().len())?;
         updater.begin_averages(&program, &mut parameters);
@@ -66,7 +67,8 @@ impl<E: Activation> CpuTraining<E> {
         cpu: &Cpu,
     ) -> Result<usize, EngineError> {
         let trained = |id: ParamId| spec.freeze.trains(graph.param(id));
-        let program = Program::new(graph, (input.height, input.width), &trained, true, &spec.taps)?;
+        let program =
+            Program::new(graph, (input.height, input.width), &trained, true, &spec.taps)?.with_borders();
         let stages = Stages::together(&program, input.batch);
         let machine = Machine::<E>::memory_bytes(&program, &stages, &spec.taps, cpu.winograd);
         let moments = Updater::new(graph, spec).state_names().len();
@@ -275,11 +277,11 @@ impl<E: Activation> Training for CpuTraining<E> {
 impl<E: Activation> Machine<E> {
     /// The running statistics that move.
     fn statistics(&self) -> Vec<Vec<f32>> {
-        moving_statistics(&self.program).map(|id| self.parameters.value(id).to_vec()).collect()
+        self.program.moving_statistics().map(|id| self.parameters.value(id).to_vec()).collect()
     }
 
     fn set_statistics(&mut self, values: &[Vec<f32>]) {
-        for (id, values) in moving_statistics(&self.program).zip(values) {
+        for (id, values) in self.program.moving_statistics().zip(values) {
             self.parameters.get_mut(id).value.copy_from_slice(values);
         }
     }

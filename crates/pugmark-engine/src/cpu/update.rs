@@ -4,8 +4,8 @@ use pugmark_graph::{Graph, ParamId, Role};
 use pugmark_kernels as kernels;
 
 use super::parameters::Parameters;
-use super::program::{Kind, Norm, Program};
 use super::statistics::Observer;
+use crate::plan::Program;
 use crate::{Clip, Optimiser, ParamRule, TrainingSpec};
 
 /// What one optimiser step does, apart from its rates.
@@ -36,7 +36,7 @@ impl Updater {
     pub fn begin_averages(&self, program: &Program, parameters: &mut Parameters) {
         if self.average > 0.0 {
             let trained = (0..self.rules.len()).map(ParamId).filter(|&id| parameters.is_trained(id));
-            let changed: Vec<ParamId> = trained.chain(moving_statistics(program)).collect();
+            let changed: Vec<ParamId> = trained.chain(program.moving_statistics()).collect();
             changed.into_iter().for_each(|id| parameters.average(id));
         }
     }
@@ -110,15 +110,4 @@ impl Updater {
 /// The Euclidean norm of all gradients together.
 pub(super) fn gradient_norm(parameters: &Parameters) -> f64 {
     parameters.trained().map(|parameter| kernels::sum_of_squares(&parameter.gradient)).sum::<f64>().sqrt()
-}
-
-/// Running statistics that move in training.
-pub(super) fn moving_statistics(program: &Program) -> impl Iterator<Item = ParamId> {
-    let of = |kind: &Kind| match *kind {
-        Kind::Norm { norm: Norm { running_mean, running_var, .. }, running: false, .. } => {
-            vec![running_mean, running_var]
-        }
-        _ => Vec::new(),
-    };
-    program.steps.iter().flat_map(move |step| of(&step.kind))
 }

@@ -5,9 +5,9 @@ use pugmark_kernels::ChannelStats;
 
 use super::convolution::{Activation, Convolution};
 use super::parameters::Parameters;
-use super::program::{Kind, Norm, Program};
-use super::stages::Stages;
 use crate::Pass;
+use crate::plan::Stages;
+use crate::plan::{Kind, Norm, Program};
 
 /// What a step keeps beside its tensors.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use crate::{EngineError, InputSpec};
 
 /// The data of a call.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Given<'a> {
+pub(crate) enum Given<'a> {
     /// Height x width x RGB each.
     Pixels(&'a [u8]),
     /// The values of the node that is given, without a border.

@@ -5,23 +5,23 @@ use pugmark_kernels::{ConvShape, DepthwiseShape, Plane, PoolShape, WindowAttenti
 
 /// Index into [`Program::values`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ValueId(pub usize);
+pub(crate) struct ValueId(pub usize);
 
 /// A tensor of the program; a vector is a picture of one pixel.
 #[derive(Debug, Clone)]
-pub(super) struct Value {
+pub(crate) struct Value {
     /// The node whose output it is.
     pub node: NodeId,
-    /// Geometry, with the border its consumers read.
+    /// Geometry; on the CPU with the border its consumers read.
     pub plane: Plane,
-    /// Geometry of its gradient, with the border its producer's data gradient reads; none where nothing needs it: nothing
+    /// Geometry of its gradient, there with the border its producer's data gradient reads; none where nothing needs it: nothing
     /// before it is trained or tapped.
     pub gradient: Option<Plane>,
 }
 
 /// A batch norm's parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Norm {
+pub(crate) struct Norm {
     pub weight: ParamId,
     pub bias: ParamId,
     pub running_mean: ParamId,
@@ -32,7 +32,7 @@ pub(super) struct Norm {
 
 /// A stochastic depth that is at work.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct StochasticDepth {
+pub(crate) struct StochasticDepth {
     pub p: f32,
     /// Its node, which keys its draws whatever it is fused with.
     pub node: NodeId,
@@ -40,7 +40,7 @@ pub(super) struct StochasticDepth {
 
 /// What a step computes.
 #[derive(Debug, Clone)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Pictures to normalised values.
     Input,
     /// Values that are given instead of computed.
@@ -83,7 +83,7 @@ pub(super) enum Kind {
 
 /// One fused operation.
 #[derive(Debug, Clone)]
-pub(super) struct Step {
+pub(crate) struct Step {
     pub kind: Kind,
     /// The value read; the output itself for [`Kind::Input`] and [`Kind::Features`].
     pub input: ValueId,
@@ -105,7 +105,7 @@ impl Step {
 
 /// Steps in execution order.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     pub values: Vec<Value>,
     pub steps: Vec<Step>,
     /// The name of the node each step begins with; may be empty.
@@ -150,7 +150,6 @@ impl Program {
         let last = lowering.value_of.last().copied().flatten();
         let mut program = lowering.program;
         program.output = last.unwrap_or(ValueId(0));
-        program.set_borders();
         Ok(program)
     }
 
@@ -159,7 +158,20 @@ impl Program {
         !matches!(step.kind, Kind::Input | Kind::Features) && self.values[step.output.0].gradient.is_some()
     }
 
-    fn set_borders(&mut self) {
+    /// Running statistics that move in training.
+    pub fn moving_statistics(&self) -> impl Iterator<Item = ParamId> {
+        let of = |kind: &Kind| match *kind {
+            Kind::Norm { norm: Norm { running_mean, running_var, .. }, running: false, .. } => {
+                vec![running_mean, running_var]
+            }
+            _ => Vec::new(),
+        };
+        self.steps.iter().flat_map(move |step| of(&step.kind))
+    }
+
+    /// With the zeros around each value that the CPU's convolutions read.
+    #[must_use]
+    pub fn with_borders(mut self) -> Self {
         for index in 0..self.steps.len() {
             let step = &self.steps[index];
             let (of_input, of_gradient) = match &step.kind {
@@ -174,6 +186,7 @@ impl Program {
                 gradient.border = of_gradient;
             }
         }
+        self
     }
 }
 

@@ -11,7 +11,7 @@ const LATE_PIXELS: usize = 256;
 
 /// The early steps run on a few images at a time, the late ones on all images of the call together.
 #[derive(Debug)]
-pub(super) struct Stages {
+pub(crate) struct Stages {
     /// The first late step.
     pub late: usize,
     /// Images of a call, at most.
