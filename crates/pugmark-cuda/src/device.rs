@@ -207,6 +207,7 @@ pub unsafe trait Device: Debug + Send + Sync {
     ///
     /// # Safety
     /// As the trait's.
+    #[expect(clippy::too_many_arguments, reason = "three addresses, and what lies there")]
     unsafe fn convolution(
         &self,
         pass: ConvolutionPass,
@@ -225,6 +226,7 @@ pub unsafe trait Device: Debug + Send + Sync {
     ///
     /// # Safety
     /// As the trait's.
+    #[expect(clippy::too_many_arguments, reason = "three addresses, and what lies there")]
     unsafe fn matmul(
         &self,
         matmul: &Matmul,

@@ -68,15 +68,21 @@ extern "C" void emulated_convolution(const Shape* shape, int pass, T* x, T* w, T
     free(fx), free(fw), free(fy);
 }
 
+// A matrix of rows x columns, from one that may be stored the other way round.
+static float* in_rows(const T* from, uint64_t rows, uint64_t columns, int turned) {
+    float* to = (float*)malloc(rows * columns * sizeof(float) + 1);
+    for (uint64_t row = 0; row < rows; row++)
+        for (uint64_t column = 0; column < columns; column++)
+            to[row * columns + column] = load(from + (turned ? column * rows + row : row * columns + column));
+    return to;
+}
+
 extern "C" void emulated_matmul(uint64_t m, uint64_t n, uint64_t k, int turn_a, int turn_b, T* a, T* b, int c_is_f32, void* c, int accumulate) {
-    float *fa = widened(a, m * k), *fb = widened(b, k * n), *fc = (float*)calloc(m * n + 1, sizeof(float));
+    float *fa = in_rows(a, m, k, turn_a), *fb = in_rows(b, k, n, turn_b), *fc = (float*)calloc(m * n + 1, sizeof(float));
     for (uint64_t row = 0; row < m; row++)
         for (uint64_t i = 0; i < k; i++) {
-            float factor = turn_a ? fa[i * m + row] : fa[row * k + i];
-            if (turn_b)
-                for (uint64_t column = 0; column < n; column++) fc[row * n + column] += factor * fb[column * k + i];
-            else
-                for (uint64_t column = 0; column < n; column++) fc[row * n + column] += factor * fb[i * n + column];
+            float factor = fa[row * k + i];
+            for (uint64_t column = 0; column < n; column++) fc[row * n + column] += factor * fb[i * n + column];
         }
     if (c_is_f32)
         finish(fc, (float*)c, m * n, accumulate);

@@ -94,7 +94,7 @@ fn compile(source: &str, library: &Path) -> Result<(), String> {
             "-fPIC",
             "-shared",
         ])
-        .args(["-U_FORTIFY_SOURCE", "-w", "-o"])
+        .args(["-U_FORTIFY_SOURCE", "-fno-gnu-unique", "-w", "-o"])
         .args([&compiled, &written])
         .output()
         .map_err(|e| format!("{compiler}: {e}"))?;

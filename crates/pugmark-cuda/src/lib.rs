@@ -8,6 +8,7 @@
 mod device;
 #[cfg(feature = "emulator")]
 mod emulator;
+mod gpu;
 mod kernels;
 mod memory;
 mod operators;
@@ -15,5 +16,6 @@ mod operators;
 pub use device::{Arg, Convolution, ConvolutionPass, Device, DeviceError, Matmul};
 #[cfg(feature = "emulator")]
 pub use emulator::Emulator;
+pub use gpu::Cuda;
 pub use memory::{Buffer, Gpu, Slice, Type, Value};
 pub use operators::*;

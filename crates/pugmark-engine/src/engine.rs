@@ -1,5 +1,6 @@
 use std::str::FromStr;
 
+use pugmark_cuda::DeviceError;
 use pugmark_graph::{Graph, GraphError, NodeId, Tensor, Tensors};
 use pugmark_kernels::Isa;
 use serde::{Deserialize, Serialize};
@@ -103,6 +104,9 @@ pub enum EngineError {
         /// The system's answer.
         why: String,
     },
+    /// A GPU did not do what it was asked for.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
 }
 
 /// What goes into a model: 8-bit RGB pictures, normalised on the way in as `(pixel / 255 - mean) / std`.
@@ -353,7 +357,10 @@ pub trait Inference: Send {
     fn set_tensors(&mut self, tensors: &Tensors) -> Result<(), EngineError>;
 
     /// The output of a tapped node for the last call: `[images, channels, height, width]` or `[images, features]`.
-    fn tap(&self, node: NodeId) -> Option<Tensor>;
+    ///
+    /// # Errors
+    /// [`EngineError::Device`] when a device can't be read.
+    fn tap(&self, node: NodeId) -> Result<Option<Tensor>, EngineError>;
 
     /// Times every operator from the next call on, or stops it; results do not change.
     fn time_operators(&mut self, on: bool);
@@ -404,17 +411,29 @@ pub trait Training: Send {
     ) -> Result<StepOutput, EngineError>;
 
     /// Parameters and running statistics, in PyTorch's layout; those of the head alone where the graph begins at features.
-    fn tensors(&self) -> Tensors;
+    ///
+    /// # Errors
+    /// [`EngineError::Device`] when a device can't be read.
+    fn tensors(&self) -> Result<Tensors, EngineError>;
 
     /// [`Training::tensors`] with the running average in place of all that is averaged; the same where none is kept.
-    fn averaged_tensors(&self) -> Tensors;
+    ///
+    /// # Errors
+    /// [`EngineError::Device`] when a device can't be read.
+    fn averaged_tensors(&self) -> Result<Tensors, EngineError>;
 
     /// Gradients of the trained parameters in the last step as the optimiser took them, in PyTorch's layout.
-    fn gradients(&self) -> Tensors;
+    ///
+    /// # Errors
+    /// [`EngineError::Device`] when a device can't be read.
+    fn gradients(&self) -> Result<Tensors, EngineError>;
 
     /// Optimiser state, named `adamw.m.NAME`, `adamw.v.NAME` or `sgd.momentum.NAME`, the running average `average.NAME`, and
     /// `steps.NAME` where a parameter was moved fewer times than [`Training::steps`] says, with which it makes a resume exact.
-    fn state(&self) -> Tensors;
+    ///
+    /// # Errors
+    /// [`EngineError::Device`] when a device can't be read.
+    fn state(&self) -> Result<Tensors, EngineError>;
 
     /// Optimiser steps done.
     fn steps(&self) -> u64;
@@ -427,7 +446,10 @@ pub trait Training: Send {
     fn restore(&mut self, tensors: &Tensors, state: &Tensors, steps: u64) -> Result<(), EngineError>;
 
     /// The output and its gradient of a tapped node in the last step, as [`Inference::tap`].
-    fn tap(&self, node: NodeId) -> Option<(Tensor, Tensor)>;
+    ///
+    /// # Errors
+    /// [`EngineError::Device`] when a device can't be read.
+    fn tap(&self, node: NodeId) -> Result<Option<(Tensor, Tensor)>, EngineError>;
 
     /// Keeps statistics of the steps from the next one on, or stops it; results do not change.
     fn watch(&mut self, on: bool);

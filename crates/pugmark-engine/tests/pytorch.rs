@@ -88,7 +88,7 @@ fn check_step(fixture: &str, architecture: Architecture, pixels_name: &str, para
         let error = ROUNDING * fixture.scalar("logits_f32_max_error") + 1e-6;
         close("logits", &step.logits, &fixture.get("logits"), error);
 
-        let gradients = plan.gradients();
+        let gradients = plan.gradients().unwrap();
         assert_eq!(gradients.len(), parameters_trained);
         for (name, gradient) in &gradients {
             let expected = fixture.scalar(&format!("{name}.grad_norm"));
@@ -101,7 +101,7 @@ fn check_step(fixture: &str, architecture: Architecture, pixels_name: &str, para
             let error = ROUNDING * fixture.scalar(&format!("{name}.grad_f32_max_error")) + 1e-6;
             close(name, &samples, &fixture.get(&format!("{name}.grad_samples")), error * rms);
         }
-        for (name, tensor) in plan.tensors().iter().filter(|(name, _)| name.contains("running")) {
+        for (name, tensor) in plan.tensors().unwrap().iter().filter(|(name, _)| name.contains("running")) {
             let error = ROUNDING * fixture.scalar(&format!("{name}_f32_max_error")) + 1e-6;
             close(name, &tensor.values, &fixture.get(name), error);
         }
@@ -139,7 +139,7 @@ fn a_resnet18_step_in_bf16_agrees_with_pytorchs_autocast() {
     let error = (step.loss - fixture.scalar("loss")).abs();
     assert!(error <= allowed("loss_bf16_max_error"), "loss {}", step.loss);
     close("logits", &step.logits, &fixture.get("logits"), allowed("logits_bf16_max_error"));
-    for (name, gradient) in &plan.gradients() {
+    for (name, gradient) in &plan.gradients().unwrap() {
         let expected = fixture.scalar(&format!("{name}.grad_norm"));
         let found = norm(&gradient.values);
         let error = allowed(&format!("{name}.grad_bf16_error"));
@@ -174,7 +174,7 @@ fn check_norms(fixture: &str, architecture: Architecture, pixels_name: &str) {
             .unwrap();
         let error = ROUNDING * fixture.scalar("logits_f32_max_error") + 1e-6;
         close("logits", &step.logits, &fixture.get("logits"), error);
-        let gradients = plan.gradients();
+        let gradients = plan.gradients().unwrap();
         let norm_of = |name: &String| fixture.scalar(&format!("{name}.grad_norm"));
         // A shift that the next batch norm takes back has no gradient but rounding.
         let nothing = 1e-6 * gradients.keys().map(norm_of).fold(0.0, f64::max);
@@ -219,7 +219,7 @@ fn a_swin_t_step_in_bf16_agrees_with_pytorchs_autocast() {
     let error = (step.loss - fixture.scalar("loss")).abs();
     assert!(error <= allowed("loss_bf16_max_error"), "loss {}", step.loss);
     close("logits", &step.logits, &fixture.get("logits"), allowed("logits_bf16_max_error"));
-    for (name, gradient) in &plan.gradients() {
+    for (name, gradient) in &plan.gradients().unwrap() {
         let expected = fixture.scalar(&format!("{name}.grad_norm"));
         let found = norm(&gradient.values);
         let error = allowed(&format!("{name}.grad_bf16_error"));
@@ -233,14 +233,16 @@ fn three_adamw_steps_of_swin_t_agree_with_pytorch() {
     let graph = Architecture::SwinT.graph_with(8, WITHOUT_CHANCE);
     let pixels = pixels("input 1");
     let batch = TrainBatch { pixels: &pixels, features: &[], labels: &LABELS, mixed: None, seed: 0 };
-    let engine = &engines()[0];
-    let mut plan = engine.training(&graph, &parameters(&graph), &INPUT, &spec()).unwrap();
-    let mut losses: Vec<f64> = (0..3).map(|_| plan.step(&batch, 1e-3, 0.01).unwrap().loss).collect();
-    losses.push(plan.step(&batch, 0.0, 0.0).unwrap().loss);
-    let errors = fixture.get("losses_f32_error");
-    for ((found, expected), error) in losses.iter().zip(fixture.get("losses")).zip(errors) {
-        let tolerance = ROUNDING * error + 1e-3 * expected;
-        assert!((found - expected).abs() <= tolerance, "{losses:?} against {:?}", fixture.get("losses"));
+    // Of the processor's two ways one: there is no convolution in it that Winograd's suits.
+    for engine in engines().into_iter().skip(1) {
+        let mut plan = engine.training(&graph, &parameters(&graph), &INPUT, &spec()).unwrap();
+        let mut losses: Vec<f64> = (0..3).map(|_| plan.step(&batch, 1e-3, 0.01).unwrap().loss).collect();
+        losses.push(plan.step(&batch, 0.0, 0.0).unwrap().loss);
+        let errors = fixture.get("losses_f32_error");
+        for ((found, expected), error) in losses.iter().zip(fixture.get("losses")).zip(errors) {
+            let tolerance = ROUNDING * error + 1e-3 * expected;
+            assert!((found - expected).abs() <= tolerance, "{losses:?} against {:?}", fixture.get("losses"));
+        }
     }
 }
 
@@ -271,12 +273,14 @@ fn three_adamw_steps_agree_with_pytorch() {
     for engine in engines() {
         let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
         let mut losses: Vec<f64> = (0..3).map(|_| plan.step(&batch, 1e-3, 0.01).unwrap().loss).collect();
-        let trained = plan.tensors();
+        let trained = plan.tensors().unwrap();
         losses.push(plan.step(&batch, 0.0, 0.0).unwrap().loss);
         let errors = fixture.get("losses_f32_error");
-        let winograd = if engine.name().contains("without Winograd") { 1.0 } else { WINOGRAD_ROUNDING };
+        let name = engine.name();
+        let plain = name.contains("without Winograd") || name.contains("GPU");
+        let winograd = if plain { 1.0 } else { WINOGRAD_ROUNDING };
         // Without a fused multiply-add a product is rounded before it is added: two roundings for one.
-        let own = winograd * if engine.name().contains("portable") { 2.0 } else { 1.0 };
+        let own = winograd * if name.contains("portable") { 2.0 } else { 1.0 };
         for ((found, expected), error) in losses.iter().zip(fixture.get("losses")).zip(errors) {
             let tolerance = own * (ROUNDING * error + 1e-3 * expected);
             assert!((found - expected).abs() <= tolerance, "{losses:?} against {:?}", fixture.get("losses"));

@@ -189,7 +189,7 @@ fn steps_agree_with_pytorch() {
         };
         close("losses", &losses);
         close("norms", &norms);
-        for (name, tensor) in plan.tensors() {
+        for (name, tensor) in plan.tensors().unwrap() {
             close(&name, &tensor.values);
         }
     }

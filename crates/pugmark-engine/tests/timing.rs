@@ -22,7 +22,7 @@ fn timing_changes_no_bit() {
             let b = timed.step(&batch, 0.01, 0.1).unwrap();
             assert_eq!(a, b);
         }
-        assert_eq!(plain.tensors(), timed.tensors());
+        assert_eq!(plain.tensors().unwrap(), timed.tensors().unwrap());
         assert!(plain.operator_times().is_empty());
         let times = timed.operator_times();
         let of = |pass: Pass| times.iter().filter(|t| t.pass == pass).count();
@@ -57,12 +57,13 @@ fn a_convolution_counts_its_operations() {
         let times = plan.operator_times();
         let conv: Vec<&OperatorTime> = times.iter().filter(|t| t.name == "conv").collect();
         let passes: Vec<Pass> = conv.iter().map(|t| t.pass).collect();
-        // Nothing is trained before it, so it has no data gradient.
-        assert_eq!(passes, [Pass::Prepare, Pass::Forward, Pass::BackwardWeight]);
+        // Nothing is trained before it, so it has no data gradient; the GPU's libraries pack weights themselves.
+        let prepared = usize::from(engine.name().starts_with("cpu"));
+        assert_eq!(passes, [Pass::Prepare, Pass::Forward, Pass::BackwardWeight][1 - prepared..]);
         let flops: Vec<f64> = conv.iter().map(|t| t.flops).collect();
-        assert_eq!(flops, [0.0, 51840.0, 51840.0]);
+        assert_eq!(flops, [0.0, 51840.0, 51840.0][1 - prepared..]);
         assert_eq!(conv[0].kind, "conv 3x3 s1 3->4 at 6x8");
-        assert_eq!(conv[1].bytes, f64::from(4 * (5 * 48 * (3 + 4) + 108)));
+        assert_eq!(conv[prepared].bytes, f64::from(4 * (5 * 48 * (3 + 4) + 108)));
         let linear: Vec<f64> = times.iter().filter(|t| t.name == "head").map(|t| t.flops).collect();
         assert_eq!(linear, [80.0; 3]);
         assert!(times.iter().any(|t| t.kind == "global average pool 4 at 6x8" && t.name.contains('#')));

@@ -48,7 +48,7 @@ impl GradCam {
         let batch = TrainBatch { pixels, features: &[], labels: &labels, mixed: None, seed: 0 };
         let of_class: Vec<f32> = (0..self.classes).map(|k| f32::from(u8::from(k == class))).collect();
         self.plan.backward_from(&batch, &of_class)?;
-        let (features, gradient) = self.plan.tap(self.layer).expect("it was asked for");
+        let (features, gradient) = self.plan.tap(self.layer)?.expect("it was asked for");
         let [_, _, height, width] = features.shape[..] else {
             unreachable!("a feature map has four dimensions")
         };

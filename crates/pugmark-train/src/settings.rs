@@ -9,7 +9,7 @@ use std::path::{self, Path, PathBuf};
 
 use pugmark_data::storage::is_url;
 use pugmark_data::{Dataset, SplitBy, SplitSettings};
-use pugmark_engine::{Clip, Freeze, Optimiser, PrecisionChoice};
+use pugmark_engine::{DeviceChoice, Clip, Freeze, Optimiser, PrecisionChoice};
 use pugmark_graph::{Architecture, GraphSettings};
 use pugmark_model::RunFolder;
 use serde::{Deserialize, Serialize, Serializer};
@@ -232,6 +232,8 @@ pub struct TrainSettings {
     pub seed: u64,
     /// What activations are in memory.
     pub precision: PrecisionChoice,
+    /// What computes.
+    pub device: DeviceChoice,
     /// Compute threads; 0 takes one a core.
     pub threads: usize,
     /// Threads that decode photos; 0 takes one a core, at most eight.
@@ -330,6 +332,7 @@ impl Default for TrainSettings {
             test: 0.0,
             seed: 0,
             precision: PrecisionChoice::Auto,
+            device: DeviceChoice::Cpu,
             threads: 0,
             loader_threads: 0,
             cache_mib: 1024,

@@ -27,6 +27,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, value_parser};
+use pugmark_engine::DeviceChoice;
 use serde::Serialize;
 
 pub(crate) use bench::BenchArguments;
@@ -165,6 +166,10 @@ pub(crate) struct InferenceFlags {
     /// multiplies it (auto: there alone)
     #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(PRECISIONS))]
     precision: Option<String>,
+
+    /// What computes: cpu, cuda (or cuda:N, the GPU of that number), auto (a GPU where there is one)
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<DeviceChoice>,
 
     /// Threads that compute; 0 takes every core
     #[arg(long, value_name = "N")]

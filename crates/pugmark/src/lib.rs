@@ -4,6 +4,7 @@ mod arguments;
 mod commands;
 mod container;
 mod demo;
+mod engine;
 mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -15,12 +15,14 @@ use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Command};
-use pugmark_engine::{Cpu, EngineError, PrecisionChoice};
+use pugmark_engine::{Cpu, DeviceChoice, Engine, PrecisionChoice};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::engine;
 use crate::error::WrongCall;
+use crate::printer::Printer;
 
 pub(crate) use document::document;
 pub(crate) use layer::{Layer, nearest_name, shipped_recipe};
@@ -40,6 +42,7 @@ pub(crate) struct ReadSettings {
 pub(crate) struct InferenceSettings {
     pub(crate) batch_size: usize,
     precision: PrecisionChoice,
+    device: DeviceChoice,
     threads: usize,
     loader_threads: usize,
 }
@@ -47,12 +50,22 @@ pub(crate) struct InferenceSettings {
 impl Default for InferenceSettings {
     fn default() -> Self {
         // Probabilities are the same on every machine, to the last digits shown.
-        Self { batch_size: 32, precision: PrecisionChoice::F32, threads: 0, loader_threads: 0 }
+        Self { batch_size: 32, precision: PrecisionChoice::F32, device: DeviceChoice::Cpu, threads: 0, loader_threads: 0 }
     }
 }
 
 impl InferenceSettings {
-    pub(crate) fn engine(&self) -> Result<Cpu, EngineError> {
+    pub(crate) fn engine(&self, printer: &Printer) -> anyhow::Result<Box<dyn Engine>> {
+        engine::open(self.device, self.threads, self.precision, printer)
+    }
+
+    /// The engine of an endpoint.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Cpu> {
+        if self.device != DeviceChoice::Cpu {
+            return Err(WrongCall::new(format!("an endpoint computes on the CPU, not on `{}`", self.device))
+                .with_hint("leave `--device` away")
+                .into());
+        }
         Ok(Cpu::new(self.threads)?.with_precision(self.precision.precision()))
     }
 

@@ -80,8 +80,8 @@ impl<E: Activation> Inference for CpuInference<E> {
         Ok(())
     }
 
-    fn tap(&self, node: NodeId) -> Option<Tensor> {
-        self.machine.tap(node)
+    fn tap(&self, node: NodeId) -> Result<Option<Tensor>, EngineError> {
+        Ok(self.machine.tap(node))
     }
 
     fn time_operators(&mut self, on: bool) {

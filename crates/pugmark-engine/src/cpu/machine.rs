@@ -4,18 +4,16 @@ use std::ops::Range;
 
 use pugmark_graph::{NodeId, Tensor};
 use pugmark_kernels as kernels;
-use pugmark_kernels::{Element, Plane};
+use pugmark_kernels::Plane;
 
 use super::convolution::Activation;
 use super::memory::Memory;
 use super::parameters::Parameters;
-use super::statistics::Observer;
-use super::timing::Clock;
 use super::workspace::Workspaces;
 use crate::plan::Given;
 use crate::plan::Layout;
 use crate::plan::Stages;
-use crate::plan::{Kind, Program, Step, StochasticDepth, ValueId};
+use crate::plan::{Clock, Kind, Observer, Program, Step, StochasticDepth, ValueId, node_seed, to_tensor};
 use crate::{InputSpec, Pass};
 
 /// A program ready to run; `E` is what its activations and their gradients are in memory.
@@ -310,26 +308,4 @@ impl<E: Activation> Machine<E> {
         }
         Some(to_tensor(self.images, self.memory.read(self.memory.value(id)), plane))
     }
-}
-
-/// The seed of one random layer: its node's, so that fusing other nodes does not change it.
-fn node_seed(node: NodeId, seed: u64) -> u64 {
-    seed.wrapping_add(node.0 as u64)
-}
-
-/// Padded pictures to `[images, channels, height, width]`; one-pixel pictures to `[images, channels]`.
-pub(crate) fn to_tensor<E: Element>(images: usize, values: &[E], plane: Plane) -> Tensor {
-    let mut out = Vec::with_capacity(images * plane.pixels() * plane.channels);
-    for image in values.chunks_exact(plane.len()).take(images) {
-        for channel in 0..plane.channels {
-            for y in 0..plane.height {
-                out.extend((0..plane.width).map(|x| image[plane.offset(y, x) + channel].to_f32()));
-            }
-        }
-    }
-    let mut shape = vec![images, plane.channels];
-    if plane.pixels() > 1 {
-        shape.extend([plane.height, plane.width]);
-    }
-    Tensor { shape, values: out }
 }

@@ -4,6 +4,7 @@ use pugmark_graph::{Graph, ParamId, Tensor, Tensors};
 use pugmark_kernels as kernels;
 
 use crate::EngineError;
+use crate::plan::lookup;
 
 /// One parameter or running statistic.
 #[derive(Debug, Clone)]
@@ -178,6 +179,11 @@ impl Parameters {
         &self.0[id.0].value
     }
 
+    /// PyTorch's shape of a parameter.
+    pub fn shape(&self, id: ParamId) -> &[usize] {
+        &self.0[id.0].shape
+    }
+
     /// The inputs and outputs of a linear layer's weight; none for another parameter.
     pub fn linear_features(&self, id: ParamId) -> Option<(usize, usize)> {
         match *self.0[id.0].shape {
@@ -208,21 +214,6 @@ impl Parameters {
 
     pub fn trained(&self) -> impl Iterator<Item = &Parameter> {
         self.0.iter().filter(|p| p.trained)
-    }
-}
-
-pub(crate) fn lookup<'a>(
-    tensors: &'a Tensors,
-    name: &str,
-    shape: &[usize],
-) -> Result<&'a Tensor, EngineError> {
-    match tensors.get(name) {
-        Some(tensor) if tensor.shape == shape => Ok(tensor),
-        other => Err(EngineError::Tensor {
-            name: name.into(),
-            expected: shape.to_vec(),
-            found: other.map(|t| t.shape.clone()),
-        }),
     }
 }
 

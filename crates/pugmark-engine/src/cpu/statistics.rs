@@ -1,103 +1,19 @@
 //! Statistics of a watched step.
 
-use pugmark_graph::ParamId;
 use pugmark_kernels as kernels;
-use pugmark_kernels::{ChannelActivity, Magnitude};
 
 use super::convolution::Activation;
 use super::machine::Machine;
-use super::parameters::Parameter;
-use crate::plan::Kind;
-use crate::{LayerKind, LayerStatistics, StepStatistics, WeightStatistics};
-
-/// Collects statistics; does nothing unless it is on.
-#[derive(Debug, Default)]
-pub(super) struct Observer {
-    on: bool,
-    statistics: StepStatistics,
-}
-
-impl Observer {
-    pub fn set(&mut self, on: bool) {
-        *self = Self { on, ..Self::default() };
-    }
-
-    /// Begins a batch, of which the layers are kept.
-    pub fn begin(&mut self) {
-        self.statistics.layers.clear();
-        self.statistics.weights.clear();
-    }
-
-    /// What the last step saw.
-    pub fn statistics(&self) -> Option<&StepStatistics> {
-        self.on.then_some(&self.statistics)
-    }
-
-    /// A weight before the optimiser moves it, for [`Observer::after`].
-    pub fn before(&self, parameter: &Parameter) -> Option<Before> {
-        self.on.then(|| Before {
-            value: parameter.value.clone(),
-            of_value: kernels::magnitude(&parameter.value),
-            of_gradient: kernels::magnitude(&parameter.gradient),
-        })
-    }
-
-    /// The same weight after that.
-    pub fn after(&mut self, param: ParamId, before: &Before, parameter: &Parameter) {
-        let Before { value, of_value, of_gradient } = before;
-        let share = |sum: f64| sum / value.len() as f64;
-        self.statistics.weights.push(WeightStatistics {
-            param,
-            gradient_mean: share(of_gradient.absolute),
-            gradient_norm: of_gradient.square.sqrt(),
-            gradient_zeros: share(of_gradient.zeros),
-            norm: of_value.square.sqrt(),
-            zeros: share(of_value.zeros),
-            update_norm: kernels::squared_distance(value, &parameter.value).sqrt(),
-        });
-    }
-}
-
-/// A weight before the optimiser moves it.
-pub(super) struct Before {
-    value: Vec<f32>,
-    of_value: Magnitude,
-    of_gradient: Magnitude,
-}
 
 impl<E: Activation> Machine<E> {
     /// Keeps the statistics of a step's activation while its value is still there.
     pub fn observe(&mut self, index: usize) {
-        if !self.observer.on {
-            return;
-        }
-        let step = &self.program.steps[index];
-        let kind = match step.kind {
-            Kind::Input => LayerKind::Input,
-            Kind::Norm { relu: true, .. } | Kind::Add { relu: true } | Kind::Relu => LayerKind::Relu,
-            Kind::Gelu => LayerKind::Gelu,
-            Kind::Silu => LayerKind::Silu,
-            Kind::Sigmoid => LayerKind::Sigmoid,
-            _ => return,
-        };
-        if kind != LayerKind::Input && !self.program.is_trained(step) {
-            return;
-        }
-        let id = if kind == LayerKind::Sigmoid { step.input } else { step.output };
-        let plane = self.program.values[id.0].plane;
-        let values = self.memory.read(self.window(id));
-        let ChannelActivity { outside, sum, square } =
-            kernels::channel_activity(self.images, values, plane, kind.limits());
-        let count = (self.images * plane.pixels()) as f64;
-        let mean: Vec<f64> = sum.iter().map(|sum| sum / count).collect();
-        // `max` would make a variance of 0 out of NaN.
-        let variance = |(square, mean): (&f64, &f64)| match square / count - mean * mean {
-            rounded if rounded < 0.0 => 0.0,
-            variance => variance,
-        };
-        let std = square.iter().zip(&mean).map(variance).map(f64::sqrt).collect();
-        let share = outside.iter().map(|outside| outside / count).collect();
-        let name = self.program.names[index].clone();
-        self.observer.statistics.layers.push(LayerStatistics { name, kind, mean, std, share });
+        let mut observer = std::mem::take(&mut self.observer);
+        let observed = observer.observe(&self.program, index, self.images, |id, limits| {
+            let values = self.memory.read(self.window(id));
+            Ok(kernels::channel_activity(self.images, values, self.program.values[id.0].plane, limits))
+        });
+        observed.expect("sums here do not fail");
+        self.observer = observer;
     }
 }

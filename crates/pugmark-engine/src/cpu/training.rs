@@ -2,17 +2,16 @@ use std::sync::Arc;
 
 use pugmark_graph::{Graph, NodeId, ParamId, Tensor, Tensors};
 use pugmark_kernels as kernels;
-use pugmark_kernels::CrossEntropy;
 use rayon::ThreadPool;
 
 use super::Cpu;
 use super::convolution::Activation;
-use super::machine::{Machine, to_tensor};
+use super::machine::Machine;
 use super::parameters::Parameters;
-use super::update::{Updater, gradient_norm};
+use super::update::gradient_norm;
 use crate::plan::Given;
 use crate::plan::Stages;
-use crate::plan::{Kind, Norm, Program};
+use crate::plan::{Kind, Norm, Program, Updater, to_tensor};
 use crate::{
     EngineError, InputSpec, Loss, OperatorTime, Pass, StepOutput, StepStatistics, TrainBatch, Training,
     TrainingSpec,
@@ -106,19 +105,15 @@ impl<E: Activation> CpuTraining<E> {
 
     /// Loss and gradient over all batches; running statistics have moved.
     fn gradients_of(&mut self, batches: &[TrainBatch<'_>]) -> Result<StepOutput, EngineError> {
-        let Loss { label_smoothing, ref class_weights } = self.loss;
-        let mut loss =
-            CrossEntropy { label_smoothing, class_weights: class_weights.as_deref(), ..Default::default() };
-        let part = |batch: &TrainBatch<'_>| CrossEntropy { mixed: batch.mixed, ..loss }.rows(batch.labels);
-        loss.rows = Some(batches.iter().map(part).sum());
         let mut output = StepOutput { loss: 0.0, logits: Vec::new(), gradient_norm: 0.0 };
         for (index, batch) in batches.iter().enumerate() {
             let (images, labels) = (batch.labels.len(), batch.labels);
             self.machine.observer.begin();
-            self.machine.forward(images, given(batch), Some(batch.seed));
+            let given = self.given(batch)?;
+            self.machine.forward(images, given, Some(batch.seed));
             let logits = self.machine.logits();
             let gradient = &mut self.logits_gradient[..images * self.classes];
-            let loss = CrossEntropy { mixed: batch.mixed, ..loss };
+            let loss = self.loss.of(batch, batches);
             output.loss +=
                 kernels::cross_entropy(images, self.classes, logits, labels, &loss, Some(&mut *gradient));
             output.logits.extend_from_slice(logits);
@@ -147,7 +142,8 @@ impl<E: Activation> CpuTraining<E> {
     ) -> Result<StepOutput, EngineError> {
         self.machine.clock.clear();
         self.machine.observer.begin();
-        self.machine.forward(batch.labels.len(), given(batch), Some(batch.seed));
+        let given = self.given(batch)?;
+        self.machine.forward(batch.labels.len(), given, Some(batch.seed));
         let logits = self.machine.logits().to_vec();
         let own = &mut self.logits_gradient[..logits_gradient.len()];
         own.copy_from_slice(logits_gradient);
@@ -160,28 +156,20 @@ impl<E: Activation> CpuTraining<E> {
         Ok(StepOutput { loss: products.sum(), logits, gradient_norm })
     }
 
-    fn check(&self, batch: &TrainBatch<'_>) -> Result<(), EngineError> {
-        let (images, classes) = (batch.labels.len(), self.classes);
-        let Machine { input, program, .. } = &self.machine;
-        Given::checked(images, batch.pixels, batch.features, input, program)?;
-        let (second, shares) = batch.mixed.unwrap_or_default();
-        if batch.mixed.is_some() {
-            let shares = shares.iter().filter(|share| (0.0..=1.0).contains(*share)).count();
-            if second.len() != images || shares != images {
-                return Err(EngineError::Mixed { images, labels: second.len(), shares });
-            }
+    fn tapped(&self, node: NodeId) -> Option<(Tensor, Tensor)> {
+        let value = self.machine.tap(node)?;
+        let id = self.machine.find(node)?;
+        let plane = self.machine.program.values[id.0].gradient?;
+        let images = self.machine.images;
+        if id == self.machine.program.output {
+            return Some((value, to_tensor(images, &self.logits_gradient, plane)));
         }
-        match batch.labels.iter().chain(second).find(|&&label| label as usize >= classes) {
-            Some(&label) => Err(EngineError::Label { label, classes }),
-            None => Ok(()),
-        }
+        let gradient = self.machine.memory.read(self.machine.memory.gradient(id)?);
+        Some((value, to_tensor(images, gradient, plane)))
     }
-}
 
-fn given<'a>(batch: &TrainBatch<'a>) -> Given<'a> {
-    match batch.features {
-        [] => Given::Pixels(batch.pixels),
-        features => Given::Features(features),
+    fn given<'a>(&self, batch: &TrainBatch<'a>) -> Result<Given<'a>, EngineError> {
+        batch.given(&self.machine.input, &self.machine.program)
     }
 }
 
@@ -196,7 +184,7 @@ impl<E: Activation> Training for CpuTraining<E> {
             let Machine { input, program, .. } = &self.machine;
             Given::checked(0, &[], &[], input, program)?;
         }
-        batches.iter().try_for_each(|batch| self.check(batch))?;
+        batches.iter().try_for_each(|batch| self.given(batch).map(drop))?;
         let pool = self.pool.clone();
         pool.install(|| self.run(batches, learning_rate, weight_decay))
     }
@@ -206,7 +194,7 @@ impl<E: Activation> Training for CpuTraining<E> {
         batch: &TrainBatch<'_>,
         logits_gradient: &[f32],
     ) -> Result<StepOutput, EngineError> {
-        self.check(batch)?;
+        self.given(batch)?;
         let (images, classes) = (batch.labels.len(), self.classes);
         if logits_gradient.len() != images * classes {
             return Err(EngineError::LogitsGradient { images, classes, found: logits_gradient.len() });
@@ -215,20 +203,20 @@ impl<E: Activation> Training for CpuTraining<E> {
         pool.install(|| self.run_back(batch, logits_gradient))
     }
 
-    fn tensors(&self) -> Tensors {
-        self.machine.parameters.tensors()
+    fn tensors(&self) -> Result<Tensors, EngineError> {
+        Ok(self.machine.parameters.tensors())
     }
 
-    fn averaged_tensors(&self) -> Tensors {
-        self.machine.parameters.averaged_tensors()
+    fn averaged_tensors(&self) -> Result<Tensors, EngineError> {
+        Ok(self.machine.parameters.averaged_tensors())
     }
 
-    fn gradients(&self) -> Tensors {
-        self.machine.parameters.gradients()
+    fn gradients(&self) -> Result<Tensors, EngineError> {
+        Ok(self.machine.parameters.gradients())
     }
 
-    fn state(&self) -> Tensors {
-        self.machine.parameters.state(self.updater.state_names(), self.steps)
+    fn state(&self) -> Result<Tensors, EngineError> {
+        Ok(self.machine.parameters.state(self.updater.state_names(), self.steps))
     }
 
     fn steps(&self) -> u64 {
@@ -245,16 +233,8 @@ impl<E: Activation> Training for CpuTraining<E> {
         Ok(())
     }
 
-    fn tap(&self, node: NodeId) -> Option<(Tensor, Tensor)> {
-        let value = self.machine.tap(node)?;
-        let id = self.machine.find(node)?;
-        let plane = self.machine.program.values[id.0].gradient?;
-        let images = self.machine.images;
-        if id == self.machine.program.output {
-            return Some((value, to_tensor(images, &self.logits_gradient, plane)));
-        }
-        let gradient = self.machine.memory.read(self.machine.memory.gradient(id)?);
-        Some((value, to_tensor(images, gradient, plane)))
+    fn tap(&self, node: NodeId) -> Result<Option<(Tensor, Tensor)>, EngineError> {
+        Ok(self.tapped(node))
     }
 
     fn watch(&mut self, on: bool) {

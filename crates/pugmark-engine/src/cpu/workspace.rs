@@ -290,7 +290,7 @@ mod tests {
         let tensors = graph.initialise(0);
         for (everything, images) in [(true, 1), (true, 5), (false, 20)] {
             let trained = |id: ParamId| everything && graph.param(id).role.is_trained();
-            let program = Program::new(&graph, (40, 40), &trained, false, &[]).unwrap();
+            let program = Program::new(&graph, (40, 40), &trained, false, &[]).unwrap().with_borders();
             let parameters = Parameters::new(&graph, &tensors, &trained, 0).unwrap();
             let stages = match everything {
                 true => Stages::together(&program, images),

@@ -3,23 +3,38 @@
 
 pub mod formula;
 
-use pugmark_engine::{Cpu, Engine, InputSpec, Precision, TrainingSpec};
+use pugmark_cuda::Emulator;
+use pugmark_engine::{Cpu, Cuda, Engine, InputSpec, Precision, TrainingSpec};
 use pugmark_graph::{Builder, Graph, NodeId, Op};
 
-/// The engines of this machine that compute in f32.
+/// The engines that compute in f32: the processor's two ways, and the GPU's kernels on an emulated GPU.
 pub fn engines() -> Vec<Box<dyn Engine>> {
     let cpu = Cpu::new(2).unwrap();
-    vec![Box::new(cpu.clone()), Box::new(cpu.without_winograd())]
+    let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(cpu.clone()), Box::new(cpu.without_winograd())];
+    if let Some(cuda) = emulated() {
+        engines.push(Box::new(cuda));
+    }
+    engines
 }
 
-/// The one whose activations are bf16.
+/// The GPU engine on the processor; none, and said so, where there is no C++ compiler.
+pub fn emulated() -> Option<Cuda> {
+    Emulator::new().map(Cuda::new).inspect_err(|why| eprintln!("NOT CHECKED on an emulated GPU: {why}")).ok()
+}
+
+/// The processor's with activations in bf16.
 pub fn bf16_engine() -> Box<dyn Engine> {
     Box::new(Cpu::new(2).unwrap().with_precision(Precision::Bf16))
 }
 
 /// All of them, for what holds in every precision.
 pub fn every_engine() -> Vec<Box<dyn Engine>> {
-    engines().into_iter().chain([bf16_engine()]).collect()
+    let mut engines = engines();
+    engines.push(bf16_engine());
+    if let Some(cuda) = emulated() {
+        engines.push(Box::new(cuda.with_precision(Precision::Bf16)));
+    }
+    engines
 }
 
 pub fn input_spec(batch: usize, height: usize, width: usize) -> InputSpec {

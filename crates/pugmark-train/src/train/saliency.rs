@@ -80,7 +80,7 @@ impl SaliencyPass {
         tensors: &Tensors,
         mut go_on: impl FnMut(usize) -> Result<bool, E>,
     ) -> Result<Option<Vec<Option<Saliency>>>, E> {
-        self.plan.restore(tensors, &self.plan.state(), self.plan.steps())?;
+        self.plan.restore(tensors, &self.plan.state()?, self.plan.steps())?;
         let mut saliency = Vec::new();
         for batch in self.loader.epoch(0, 0) {
             let Batch { pixels, labels, items, broken, .. } = batch;
@@ -98,7 +98,7 @@ impl SaliencyPass {
                 Err(EngineError::NonFiniteLoss { .. } | EngineError::NonFiniteGradient { .. }) => continue,
                 Err(error) => return Err(error.into()),
             }
-            if let Some((_, gradient)) = self.plan.tap(self.input) {
+            if let Some((_, gradient)) = self.plan.tap(self.input)? {
                 for (item, grid) in items.into_iter().zip(grids(&gradient)) {
                     saliency[item] = Saliency::new(&grid);
                 }

@@ -186,7 +186,7 @@ impl<'a, 'o> Session<'a, 'o> {
             return Ok(ControlFlow::Break(()));
         }
         self.check_decoded(self.state.sums.images, true)?;
-        let tensors = self.training.averaged_tensors();
+        let tensors = self.training.averaged_tensors()?;
         let number = self.number();
         match self.validate(&tensors, number)? {
             None => Ok(ControlFlow::Break(())),
@@ -206,7 +206,7 @@ impl<'a, 'o> Session<'a, 'o> {
             let clock = Instant::now();
             self.report.profile.enter(Phase::Saliency);
             let total = self.photos.0.items.len();
-            let saliency = looking.run(&self.training.tensors(), |done| {
+            let saliency = looking.run(&self.training.tensors()?, |done| {
                 self.report.event(Event::Looking { epoch, done, total })?;
                 Ok::<_, TrainError>(!self.stop.load(Ordering::Relaxed))
             })?;
@@ -227,7 +227,7 @@ impl<'a, 'o> Session<'a, 'o> {
             return Ok(());
         }
         self.spec.freeze = freeze;
-        let (tensors, state) = (self.training.tensors(), self.training.state());
+        let (tensors, state) = (self.training.tensors()?, self.training.state()?);
         let input = self.state.card.input(self.settings.batch_size);
         self.training = self.engine.training(&self.graph, &tensors, &input, &self.spec)?;
         self.training.restore(&tensors, &state, self.state.optimiser_steps)?;
@@ -484,7 +484,7 @@ impl<'a, 'o> Session<'a, 'o> {
         // At the end of an epoch they are those of its model, unless that is an average.
         let tensors = match finished {
             Some(tensors) if self.state.step == 0 && self.spec.average == 0.0 => tensors,
-            _ => self.whole(self.training.tensors()),
+            _ => self.whole(self.training.tensors()?),
         };
         self.saved = Instant::now();
         let saliency = match (&self.saliency, self.state.step) {
@@ -493,7 +493,7 @@ impl<'a, 'o> Session<'a, 'o> {
             _ => Tensors::new(),
         };
         self.state.elapsed = self.pace.elapsed();
-        self.state.save(&self.folder.checkpoint(), tensors, self.training.state(), saliency)?;
+        self.state.save(&self.folder.checkpoint(), tensors, self.training.state()?, saliency)?;
         self.report.profile.save(self.folder)?;
         self.report.board(Board::flush)?;
         self.report.profile.enter(phase);

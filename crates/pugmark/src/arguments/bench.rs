@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, value_parser};
+use pugmark_engine::DeviceChoice;
 use pugmark_graph::Architecture;
 
 use super::PRECISIONS;
@@ -49,6 +50,10 @@ pub(crate) struct BenchArguments {
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
     #[arg(value_parser = PossibleValuesParser::new(PRECISIONS))]
     pub(crate) precision: String,
+
+    /// What computes: cpu, cuda (or cuda:N, the GPU of that number), auto (a GPU where there is one)
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Cpu)]
+    pub(crate) device: DeviceChoice,
 
     /// Threads that compute; 0 takes every core
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser, RangedU64ValueParser};
 use clap::{Args, value_parser};
-use pugmark_engine::Freeze;
+use pugmark_engine::{DeviceChoice, Freeze};
 use pugmark_graph::Architecture;
 use pugmark_train::{CacheFeatures, Thresholds};
 use serde::Serialize;
@@ -54,7 +54,7 @@ pub(crate) struct TrainArguments {
     #[arg(long, conflicts_with_all = ["resume", "model_dir", "folds"])]
     pub(crate) find_learning_rate: bool,
 
-    /// Accepted for older scripts; there is no GPU engine yet
+    /// For older scripts: as `--device auto`
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     #[arg(value_parser = BoolishValueParser::new(), hide_possible_values = true)]
     pub(crate) use_cuda: Option<bool>,
@@ -265,6 +265,10 @@ pub(crate) struct TrainFlags {
     #[arg(long, value_name = "FORMAT", help_heading = "Machine")]
     #[arg(value_parser = PossibleValuesParser::new(PRECISIONS))]
     precision: Option<String>,
+
+    /// What computes: cpu, cuda (or cuda:N, the GPU of that number), auto (a GPU where there is one)
+    #[arg(long, value_name = "DEVICE", help_heading = "Machine")]
+    device: Option<DeviceChoice>,
 
     /// Threads that compute; 0 takes every core
     #[arg(long, value_name = "N", help_heading = "Machine")]

@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use pugmark_data::{Random, Recipe};
 use pugmark_engine::{
-    Cpu, Engine, Inference, InputSpec, OperatorTime, PrecisionChoice, TrainBatch, Training, TrainingSpec,
+    DeviceChoice, Engine, Inference, InputSpec, OperatorTime, PrecisionChoice, TrainBatch, Training, TrainingSpec,
 };
 use pugmark_graph::Architecture;
 use serde::Serialize;
 
 use crate::arguments::BenchArguments;
+use crate::engine;
 use crate::error::{ExitStatus, WrongCall};
 use crate::memory;
 use crate::printer::Printer;
@@ -41,11 +42,17 @@ struct Figures {
 pub(crate) fn run(arguments: &BenchArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let model: Architecture = arguments.model.parse()?;
     let precision: PrecisionChoice = arguments.precision.parse().map_err(WrongCall::new)?;
-    let engine = Cpu::new(arguments.threads as usize)?.with_precision(precision.precision());
-    if let Some(folder) = &arguments.photos {
-        return photos::run(arguments, model, &engine, folder, printer);
+    let (device, threads) = (arguments.device, arguments.threads as usize);
+    if arguments.operators && device != DeviceChoice::Cpu {
+        return Err(WrongCall::new("`--operators` measures the processor's limits beside the times")
+            .with_hint("leave `--device` or `--operators` away")
+            .into());
     }
-    let (step_seconds, times) = measure(arguments, model, &engine, printer)?;
+    let engine = engine::open(device, threads, precision, printer)?;
+    if let Some(folder) = &arguments.photos {
+        return photos::run(arguments, model, &*engine, folder, printer);
+    }
+    let (step_seconds, times) = measure(arguments, model, &*engine, printer)?;
     let step_seconds_median = median(&step_seconds);
     // Before the peak is measured, which has arrays of its own.
     let peak_memory_bytes = memory::peak();

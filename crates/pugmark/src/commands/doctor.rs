@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pugmark_engine::check_gpu_libraries;
 use pugmark_kernels::Isa;
 use pugmark_model::hub;
 use serde::Serialize;
@@ -41,6 +42,8 @@ struct Report {
     memory_bytes: Option<u64>,
     memory_available_bytes: Option<u64>,
     gpus: Vec<String>,
+    /// Why `--device cuda` would not take one.
+    gpu_missing: Option<String>,
     /// Folder of fetched weights.
     cache: Option<PathBuf>,
     /// Files in it.
@@ -78,6 +81,9 @@ fn look() -> anyhow::Result<Report> {
     let flags = line("flags").unwrap_or_default();
     let features =
         flags.split_whitespace().filter(|flag| FEATURES.contains(flag)).map(ToOwned::to_owned).collect();
+    let gpus = gpus(Path::new("/proc/driver/nvidia/gpus"), Path::new("/dev"));
+    let missing = || check_gpu_libraries().err().map(|error| error.to_string());
+    let gpu_missing = if gpus.is_empty() { None } else { missing() };
     let cache = hub::cache_dir().ok();
     let cached = cache.as_deref().map(cached).unwrap_or_default();
     Ok(Report {
@@ -90,7 +96,8 @@ fn look() -> anyhow::Result<Report> {
         threads: std::thread::available_parallelism()?.get(),
         memory_bytes: memory::total(),
         memory_available_bytes: memory::available(),
-        gpus: gpus(Path::new("/proc/driver/nvidia/gpus"), Path::new("/dev")),
+        gpus,
+        gpu_missing,
         cache,
         cached,
     })
@@ -141,10 +148,10 @@ fn table(report: &Report) -> String {
         }
         None => report.isa_active.clone(),
     };
-    let gpu = if report.gpus.is_empty() {
-        "none found; the CPU does the work".to_owned()
-    } else {
-        format!("{} (not used yet: the CPU does the work)", report.gpus.join(", "))
+    let gpu = match (report.gpus.join(", "), &report.gpu_missing) {
+        (none, _) if none.is_empty() => "none found; the CPU does the work".to_owned(),
+        (gpus, None) => format!("{gpus} (`--device cuda` takes it)"),
+        (gpus, Some(missing)) => format!("{gpus} (can't be used: {missing})"),
     };
     let features = if report.features.is_empty() { unknown() } else { report.features.join(" ") };
     let rows = [

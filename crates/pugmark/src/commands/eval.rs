@@ -148,8 +148,8 @@ pub(crate) fn run(arguments: &EvalArguments, printer: &Printer) -> anyhow::Resul
     }
     // The values of --part are those that a part is read from.
     let part = arguments.part.as_deref().and_then(|part| part.parse().ok());
-    let engine = inference.engine()?;
-    let mut ensemble = Ensemble::open(&arguments.run, &arguments.ensemble, &engine, inference.batch_size)?;
+    let engine = inference.engine(printer)?;
+    let mut ensemble = Ensemble::open(&arguments.run, &arguments.ensemble, &*engine, inference.batch_size)?;
     let card = ensemble.card();
     let subject = match &arguments.dataset {
         Some(data) => other_data(data, read, part, &storage, printer)?,

@@ -42,9 +42,9 @@ pub(crate) fn run(arguments: &ExplainArguments, printer: &Printer) -> anyhow::Re
     let class = arguments.class.as_deref().map(|name| class(name, &card)).transpose()?;
     let method = Method::new(arguments, &card)?;
     let stop = interrupt::stop_flag()?;
-    let engine = inference.engine()?;
+    let engine = inference.engine(printer)?;
     let mut work =
-        Work::new(model, method, arguments, class, &engine, inference.batch_size, Arc::clone(&stop))?;
+        Work::new(model, method, arguments, class, &*engine, inference.batch_size, Arc::clone(&stop))?;
     let mut folder = folder.begin()?;
 
     let loading = loader_settings(&card.recipe, 1, inference.loader_threads());

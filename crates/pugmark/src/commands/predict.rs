@@ -72,11 +72,11 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
         None => (items, None),
     };
     let photos = items.len();
-    let engine = inference.engine()?;
+    let engine = inference.engine(printer)?;
     // Weights are fitted on more photos than there may be here.
     let most = if arguments.ensemble.fit_weights { usize::MAX } else { photos.max(1) };
     let mut ensemble =
-        Ensemble::open(&arguments.run, &arguments.ensemble, &engine, inference.batch_size.min(most))?;
+        Ensemble::open(&arguments.run, &arguments.ensemble, &*engine, inference.batch_size.min(most))?;
     let classes = ensemble.card().classes;
     let threshold = |coverage| {
         predictions::set_threshold(&arguments.run, &classes, coverage).map(|(threshold, _)| threshold)

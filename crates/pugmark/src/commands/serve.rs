@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> anyhow::Resu
     settings.shadow = shadow(arguments, &variants, &inference)?;
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let stop = interrupt::stop_flag()?;
-    let server = Server::open(&variants, settings, inference.engine()?).map_err(|error| match error {
+    let server = Server::open(&variants, settings, inference.cpu()?).map_err(|error| match error {
         ServeError::Model(error) => anyhow::Error::from(error),
         error => error.into(),
     })?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use pugmark_data::ReadOptions;
-use pugmark_engine::{Cpu, Freeze};
+use pugmark_engine::{DeviceChoice, Freeze};
 use pugmark_model::{RunFolder, hub, write_atomic};
 use pugmark_train::profile::PhaseTime;
 use pugmark_train::{Finding, Mode, Outcome, Profile, ShippedRecipe, TrainSettings, train};
@@ -16,6 +16,7 @@ use pugmark_train::{Finding, Mode, Outcome, Profile, ShippedRecipe, TrainSetting
 use super::{data, report};
 use crate::arguments::{TrainArguments, TrainFlags};
 use crate::container::TrainingJob;
+use crate::engine;
 use crate::error::{ExitStatus, Stopped, WrongCall};
 use crate::interrupt;
 use crate::printer::Printer;
@@ -27,9 +28,6 @@ pub(super) use observer::Progressing;
 const FINE_TUNING: &str = "finetune";
 
 pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Result<ExitStatus> {
-    if arguments.use_cuda == Some(true) {
-        printer.note("there is no GPU engine yet: the CPU does the work");
-    }
     // A container's first process gets no signal that it does not listen for: before anything that takes long.
     let stop = interrupt::stop_flag()?;
     let job = if arguments.resume.is_some() { None } else { TrainingJob::find()? };
@@ -54,7 +52,10 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         Some(job) if !(arguments.names_data() || job.names_data()) => Some(job.data()?),
         _ => dataset.clone(),
     };
-    let settings = settings(training, sources()?, dataset.as_deref(), run, printer)?;
+    let mut settings = settings(training, sources()?, dataset.as_deref(), run, printer)?;
+    if arguments.use_cuda == Some(true) && settings.device == DeviceChoice::Cpu {
+        settings.device = DeviceChoice::Auto;
+    }
     let data = settings.data.clone().ok_or_else(|| {
         WrongCall::new("no data set is named").with_hint(
             "name one: `pugmark train DATA`, `PUGMARK_DATA`, or `data = \"...\"` in the configuration file",
@@ -76,23 +77,23 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
             None => (free_folder(&data, ""), Mode::New),
         },
     };
-    let engine = Cpu::new(settings.threads)?.with_precision(settings.precision.precision());
+    let engine = engine::open(settings.device, settings.threads, settings.precision, printer)?;
     if arguments.find_learning_rate {
-        return find::run(&dataset, &settings, &out, arguments.overwrite, &engine, &stop, printer);
+        return find::run(&dataset, &settings, &out, arguments.overwrite, &*engine, &stop, printer);
     }
     let resumed_folds = resumed.as_ref().is_some_and(|resumed| resumed.is_folds);
     if arguments.folds.is_some() || resumed_folds {
         if arguments.model_dir.is_some() {
             printer.warning("--model-dir is for one model: the folds' models stay in their runs");
         }
-        let folds = Folds { data: &dataset, settings, out, engine: &engine, stop: &stop, printer };
+        let folds = Folds { data: &dataset, settings, out, engine: &*engine, stop: &stop, printer };
         return match arguments.folds {
             Some(count) if !resumed_folds => folds.start(count, arguments.overwrite),
             _ => folds.resume(),
         };
     }
     let mut observer = Progressing::new(printer, &stop);
-    let outcome = train(&dataset, &settings, &out, mode, &engine, &stop, &mut observer)?;
+    let outcome = train(&dataset, &settings, &out, mode, &*engine, &stop, &mut observer)?;
     drop(observer);
 
     if outcome.interrupted

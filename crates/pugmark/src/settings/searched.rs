@@ -28,7 +28,7 @@ const FIXED: [(&[&str], &str); 4] = [
     ),
     (&["recipe"], "it is a name for many settings: search those"),
     (
-        &["threads", "loader_threads", "cache_mib", "memory", "checkpoint_minutes", "precision"],
+        &["threads", "loader_threads", "cache_mib", "memory", "checkpoint_minutes", "precision", "device"],
         "it is for the machine",
     ),
     (&["time_budget"], "what is trained in a time depends on the machine's load"),

@@ -77,8 +77,8 @@ pub(super) fn run(
     let part: Option<Part> = part.as_deref().and_then(|part| part.parse().ok());
     let model = Model::open(run)?;
     let (card, classes) = (&model.card, &model.card.classes);
-    let engine = inference.engine()?;
-    let mut classifier = Classifier::from_model(model.clone(), &engine, inference.batch_size)?;
+    let engine = inference.engine(printer)?;
+    let mut classifier = Classifier::from_model(model.clone(), &*engine, inference.batch_size)?;
     let stop = interrupt::stop_flag()?;
     let mut answers = |subject: &Subject| {
         let photos = match (dataset, subject.part) {

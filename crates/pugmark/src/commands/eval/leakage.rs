@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use pugmark_data::{Dataset, SplitBy, SplitOptions, StorageOptions, split_with};
-use pugmark_engine::{Cpu, Engine};
 use pugmark_eval::detail;
 use pugmark_model::{Model, ModelCard, Prediction, RunFolder};
 use pugmark_train::{Mode, TrainSettings, train};
@@ -15,6 +14,7 @@ use serde::Serialize;
 
 use super::{data, in_words, own_data, sites_are_apart};
 use crate::commands::{predictions, report, train::Progressing};
+use crate::engine;
 use crate::error::{ExitStatus, Interrupted, WrongCall};
 use crate::interrupt;
 use crate::printer::Printer;
@@ -182,11 +182,10 @@ fn trained(
         .into());
     }
     printer.note(&format!("training the same recipe, {}, in {}", split.how, out.display()));
-    let engine = Cpu::new(settings.threads)?.with_precision(settings.precision.precision());
+    let engine = engine::open(settings.device, settings.threads, settings.precision, printer)?;
     let stop: &AtomicBool = &*interrupt::stop_flag()?;
     let mut observer = Progressing::new(printer, stop);
-    let engine: &dyn Engine = &engine;
-    let outcome = train(&dataset, settings, out, Mode::New, engine, stop, &mut observer)?;
+    let outcome = train(&dataset, settings, out, Mode::New, &*engine, stop, &mut observer)?;
     drop(observer);
     if outcome.interrupted {
         return Err(Interrupted(

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use pugmark_data::Dataset;
-use pugmark_engine::Cpu;
+use pugmark_engine::Engine;
 use pugmark_model::write_atomic;
 use pugmark_page::{Html, Line, lines, page, paragraph, section};
 use pugmark_train::{RatePoint, RateSearch, TrainSettings, find_learning_rate};
@@ -21,7 +21,7 @@ pub(super) fn run(
     settings: &TrainSettings,
     out: &Path,
     overwrite: bool,
-    engine: &Cpu,
+    engine: &dyn Engine,
     stop: &AtomicBool,
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {

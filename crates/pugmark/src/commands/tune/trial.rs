@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use pugmark_engine::Cpu;
+use pugmark_engine::Engine;
 use pugmark_model::{ModelError, RunFolder};
 use pugmark_train::{EpochMetrics, Mode, Outcome, TrainError, TrainSettings, train};
 use pugmark_tune::{Ending, Metrics, Settings, State};
@@ -26,7 +26,7 @@ pub(super) fn folder(study: &Path, number: u32) -> PathBuf {
 /// Trains a trial to its end, or until the work is to stop: then another worker takes it up.
 pub(super) fn run(
     workers: &Workers<'_>,
-    engine: &Cpu,
+    engine: &dyn Engine,
     number: u32,
     values: &Settings,
     taken_up: bool,
@@ -48,7 +48,7 @@ type HowItEnded = (State, Metrics, Option<String>);
 
 fn ending(
     workers: &Workers<'_>,
-    engine: &Cpu,
+    engine: &dyn Engine,
     number: u32,
     values: &Settings,
     taken_up: bool,
@@ -103,7 +103,7 @@ fn ending(
 /// Trains into a run folder, from where it was left if it was begun.
 pub(super) fn training(
     workers: &Workers<'_>,
-    engine: &Cpu,
+    engine: &dyn Engine,
     settings: &TrainSettings,
     run: &Path,
     watching: &mut Watching<'_>,

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use pugmark_engine::Cpu;
+use pugmark_engine::Engine;
 use pugmark_model::RunFolder;
 use pugmark_train::{TrainError, TrainSettings};
 use pugmark_tune::{Next, Run, Study};
@@ -131,7 +131,7 @@ impl<'a> Workers<'a> {
                 Next::Wait => thread::sleep(POLL),
                 Next::Trial { number, settings, taken_up } => {
                     self.status(Some(number), "begins");
-                    trial::run(self, &engine, number, &settings, taken_up)?;
+                    trial::run(self, &*engine, number, &settings, taken_up)?;
                     lock(&self.statuses).remove(&Some(number));
                 }
             }
@@ -139,8 +139,9 @@ impl<'a> Workers<'a> {
         Ok(())
     }
 
-    fn engine(&self, threads: usize) -> anyhow::Result<Cpu> {
-        Ok(Cpu::new(threads)?.with_precision(self.search.base.precision.precision()))
+    fn engine(&self, threads: usize) -> anyhow::Result<Box<dyn Engine>> {
+        let TrainSettings { device, precision, .. } = self.search.base;
+        Ok(device.open(threads, precision)?.0)
     }
 
     /// Trains the best settings once more, with the next seed; none where no trial has a value, or when interrupted.
@@ -157,7 +158,7 @@ impl<'a> Workers<'a> {
         let untimed = Workers { timed: false, ..Workers::new(self.search, self.stop, self.json) };
         let train = || {
             let mut watching = Watching::new(&untimed, None, &settings);
-            trial::training(&untimed, &engine, &settings, &run, &mut watching)
+            trial::training(&untimed, &*engine, &settings, &run, &mut watching)
         };
         printer.note(&format!("training the best settings again, with seed {seed}"));
         let outcome = match train() {
