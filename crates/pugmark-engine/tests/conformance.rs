@@ -232,8 +232,9 @@ fn fusing_changes_nothing() {
             let a = fused.step(&batch, 0.0, 0.0).unwrap();
             let b = plain.step(&batch, 0.0, 0.0).unwrap();
             assert!((a.loss - b.loss).abs() < 1e-4, "{what}: {} {}", a.loss, b.loss);
+            let others = plain.gradients().unwrap();
             for (name, gradient) in fused.gradients().unwrap() {
-                let other = &plain.gradients().unwrap()[&name].values;
+                let other = &others[&name].values;
                 // A ReLU input of either sign of zero flips whole entries of a gradient; its norm hardly moves.
                 let norm = |v: &[f32]| v.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
                 let (x, y) = (norm(&gradient.values), norm(other));
