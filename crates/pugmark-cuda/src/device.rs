@@ -153,6 +153,12 @@ pub unsafe trait Device: Debug + Send + Sync {
     /// In words, such as `NVIDIA H200`.
     fn name(&self) -> String;
 
+    /// Bytes of its memory that are free.
+    ///
+    /// # Errors
+    /// As the library says.
+    fn free_memory(&self) -> Result<usize, DeviceError>;
+
     /// The address of that many bytes, all zero, on a line of 256 bytes.
     ///
     /// # Errors

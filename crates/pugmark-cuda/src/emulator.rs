@@ -14,6 +14,9 @@ use libloading::Library;
 use crate::kernels::SOURCE;
 use crate::{Arg, Convolution, ConvolutionPass, Device, DeviceError, Matmul, Type};
 
+/// Bytes that it says it has.
+const MEMORY: usize = 8 << 30;
+
 /// Bytes behind each allocation that nothing may write to.
 const GUARD: usize = 256;
 
@@ -117,6 +120,10 @@ fn layout(bytes: usize) -> Layout {
 unsafe impl Device for Emulator {
     fn name(&self) -> String {
         "emulated GPU".into()
+    }
+
+    fn free_memory(&self) -> Result<usize, DeviceError> {
+        Ok(MEMORY - locked(&self.allocations).values().sum::<usize>())
     }
 
     fn allocate(&self, bytes: usize) -> Result<u64, DeviceError> {

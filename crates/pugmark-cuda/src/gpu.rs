@@ -159,6 +159,11 @@ unsafe impl Device for Cuda {
         self.context.name.clone()
     }
 
+    fn free_memory(&self) -> Result<usize, DeviceError> {
+        self.context.bind()?;
+        self.context.free_memory()
+    }
+
     fn allocate(&self, bytes: usize) -> Result<u64, DeviceError> {
         self.context.bind()?;
         let address = self.context.allocate(bytes)?;

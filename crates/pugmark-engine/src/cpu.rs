@@ -116,6 +116,10 @@ impl Engine for Cpu {
         })
     }
 
+    fn free_memory(&self) -> Option<u64> {
+        None
+    }
+
     fn inference_bytes(&self, graph: &Graph, input: &InputSpec) -> Result<usize, EngineError> {
         match self.precision {
             Precision::F32 => inference::CpuInference::<f32>::bytes(graph, input, self),

@@ -71,6 +71,10 @@ impl Engine for Cuda {
         Ok(Box::new(plan))
     }
 
+    fn free_memory(&self) -> Option<u64> {
+        self.gpu.0.free_memory().ok().map(|bytes| bytes as u64)
+    }
+
     fn inference_bytes(&self, graph: &Graph, input: &InputSpec) -> Result<usize, EngineError> {
         inference::CudaInference::bytes(graph, input, self.precision)
     }

@@ -317,6 +317,9 @@ pub trait Engine: Send + Sync {
         spec: &TrainingSpec,
     ) -> Result<Box<dyn Training>, EngineError>;
 
+    /// Bytes that are free of the device's own memory; none where plans lie in the machine's.
+    fn free_memory(&self) -> Option<u64>;
+
     /// Bytes that an inference plan without taps takes with its parameters, without making it.
     ///
     /// # Errors

@@ -300,7 +300,8 @@ fn stochastic_depth_leaves_out_whole_images_in_training_alone() {
                 0.0,
             )
             .unwrap();
-            let ((before, d_before), (after, d_after)) = (plan.tap(conv).unwrap().unwrap(), plan.tap(branch).unwrap().unwrap());
+            let ((before, d_before), (after, d_after)) =
+                (plan.tap(conv).unwrap().unwrap(), plan.tap(branch).unwrap().unwrap());
             let len = before.values.len() / images;
             let mut pattern = Vec::new();
             for image in 0..images {
@@ -422,7 +423,10 @@ fn restored_training_goes_on_bit_for_bit() {
             step(&mut *whole, seed);
             step(&mut *second, seed);
         }
-        assert!(whole.tensors().unwrap() == second.tensors().unwrap() && whole.state().unwrap() == second.state().unwrap());
+        assert!(
+            whole.tensors().unwrap() == second.tensors().unwrap()
+                && whole.state().unwrap() == second.state().unwrap()
+        );
         assert_ne!(whole.tensors().unwrap(), tensors);
     }
 }

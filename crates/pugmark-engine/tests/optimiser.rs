@@ -57,7 +57,10 @@ fn a_thawed_parameter_starts_at_step_one() {
         again.restore(&whole.tensors().unwrap(), &whole.state().unwrap(), whole.steps()).unwrap();
         whole.step(&batch, 1e-2, 0.0).unwrap();
         again.step(&batch, 1e-2, 0.0).unwrap();
-        assert!(whole.tensors().unwrap() == again.tensors().unwrap() && whole.state().unwrap() == again.state().unwrap());
+        assert!(
+            whole.tensors().unwrap() == again.tensors().unwrap()
+                && whole.state().unwrap() == again.state().unwrap()
+        );
         assert!(whole.averaged_tensors().unwrap() == again.averaged_tensors().unwrap());
     }
 }

@@ -29,7 +29,10 @@ fn watching_changes_no_bit_whatever_the_number_of_threads() {
             assert_eq!(watched.statistics().is_some(), step % 2 == 0);
             assert!(plain.statistics().is_none());
         }
-        assert_eq!((plain.tensors().unwrap(), plain.state().unwrap()), (watched.tensors().unwrap(), watched.state().unwrap()));
+        assert_eq!(
+            (plain.tensors().unwrap(), plain.state().unwrap()),
+            (watched.tensors().unwrap(), watched.state().unwrap())
+        );
     }
     let of = |threads| {
         let engine = Cpu::new(threads).unwrap();
@@ -55,7 +58,8 @@ fn weights_are_those_before_the_step_and_the_change_is_the_difference() {
             let mut plan = engine.training(&graph, &tensors, &input_spec(4, 10, 12), &spec).unwrap();
             plan.watch(true);
             plan.step(&batch, 0.01, 0.1).unwrap();
-            let (after, gradients, seen) = (plan.tensors().unwrap(), plan.gradients().unwrap(), plan.statistics().unwrap());
+            let (after, gradients, seen) =
+                (plan.tensors().unwrap(), plan.gradients().unwrap(), plan.statistics().unwrap());
             let roles = [Role::ConvWeight, Role::LinearWeight, Role::LayerScale];
             let watched: Vec<_> = graph.params().iter().filter(|p| roles.contains(&p.role)).collect();
             assert_eq!(seen.weights.len(), watched.len());

@@ -9,7 +9,7 @@ use std::path::{self, Path, PathBuf};
 
 use pugmark_data::storage::is_url;
 use pugmark_data::{Dataset, SplitBy, SplitSettings};
-use pugmark_engine::{DeviceChoice, Clip, Freeze, Optimiser, PrecisionChoice};
+use pugmark_engine::{Clip, DeviceChoice, Freeze, Optimiser, PrecisionChoice};
 use pugmark_graph::{Architecture, GraphSettings};
 use pugmark_model::RunFolder;
 use serde::{Deserialize, Serialize, Serializer};

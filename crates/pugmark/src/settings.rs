@@ -50,7 +50,13 @@ pub(crate) struct InferenceSettings {
 impl Default for InferenceSettings {
     fn default() -> Self {
         // Probabilities are the same on every machine, to the last digits shown.
-        Self { batch_size: 32, precision: PrecisionChoice::F32, device: DeviceChoice::Cpu, threads: 0, loader_threads: 0 }
+        Self {
+            batch_size: 32,
+            precision: PrecisionChoice::F32,
+            device: DeviceChoice::Cpu,
+            threads: 0,
+            loader_threads: 0,
+        }
     }
 }
 

@@ -150,6 +150,10 @@ impl Context {
         unsafe { result::stream::synchronize(self.stream) }.map_err(failed("cuStreamSynchronize"))
     }
 
+    pub(super) fn free_memory(&self) -> Result<usize, DeviceError> {
+        result::mem_get_info().map(|(free, _)| free).map_err(failed("cuMemGetInfo"))
+    }
+
     pub(super) fn total_memory(&self) -> Result<usize, DeviceError> {
         result::mem_get_info().map(|(_, total)| total).map_err(failed("cuMemGetInfo"))
     }

@@ -107,7 +107,7 @@ impl Machine {
                 after(self, index, Pass::BackwardWeight)?;
                 if let Some((dx, add)) = dx {
                     let w = self.parameters.weight(*weight);
-                    self.product(ConvolutionPass::BackwardData, shape, step, dx, w, dy, add)?;
+                    self.product(ConvolutionPass::BackwardData, shape, step, [dx, w, dy], add)?;
                 }
             }
             Kind::Depthwise { shape, weight, bias } => {
@@ -266,10 +266,10 @@ impl Machine {
         let pass = ConvolutionPass::BackwardWeight;
         match self.workspaces.weight(dw.len()) {
             Some(own) => {
-                self.product(pass, shape, step, x, own, dy, false)?;
+                self.product(pass, shape, step, [x, own, dy], false)?;
                 Ok(convert(own, dw)?)
             }
-            None => self.product(pass, shape, step, x, dw, dy, false),
+            None => self.product(pass, shape, step, [x, dw, dy], false),
         }
     }
 

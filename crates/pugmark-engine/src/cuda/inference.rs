@@ -2,7 +2,7 @@ use pugmark_cuda::Gpu;
 use pugmark_graph::{Graph, NodeId, Tensor, Tensors};
 
 use super::machine::Machine;
-use super::parameters::Parameters;
+use super::parameters::{Kept, Parameters};
 use super::{Laps, type_of};
 use crate::plan::{Given, Program};
 use crate::{EngineError, Inference, InputSpec, OperatorTime, Precision};
@@ -24,7 +24,7 @@ impl CudaInference {
     ) -> Result<Self, EngineError> {
         let of = type_of(precision);
         let program = Program::new(graph, (input.height, input.width), &|_| false, false, taps)?;
-        let parameters = Parameters::new(gpu, of, graph, tensors, &|_| false, &[], 0, false)?;
+        let parameters = Parameters::new(gpu, of, graph, tensors, &Kept::NONE)?;
         let machine = Machine::new(gpu.clone(), of, program, parameters, *input, taps)?;
         Ok(Self { machine, laps: Laps::default() })
     }
@@ -33,7 +33,7 @@ impl CudaInference {
     pub fn bytes(graph: &Graph, input: &InputSpec, precision: Precision) -> Result<usize, EngineError> {
         let of = type_of(precision);
         let program = Program::new(graph, (input.height, input.width), &|_| false, false, &[])?;
-        let parameters = Parameters::bytes(of, graph, &|_| false, None, false);
+        let parameters = Parameters::bytes(of, graph, &Kept::NONE);
         Ok(Machine::memory_bytes(of, &program, input, &[]) + parameters)
     }
 

@@ -189,7 +189,13 @@ impl Machine {
         match &step.kind {
             Kind::Input | Kind::Features => {}
             Kind::Conv { shape, weight, bias, folded, relu } => {
-                self.product(ConvolutionPass::Forward, shape, step, x, parameters.weight(*weight), y, false)?;
+                self.product(
+                    ConvolutionPass::Forward,
+                    shape,
+                    step,
+                    [x, parameters.weight(*weight), y],
+                    false,
+                )?;
                 if folded.is_some() {
                     let own = self.workspaces.norm(index);
                     scale_shift(y, own.scale, own.shift, residual, *relu, y)?;
@@ -311,9 +317,7 @@ impl Machine {
         pass: ConvolutionPass,
         shape: &ConvShape,
         step: &Step,
-        x: Slice<'_>,
-        w: Slice<'_>,
-        y: Slice<'_>,
+        [x, w, y]: [Slice<'_>; 3],
         accumulate: bool,
     ) -> Result<(), EngineError> {
         let &ConvShape { kernel, stride, padding, in_channels, out_channels } = shape;

@@ -50,6 +50,23 @@ impl Parameter {
 const STEPS: &str = "steps";
 const AVERAGE: &str = "average";
 
+/// What is kept of parameters besides their values.
+pub(super) struct Kept<'a> {
+    /// Those that have a gradient.
+    pub trained: &'a dyn Fn(ParamId) -> bool,
+    /// Running statistics that move.
+    pub moving: &'a [ParamId],
+    /// Buffers of the optimiser.
+    pub moments: usize,
+    /// Whether there is a running average of all that changes.
+    pub averaged: bool,
+}
+
+impl Kept<'_> {
+    /// Nothing.
+    pub const NONE: Self = Self { trained: &|_| false, moving: &[], moments: 0, averaged: false };
+}
+
 /// All parameters of a graph, in its order.
 #[derive(Debug)]
 pub(super) struct Parameters {
@@ -70,18 +87,15 @@ pub(super) struct Parameters {
 }
 
 impl Parameters {
-    /// Takes the graph's tensors from `tensors`; `moments` buffers are kept for each parameter that `trained` names, and a
-    /// running average of those and of the `moving` statistics where `averaged` says so.
+    /// Takes the graph's tensors from `tensors`.
     pub fn new(
         gpu: &Gpu,
         of: Type,
         graph: &Graph,
         tensors: &Tensors,
-        trained: &dyn Fn(ParamId) -> bool,
-        moving: &[ParamId],
-        moments: usize,
-        averaged: bool,
+        kept: &Kept<'_>,
     ) -> Result<Self, EngineError> {
+        let &Kept { trained, moving, moments, averaged } = kept;
         let orders = orders(graph);
         let head_alone = graph.given().is_some();
         let mut list: Vec<Parameter> = Vec::with_capacity(graph.params().len());
@@ -136,20 +150,14 @@ impl Parameters {
         Ok(parameters)
     }
 
-    /// Bytes that a training's or, without `moments`, an inference's parameters take.
-    pub fn bytes(
-        of: Type,
-        graph: &Graph,
-        trained: &dyn Fn(ParamId) -> bool,
-        moments: Option<usize>,
-        averaged: bool,
-    ) -> usize {
+    /// Bytes that parameters take.
+    pub fn bytes(of: Type, graph: &Graph, kept: &Kept<'_>) -> usize {
         let of_each = |(index, param): (usize, &pugmark_graph::Param)| {
             let len = param.len().next_multiple_of(GRANULE);
             let rounded = if of == Type::F32 { 0 } else { of.bytes() };
             // Its value, its gradient, the sum of several batches' gradients, and the optimiser's state.
-            let kept = moments.filter(|_| trained(ParamId(index))).map_or(0, |moments| 2 + moments);
-            len * (rounded + Type::F32.bytes() * (1 + kept + usize::from(averaged)))
+            let moved = if (kept.trained)(ParamId(index)) { 2 + kept.moments } else { 0 };
+            len * (rounded + Type::F32.bytes() * (1 + moved + usize::from(kept.averaged)))
         };
         graph.params().iter().enumerate().map(of_each).sum()
     }

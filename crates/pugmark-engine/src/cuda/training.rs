@@ -3,7 +3,7 @@ use pugmark_graph::{Graph, NodeId, ParamId, Tensor, Tensors};
 use pugmark_kernels as kernels;
 
 use super::machine::{Machine, read_bf16};
-use super::parameters::Parameters;
+use super::parameters::{Kept, Parameters};
 use super::update::Table;
 use super::{Laps, type_of};
 use crate::plan::{Given, Observer, Program, Updater};
@@ -42,7 +42,8 @@ impl CudaTraining {
         let classes = program.values[program.output.0].plane.channels;
         let moving: Vec<ParamId> = program.moving_statistics().collect();
         let (moments, averaged) = (updater.state_names().len(), spec.average > 0.0);
-        let parameters = Parameters::new(gpu, of, graph, tensors, &trained, &moving, moments, averaged)?;
+        let kept = Kept { trained: &trained, moving: &moving, moments, averaged };
+        let parameters = Parameters::new(gpu, of, graph, tensors, &kept)?;
         Ok(Self {
             table: Table::new(gpu, &parameters)?,
             machine: Machine::new(gpu.clone(), of, program, parameters, *input, &spec.taps)?,
@@ -67,7 +68,8 @@ impl CudaTraining {
         let trained = |id: ParamId| spec.freeze.trains(graph.param(id));
         let program = Program::new(graph, (input.height, input.width), &trained, true, &spec.taps)?;
         let moments = Updater::new(graph, spec).state_names().len();
-        let parameters = Parameters::bytes(of, graph, &trained, Some(moments), spec.average > 0.0);
+        let kept = Kept { trained: &trained, moving: &[], moments, averaged: spec.average > 0.0 };
+        let parameters = Parameters::bytes(of, graph, &kept);
         Ok(Machine::memory_bytes(of, &program, input, &spec.taps) + parameters)
     }
 

@@ -21,7 +21,10 @@ impl Prepared {
         engine: &dyn Engine,
     ) -> Result<(usize, String), TrainError> {
         let given = match settings.memory {
-            0 => memory::available().map_or(UNKNOWN, |bytes| (bytes as f64 * SHARE) as u64),
+            0 => {
+                let left = engine.free_memory().or_else(memory::available);
+                left.map_or(UNKNOWN, |bytes| (bytes as f64 * SHARE) as u64)
+            }
             mib => mib << 20,
         };
         let mut size = 1 << self.train.len().min(MOST).ilog2();
@@ -42,7 +45,8 @@ impl Prepared {
         }
     }
 
-    /// Bytes that the training takes: both plans, models on their way to a file, photos on their way to the engine.
+    /// Bytes that the training takes: both plans, and where those lie in the machine's memory also models on their way to a
+    /// file and photos on their way to the engine.
     fn bytes(&self, settings: &TrainSettings, engine: &dyn Engine, size: usize) -> Result<u64, TrainError> {
         let input = self.state.card.input(size);
         // What is frozen at first may be thawed later.
@@ -50,6 +54,9 @@ impl Prepared {
         let spec = TrainingSpec { freeze, ..self.spec.clone() };
         let plans = engine.training_bytes(&self.graph, &input, &spec)?
             + engine.inference_bytes(&self.graph, &input)?;
+        if engine.free_memory().is_some() {
+            return Ok(plans as u64);
+        }
         let parameters: usize = self.graph.params().iter().map(pugmark_graph::Param::len).sum();
         // A checkpoint holds the model, the optimiser's two moments and perhaps the average, as copies.
         let models = 4 * parameters * size_of::<f32>();

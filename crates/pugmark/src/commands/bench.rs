@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use pugmark_data::{Random, Recipe};
 use pugmark_engine::{
-    DeviceChoice, Engine, Inference, InputSpec, OperatorTime, PrecisionChoice, TrainBatch, Training, TrainingSpec,
+    DeviceChoice, Engine, Inference, InputSpec, OperatorTime, PrecisionChoice, TrainBatch, Training,
+    TrainingSpec,
 };
 use pugmark_graph::Architecture;
 use serde::Serialize;
