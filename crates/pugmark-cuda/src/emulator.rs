@@ -14,7 +14,7 @@ use libloading::Library;
 use crate::kernels::SOURCE;
 use crate::{Arg, Convolution, ConvolutionPass, Device, DeviceError, Matmul, Type};
 
-/// Bytes that it says it has.
+/// Bytes that it has unless told otherwise.
 const MEMORY: usize = 8 << 30;
 
 /// Bytes behind each allocation that nothing may write to.
@@ -26,6 +26,7 @@ const GUARD: usize = 256;
 pub struct Emulator {
     f32: Library,
     bf16: Library,
+    memory: usize,
     allocations: Mutex<HashMap<u64, usize>>,
 }
 
@@ -41,7 +42,13 @@ impl Emulator {
         let _one = locked(&ONE_AT_A_TIME);
         let f32 = library("float")?;
         let bf16 = library("bf16")?;
-        Ok(Self { f32, bf16, allocations: Mutex::default() })
+        Ok(Self { f32, bf16, memory: MEMORY, allocations: Mutex::default() })
+    }
+
+    /// The same device with so many bytes of memory.
+    #[must_use]
+    pub fn with_memory(self, memory: usize) -> Self {
+        Self { memory, ..self }
     }
 
     fn library(&self, of: Type) -> &Library {
@@ -123,10 +130,15 @@ unsafe impl Device for Emulator {
     }
 
     fn free_memory(&self) -> Result<usize, DeviceError> {
-        Ok(MEMORY - locked(&self.allocations).values().sum::<usize>())
+        Ok(self.memory.saturating_sub(locked(&self.allocations).values().sum()))
     }
 
     fn allocate(&self, bytes: usize) -> Result<u64, DeviceError> {
+        let free = self.free_memory()?;
+        if bytes > free {
+            let (device, total) = (self.name(), self.memory);
+            return Err(DeviceError::Memory { device, asked: bytes, free, total });
+        }
         // SAFETY: the layout is not empty.
         let address = unsafe { alloc_zeroed(layout(bytes)) } as u64;
         locked(&self.allocations).insert(address, bytes);

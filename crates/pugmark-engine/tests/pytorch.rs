@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 
 use common::formula::{self, parameters};
-use common::{bf16_engine, engines, spec};
+use common::{bf16_engines, engines, spec};
 use pugmark_engine::{InputSpec, TrainBatch};
 use pugmark_graph::{Architecture, GraphSettings};
 use safetensors::{Dtype, SafeTensors};
@@ -127,28 +127,33 @@ fn a_resnet18_step_in_bf16_agrees_with_pytorchs_autocast() {
     let graph = Architecture::ResNet18.graph(8);
     let tensors = parameters(&graph);
     let pixels = pixels("input 6");
-    let engine = bf16_engine();
-    let mut inference = engine.inference(&graph, &tensors, &INPUT, &[]).unwrap();
-    let logits = inference.logits(4, &pixels).unwrap();
-    close("eval logits", &logits, &fixture.get("eval_logits"), allowed("eval_logits_bf16_max_error"));
+    for engine in bf16_engines() {
+        let mut inference = engine.inference(&graph, &tensors, &INPUT, &[]).unwrap();
+        let logits = inference.logits(4, &pixels).unwrap();
+        close("eval logits", &logits, &fixture.get("eval_logits"), allowed("eval_logits_bf16_max_error"));
 
-    let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
-    let step = plan
-        .step(&TrainBatch { pixels: &pixels, features: &[], labels: &LABELS, mixed: None, seed: 0 }, 0.0, 0.0)
-        .unwrap();
-    let error = (step.loss - fixture.scalar("loss")).abs();
-    assert!(error <= allowed("loss_bf16_max_error"), "loss {}", step.loss);
-    close("logits", &step.logits, &fixture.get("logits"), allowed("logits_bf16_max_error"));
-    for (name, gradient) in &plan.gradients().unwrap() {
-        let expected = fixture.scalar(&format!("{name}.grad_norm"));
-        let found = norm(&gradient.values);
-        let error = allowed(&format!("{name}.grad_bf16_error"));
-        assert!((found - expected).abs() <= error * expected, "{name}: norm {found} against {expected}");
-        let rms = expected / (gradient.values.len() as f64).sqrt();
-        let indices = fixture.get(&format!("{name}.grad_indices"));
-        let samples: Vec<f32> = indices.iter().map(|&i| gradient.values[i as usize]).collect();
-        let error = allowed(&format!("{name}.grad_bf16_max_error"));
-        close(name, &samples, &fixture.get(&format!("{name}.grad_samples")), error * rms);
+        let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
+        let step = plan
+            .step(
+                &TrainBatch { pixels: &pixels, features: &[], labels: &LABELS, mixed: None, seed: 0 },
+                0.0,
+                0.0,
+            )
+            .unwrap();
+        let error = (step.loss - fixture.scalar("loss")).abs();
+        assert!(error <= allowed("loss_bf16_max_error"), "loss {}", step.loss);
+        close("logits", &step.logits, &fixture.get("logits"), allowed("logits_bf16_max_error"));
+        for (name, gradient) in &plan.gradients().unwrap() {
+            let expected = fixture.scalar(&format!("{name}.grad_norm"));
+            let found = norm(&gradient.values);
+            let error = allowed(&format!("{name}.grad_bf16_error"));
+            assert!((found - expected).abs() <= error * expected, "{name}: norm {found} against {expected}");
+            let rms = expected / (gradient.values.len() as f64).sqrt();
+            let indices = fixture.get(&format!("{name}.grad_indices"));
+            let samples: Vec<f32> = indices.iter().map(|&i| gradient.values[i as usize]).collect();
+            let error = allowed(&format!("{name}.grad_bf16_max_error"));
+            close(name, &samples, &fixture.get(&format!("{name}.grad_samples")), error * rms);
+        }
     }
 }
 
@@ -207,23 +212,28 @@ fn a_swin_t_step_in_bf16_agrees_with_pytorchs_autocast() {
     let graph = Architecture::SwinT.graph_with(8, WITHOUT_CHANCE);
     let tensors = parameters(&graph);
     let pixels = pixels("input 1");
-    let engine = bf16_engine();
-    let mut inference = engine.inference(&graph, &tensors, &INPUT, &[]).unwrap();
-    let logits = inference.logits(4, &pixels).unwrap();
-    close("eval logits", &logits, &fixture.get("eval_logits"), allowed("eval_logits_bf16_max_error"));
+    for engine in bf16_engines() {
+        let mut inference = engine.inference(&graph, &tensors, &INPUT, &[]).unwrap();
+        let logits = inference.logits(4, &pixels).unwrap();
+        close("eval logits", &logits, &fixture.get("eval_logits"), allowed("eval_logits_bf16_max_error"));
 
-    let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
-    let step = plan
-        .step(&TrainBatch { pixels: &pixels, features: &[], labels: &LABELS, mixed: None, seed: 0 }, 0.0, 0.0)
-        .unwrap();
-    let error = (step.loss - fixture.scalar("loss")).abs();
-    assert!(error <= allowed("loss_bf16_max_error"), "loss {}", step.loss);
-    close("logits", &step.logits, &fixture.get("logits"), allowed("logits_bf16_max_error"));
-    for (name, gradient) in &plan.gradients().unwrap() {
-        let expected = fixture.scalar(&format!("{name}.grad_norm"));
-        let found = norm(&gradient.values);
-        let error = allowed(&format!("{name}.grad_bf16_error"));
-        assert!((found - expected).abs() <= error * expected, "{name}: norm {found} against {expected}");
+        let mut plan = engine.training(&graph, &tensors, &INPUT, &spec()).unwrap();
+        let step = plan
+            .step(
+                &TrainBatch { pixels: &pixels, features: &[], labels: &LABELS, mixed: None, seed: 0 },
+                0.0,
+                0.0,
+            )
+            .unwrap();
+        let error = (step.loss - fixture.scalar("loss")).abs();
+        assert!(error <= allowed("loss_bf16_max_error"), "loss {}", step.loss);
+        close("logits", &step.logits, &fixture.get("logits"), allowed("logits_bf16_max_error"));
+        for (name, gradient) in &plan.gradients().unwrap() {
+            let expected = fixture.scalar(&format!("{name}.grad_norm"));
+            let found = norm(&gradient.values);
+            let error = allowed(&format!("{name}.grad_bf16_error"));
+            assert!((found - expected).abs() <= error * expected, "{name}: norm {found} against {expected}");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{all_nodes, batch, bf16_engine, engines, every_engine, every_operator, input_spec, spec};
+use common::{all_nodes, batch, engines, every_engine, every_operator, input_spec, spec};
 use pugmark_engine::{Clip, Cpu, Engine, EngineError, LayerKind, Optimiser, TrainBatch, TrainingSpec};
 use pugmark_graph::{Graph, NodeId, Op, Role};
 
@@ -106,7 +106,7 @@ fn layers_are_what_taps_read() {
     let input = input_spec(4, 10, 12);
     let (pixels, labels) = batch(4, 10, 12, 3);
     let batch = first_batch(&pixels, &labels);
-    for engine in engines().into_iter().chain([bf16_engine()]) {
+    for engine in every_engine() {
         let mut plan = engine.training(&graph, &tensors, &input, &spec()).unwrap();
         plan.watch(true);
         plan.step(&batch, 0.01, 0.1).unwrap();
@@ -133,12 +133,16 @@ fn layers_are_what_taps_read() {
                 let values =
                     || value.values.chunks_exact(pixels).skip(channel).step_by(channels).flatten().copied();
                 let count = (images * pixels) as f64;
+                // The GPU rounds what it fuses with a convolution once more as well: each way by half a place, 2^-9 of a value.
+                let gpu = engine.name().contains("GPU, bf16");
+                let most = values().fold(0.0, |most, v| f64::from(v.abs()).max(most));
+                let rounding = if gpu { 2.0 * most / 512.0 } else { 0.0 };
                 let mean = values().map(f64::from).sum::<f64>() / count;
                 // Taps keep fused nodes apart, which rounds once more in bf16: 2^-8 of the values.
-                assert!((layer.mean[channel] - mean).abs() < 0.01, "{}: {channel}", layer.name);
+                assert!((layer.mean[channel] - mean).abs() < 0.01 + rounding, "{}: {channel}", layer.name);
                 let square = values().map(|v| f64::from(v).powi(2)).sum::<f64>() / count;
                 let std = (square - mean * mean).max(0.0).sqrt();
-                assert!((layer.std[channel] - std).abs() < 0.02, "{}: {channel}", layer.name);
+                assert!((layer.std[channel] - std).abs() < 0.02 + rounding, "{}: {channel}", layer.name);
                 if layer.kind == Relu {
                     let active = values().filter(|&v| v > 0.0).count() as f64 / count;
                     assert!((layer.share[channel] - active).abs() < 0.02, "{}: {channel}", layer.name);

@@ -22,19 +22,19 @@ pub fn emulated() -> Option<Cuda> {
     Emulator::new().map(Cuda::new).inspect_err(|why| eprintln!("NOT CHECKED on an emulated GPU: {why}")).ok()
 }
 
-/// The processor's with activations in bf16.
-pub fn bf16_engine() -> Box<dyn Engine> {
-    Box::new(Cpu::new(2).unwrap().with_precision(Precision::Bf16))
-}
-
-/// All of them, for what holds in every precision.
-pub fn every_engine() -> Vec<Box<dyn Engine>> {
-    let mut engines = engines();
-    engines.push(bf16_engine());
+/// Those whose activations are bf16.
+pub fn bf16_engines() -> Vec<Box<dyn Engine>> {
+    let cpu = Cpu::new(2).unwrap().with_precision(Precision::Bf16);
+    let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(cpu)];
     if let Some(cuda) = emulated() {
         engines.push(Box::new(cuda.with_precision(Precision::Bf16)));
     }
     engines
+}
+
+/// All of them, for what holds in every precision.
+pub fn every_engine() -> Vec<Box<dyn Engine>> {
+    engines().into_iter().chain(bf16_engines()).collect()
 }
 
 pub fn input_spec(batch: usize, height: usize, width: usize) -> InputSpec {

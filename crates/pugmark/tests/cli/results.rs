@@ -1,8 +1,10 @@
 //! What a person gets: trained, measured and predicting runs, and the machine as the doctor sees it.
 
+use std::path::Path;
+
 use serde_json::Value;
 
-use crate::harness::Place;
+use crate::harness::{Place, ended};
 
 /// Six epochs on colours that no one can mistake.
 fn trained() -> Place {
@@ -37,10 +39,45 @@ fn train() {
     place.photos(8);
     place.photo("photos/stray.png", 0, 1);
     place.write("photos/day/broken.jpg", "not a photo");
-    let call =
-        ["train", "photos", "--model", "simple_cnn", "--image-size", "32", "--epochs", "1", "--use-cuda"];
+    let call = ["train", "photos", "--model", "simple_cnn", "--image-size", "32", "--epochs", "1"];
     place.snapshot_of_figures("train", &call);
     place.snapshot_of_figures("train_again_takes_the_next_number", &call);
+}
+
+/// Where there is no GPU: `auto` and the older flag say so and go on, and a GPU by name is an error.
+#[test]
+fn a_machine_without_a_gpu() {
+    if Path::new("/dev/nvidiactl").exists() {
+        println!("NOT CHECKED: this machine has a GPU");
+        return;
+    }
+    let place = Place::new();
+    place.photos(4);
+    let run = |flags: &[&str]| {
+        let call = ["train", "photos", "--model", "simple_cnn", "--image-size", "32", "--epochs", "1"];
+        ended(place.command(&[&call, flags].concat()))
+    };
+    for flags in [&["--device", "auto"][..], &["--use-cuda"]] {
+        let ended = run(flags);
+        assert_eq!(ended.status, 0, "{}", ended.stderr);
+        assert!(ended.stderr.contains("the CPU does the work: no NVIDIA driver: "), "{}", ended.stderr);
+    }
+    let named = run(&["--device", "cuda:1"]);
+    assert_eq!(named.status, 1);
+    assert!(named.stderr.contains("no NVIDIA driver: libcuda.so.1 can't be opened"), "{}", named.stderr);
+    let unknown = run(&["--device", "gpu"]);
+    assert_eq!(unknown.status, 2);
+    assert!(unknown.stderr.contains("`gpu` is none of cpu, auto, cuda and cuda:N"), "{}", unknown.stderr);
+    let served = ended(place.command(&["serve", "runs/photos-1", "--device", "auto"]));
+    assert_eq!(served.status, 2);
+    assert!(served.stderr.contains("an endpoint computes on the CPU"), "{}", served.stderr);
+    let operators = ended(place.command(&["bench", "--operators", "--device", "auto"]));
+    assert_eq!(operators.status, 2);
+    assert!(
+        operators.stderr.contains("`--operators` measures the processor's limits"),
+        "{}",
+        operators.stderr
+    );
 }
 
 #[test]
