@@ -62,14 +62,15 @@ impl Cuda {
         context::count()
     }
 
-    /// Whether all libraries that a GPU needs are there.
+    /// Whether all libraries that a GPU needs are there, and none is newer than the driver.
     ///
     /// # Errors
     /// [`DeviceError::Missing`] names the first that is not, and where to get it.
     pub fn check() -> Result<(), DeviceError> {
         [libraries::DRIVER, libraries::NVRTC, libraries::CUBLASLT, libraries::CUDNN]
             .iter()
-            .try_for_each(libraries::Needed::check)
+            .try_for_each(libraries::Needed::check)?;
+        check_versions()
     }
 
     /// Opens a GPU. The first time for a kind of GPU, that takes some seconds: the kernels are compiled, and kept in `cuda`
@@ -90,7 +91,6 @@ impl Cuda {
             );
             return Err(DeviceError::Missing(why));
         }
-        check_versions()?;
         let load = |of| {
             let image = compile::kernels(of, capability)?;
             // SAFETY: the compiler made it, or it is to the byte what the compiler once made.

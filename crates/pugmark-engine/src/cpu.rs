@@ -116,6 +116,10 @@ impl Engine for Cpu {
         })
     }
 
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
     fn free_memory(&self) -> Option<u64> {
         None
     }

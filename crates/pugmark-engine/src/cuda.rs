@@ -71,6 +71,10 @@ impl Engine for Cuda {
         Ok(Box::new(plan))
     }
 
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
     fn free_memory(&self) -> Option<u64> {
         self.gpu.0.free_memory().ok().map(|bytes| bytes as u64)
     }

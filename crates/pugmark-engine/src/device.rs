@@ -36,7 +36,8 @@ impl DeviceChoice {
             Self::Cpu => Ok((cpu()?, None)),
             Self::Auto => match cuda(0, precision) {
                 Ok(cuda) => Ok((Box::new(cuda), None)),
-                Err(error) => Ok((cpu()?, Some(error.to_string()))),
+                Err(DeviceError::Missing(why)) => Ok((cpu()?, Some(why))),
+                Err(error) => Err(error.into()),
             },
             Self::Cuda(number) => Ok((Box::new(cuda(number, precision)?), None)),
         }
@@ -56,7 +57,11 @@ fn cuda(number: usize, precision: PrecisionChoice) -> Result<Cuda, DeviceError> 
     let precision = match precision {
         PrecisionChoice::Auto if device.has_bf16() => Precision::Bf16,
         PrecisionChoice::Auto | PrecisionChoice::F32 => Precision::F32,
-        PrecisionChoice::Bf16 => Precision::Bf16,
+        PrecisionChoice::Bf16 if device.has_bf16() => Precision::Bf16,
+        PrecisionChoice::Bf16 => {
+            let why = "this GPU does not multiply bf16: `--precision f32` is left".to_owned();
+            return Err(DeviceError::Failed { call: "bf16".into(), why });
+        }
     };
     Ok(Cuda::new(device).with_precision(precision))
 }

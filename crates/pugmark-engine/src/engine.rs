@@ -317,6 +317,9 @@ pub trait Engine: Send + Sync {
         spec: &TrainingSpec,
     ) -> Result<Box<dyn Training>, EngineError>;
 
+    /// What activations and their gradients are in memory.
+    fn precision(&self) -> Precision;
+
     /// Bytes that are free of the device's own memory; none where plans lie in the machine's.
     fn free_memory(&self) -> Option<u64>;
 

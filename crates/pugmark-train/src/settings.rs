@@ -365,10 +365,11 @@ fn as_decimal_if_set<S: Serializer>(value: &Option<f32>, serializer: S) -> Resul
 /// [`TrainSettings::tensorboard`] for the run's own folder.
 const IN_THE_RUN: &str = "run";
 
-/// Settings that a resumed run may change: the result does not depend on them, or only grows, or is checked by the data
-/// set's hash.
-const FREE_ON_RESUME: [&str; 16] = [
+/// Settings that a resumed run may change: the result does not depend on them (on the device in the last digits alone), or only
+/// grows, or is checked by the data set's hash.
+const FREE_ON_RESUME: [&str; 17] = [
     "epochs",
+    "device",
     "memory",
     "threads",
     "loader_threads",

@@ -150,7 +150,10 @@ impl Context {
         unsafe { result::stream::synchronize(self.stream) }.map_err(failed("cuStreamSynchronize"))
     }
 
+    /// Bytes that are free once the pool has handed back what it keeps.
     pub(super) fn free_memory(&self) -> Result<usize, DeviceError> {
+        self.synchronize()?;
+        self.trim();
         result::mem_get_info().map(|(free, _)| free).map_err(failed("cuMemGetInfo"))
     }
 

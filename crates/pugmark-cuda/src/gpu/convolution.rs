@@ -59,6 +59,10 @@ struct Plan {
     descriptors: Descriptors,
     algorithm: Algorithm,
     workspace: usize,
+    /// Nothing is to be rounded to TF32, whatever an algorithm proposes.
+    fma: bool,
+    /// What is tried next where the library refuses the algorithm when it runs, the best last; none once one has run.
+    others: Vec<Candidate>,
 }
 
 /// The library with the plans made so far.
@@ -100,16 +104,63 @@ impl Convolutions {
             let plan = Plan::new(self.handle, self.limit, &key)?;
             self.plans.insert(key, plan);
         }
-        let plan = &self.plans[&key];
-        let scratch = workspace.of(context, plan.workspace)? as *mut c_void;
-        let Descriptors { x: of_x, w: of_w, y: of_y, convolution: how } = plan.descriptors;
+        let handle = self.handle;
+        let Some(plan) = self.plans.get_mut(&key) else {
+            return Err(failed("a convolution's plan")("none was made"));
+        };
+        loop {
+            // SAFETY: the caller's.
+            let answer = unsafe { plan.run((context, workspace), handle, [x, w, y], accumulate) };
+            match (answer, plan.others.pop()) {
+                (Ok(()), _) => {
+                    plan.others.clear();
+                    return Ok(());
+                }
+                (Err(Refusal::Other(error)), _) => return Err(error),
+                (Err(Refusal::Library(_)), Some(next)) => plan.take(handle, &next)?,
+                (Err(Refusal::Library(error)), None) => {
+                    return Err(refused("cudnnConvolution")(format!("{error} for {key:?}")));
+                }
+            }
+        }
+    }
+}
+
+/// Why a product of a convolution was not done.
+enum Refusal {
+    Library(cudarc::cudnn::CudnnError),
+    Other(DeviceError),
+}
+
+impl Plan {
+    /// Takes another algorithm.
+    fn take(&mut self, handle: sys::cudnnHandle_t, next: &Candidate) -> Result<(), DeviceError> {
+        if !self.fma {
+            self.descriptors.set_math(next.math)?;
+        }
+        self.algorithm = next.algorithm;
+        self.workspace = workspace(handle, &self.descriptors, next.algorithm)?;
+        Ok(())
+    }
+
+    /// # Safety
+    /// As of [`crate::Device::convolution`].
+    unsafe fn run(
+        &self,
+        (context, workspace): (&Context, &mut Workspace),
+        handle: sys::cudnnHandle_t,
+        [x, w, y]: [u64; 3],
+        accumulate: bool,
+    ) -> Result<(), Refusal> {
+        let scratch = workspace.of(context, self.workspace).map_err(Refusal::Other)? as *mut c_void;
+        let Descriptors { x: of_x, w: of_w, y: of_y, convolution: how } = self.descriptors;
         let (alpha, beta) = (1.0_f32, f32::from(u8::from(accumulate)));
         let (alpha, beta) = ((&raw const alpha).cast(), (&raw const beta).cast());
         let [x, w, y] = [x, w, y].map(|address| address as *mut c_void);
         // SAFETY: the plan's objects live; addresses are the caller's, and the scratch is as large as the algorithm asks.
         let answer = unsafe {
-            let (handle, bytes) = (self.handle, plan.workspace);
-            match plan.algorithm {
+            let bytes = self.workspace;
+            match self.algorithm {
                 Algorithm::Forward(algorithm) => result::convolution_forward(
                     handle, alpha, of_x, x, of_w, w, how, algorithm, scratch, bytes, beta, of_y, y,
                 ),
@@ -121,9 +172,7 @@ impl Convolutions {
                 ),
             }
         };
-        answer.map_err(|error| {
-            refused("cudnnConvolution")(format!("{error} for {key:?} by {:?}", plan.algorithm))
-        })
+        answer.map_err(Refusal::Library)
     }
 }
 
@@ -146,17 +195,21 @@ impl Plan {
         };
         let descriptors = Descriptors::new(&key.convolution, data_type(key.values)?, math)?;
         let candidates = candidates(handle, key.pass, &descriptors)?;
-        let Some(chosen) = candidates.iter().find(|candidate| candidate.will_do(limit)) else {
+        let mut others: Vec<Candidate> =
+            candidates.iter().copied().filter(|candidate| candidate.will_do(limit)).collect();
+        others.reverse();
+        let Some(chosen) = others.pop() else {
             let why =
                 format!("none of {candidates:?} is reproducible and runs in {limit} bytes, for {key:?}");
             return Err(failed("a convolution's algorithm")(why));
         };
-        if math != cudnnMathType_t::CUDNN_FMA_MATH {
+        let fma = math == cudnnMathType_t::CUDNN_FMA_MATH;
+        if !fma {
             descriptors.set_math(chosen.math)?;
         }
         let algorithm = chosen.algorithm;
         let workspace = workspace(handle, &descriptors, algorithm)?;
-        Ok(Self { descriptors, algorithm, workspace })
+        Ok(Self { descriptors, algorithm, workspace, fma, others })
     }
 }
 

@@ -11,7 +11,7 @@ use pugmark_cuda::{
 use pugmark_graph::ParamId;
 use pugmark_kernels::ConvShape;
 
-use super::machine::{After, Machine};
+use super::machine::{After, Machine, is_product};
 use crate::plan::{Kind, Step, ValueId, saved_for_backward};
 use crate::{EngineError, Pass};
 
@@ -265,11 +265,12 @@ impl Machine {
         let Some(dw) = self.parameters.gradient(weight) else { return Ok(()) };
         let pass = ConvolutionPass::BackwardWeight;
         match self.workspaces.weight(dw.len()) {
-            Some(own) => {
+            // A product of matrices is f32 at once.
+            Some(own) if !is_product(shape) => {
                 self.product(pass, shape, step, [x, own, dy], false)?;
                 Ok(convert(own, dw)?)
             }
-            None => self.product(pass, shape, step, [x, dw, dy], false),
+            _ => self.product(pass, shape, step, [x, dw, dy], false),
         }
     }
 

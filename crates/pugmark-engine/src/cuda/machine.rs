@@ -323,7 +323,7 @@ impl Machine {
         let &ConvShape { kernel, stride, padding, in_channels, out_channels } = shape;
         let Plane { height, width, .. } = self.plane(step.input);
         let pixels = self.images * height * width;
-        if (kernel, stride, padding) != ((1, 1), 1, 0) {
+        if !is_product(shape) {
             let images = self.images;
             let of =
                 Convolution { images, height, width, in_channels, out_channels, kernel, stride, padding };
@@ -376,6 +376,11 @@ impl Machine {
             _ => to_tensor(self.images, &values.read::<f32>()?, plane),
         })
     }
+}
+
+/// Whether a convolution is one product of matrices.
+pub(super) fn is_product(shape: &ConvShape) -> bool {
+    (shape.kernel, shape.stride, shape.padding) == ((1, 1), 1, 0)
 }
 
 /// Values in bf16.

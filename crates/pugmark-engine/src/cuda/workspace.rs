@@ -6,6 +6,7 @@ use pugmark_cuda::{
 };
 use pugmark_kernels::Plane;
 
+use super::machine::is_product;
 use super::parameters::Parameters;
 use crate::EngineError;
 use crate::plan::{Kind, Program, Step};
@@ -77,7 +78,7 @@ impl Lens {
         match &step.kind {
             Kind::Conv { shape, folded, .. } => {
                 lens.norm = if folded.is_some() { NORM_VECTORS * channels } else { 0 };
-                if trained {
+                if trained && !is_product(shape) {
                     lens.weight = shape.kernel.0 * shape.kernel.1 * shape.in_channels * shape.out_channels;
                 }
             }

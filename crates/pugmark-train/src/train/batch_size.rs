@@ -10,6 +10,8 @@ use crate::{TrainError, TrainSettings, memory};
 const MOST: usize = 256;
 /// Share of the memory left that is taken where nobody says how much: the system and other programs need some too.
 const SHARE: f64 = 0.8;
+/// What NVIDIA's libraries take of a GPU's memory for themselves.
+const LIBRARIES: u64 = 3 << 29;
 /// Assumed where the system does not say what is left.
 const UNKNOWN: u64 = 2 << 30;
 
@@ -55,7 +57,14 @@ impl Prepared {
         let plans = engine.training_bytes(&self.graph, &input, &spec)?
             + engine.inference_bytes(&self.graph, &input)?;
         if engine.free_memory().is_some() {
-            return Ok(plans as u64);
+            // What is frozen at first lies there when the rest is thawed.
+            let frozen = TrainingSpec { freeze: self.spec.freeze, ..spec };
+            let frozen = if settings.unfreeze_after > 0 {
+                engine.training_bytes(&self.graph, &input, &frozen)?
+            } else {
+                0
+            };
+            return Ok((plans + frozen) as u64 + LIBRARIES);
         }
         let parameters: usize = self.graph.params().iter().map(pugmark_graph::Param::len).sum();
         // A checkpoint holds the model, the optimiser's two moments and perhaps the average, as copies.

@@ -32,6 +32,9 @@ struct Who<'a> {
     combine: &'a str,
     weights: &'a [f64],
     precision: PrecisionChoice,
+    /// A GPU with its arithmetic; none for the processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
     mirrored: bool,
 }
 
@@ -76,7 +79,7 @@ impl Ensemble {
 
     /// Everything that answers depend on, as one line of JSON. A model is known by its card: its data, its recipe, and its metrics
     /// to the last digit.
-    pub(super) fn who(&self, precision: PrecisionChoice) -> anyhow::Result<String> {
+    pub(super) fn who(&self, engine: &dyn Engine) -> anyhow::Result<String> {
         let models = self.panel.cards().collect();
         let (combine, weights) = (self.combine.name(), self.weights.as_slice());
         let pugmark = env!("CARGO_PKG_VERSION");
@@ -85,7 +88,8 @@ impl Ensemble {
             models,
             combine,
             weights,
-            precision,
+            precision: engine.precision().into(),
+            device: engine.free_memory().map(|_| engine.arithmetic()),
             mirrored: self.mirrored,
         })?)
     }

@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: &PredictArguments, printer: &Printer) -> anyhow::Re
         ensemble.fit(&storage, look, &stop, printer)?;
     }
     if let Some(files) = files {
-        let (who, model) = (ensemble.who(inference.precision())?, ensemble.name());
+        let (who, model) = (ensemble.who(&*engine)?, ensemble.name());
         let answer = &mut |rest: files::Rest<'_>, on: files::OnPrediction<'_>| {
             ensemble.predict(rest, Look { digests: true, ..look }, &stop, printer, on)
         };

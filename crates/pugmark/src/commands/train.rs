@@ -78,6 +78,8 @@ pub(crate) fn run(arguments: &TrainArguments, printer: &Printer) -> anyhow::Resu
         },
     };
     let engine = engine::open(settings.device, settings.threads, settings.precision, printer)?;
+    // The run keeps what was chosen here, wherever it goes on.
+    settings.precision = engine.precision().into();
     if arguments.find_learning_rate {
         return find::run(&dataset, &settings, &out, arguments.overwrite, &*engine, &stop, printer);
     }
@@ -257,8 +259,6 @@ pub(super) fn settings(
         let origin = origins.get(error.name).map_or_else(|| error.name.to_owned(), ToString::to_string);
         WrongCall::new(format!("{origin} is {}: {}", error.value, error.why))
     })?;
-    // The run keeps what was chosen here, wherever it goes on.
-    settings.precision = settings.precision.precision().into();
     settings.data = dataset.map(Path::to_owned).or(settings.data);
     settings.feature_folder = hub::cache_dir().ok().map(|weights| weights.with_file_name("features"));
     if let Some(recipe) = &mut settings.recipe

@@ -55,24 +55,24 @@ fn a_machine_without_a_gpu() {
     place.photos(4);
     let run = |flags: &[&str]| {
         let call = ["train", "photos", "--model", "simple_cnn", "--image-size", "32", "--epochs", "1"];
-        ended(place.command(&[&call, flags].concat()))
+        ended(&mut place.command(&[&call, flags].concat()))
     };
     for flags in [&["--device", "auto"][..], &["--use-cuda"]] {
         let ended = run(flags);
-        assert_eq!(ended.status, 0, "{}", ended.stderr);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert!(ended.stderr.contains("the CPU does the work: no NVIDIA driver: "), "{}", ended.stderr);
     }
     let named = run(&["--device", "cuda:1"]);
-    assert_eq!(named.status, 1);
+    assert_eq!(named.code, Some(1));
     assert!(named.stderr.contains("no NVIDIA driver: libcuda.so.1 can't be opened"), "{}", named.stderr);
     let unknown = run(&["--device", "gpu"]);
-    assert_eq!(unknown.status, 2);
+    assert_eq!(unknown.code, Some(2));
     assert!(unknown.stderr.contains("`gpu` is none of cpu, auto, cuda and cuda:N"), "{}", unknown.stderr);
-    let served = ended(place.command(&["serve", "runs/photos-1", "--device", "auto"]));
-    assert_eq!(served.status, 2);
+    let served = ended(&mut place.command(&["serve", "runs/photos-1", "--device", "auto"]));
+    assert_eq!(served.code, Some(2));
     assert!(served.stderr.contains("an endpoint computes on the CPU"), "{}", served.stderr);
-    let operators = ended(place.command(&["bench", "--operators", "--device", "auto"]));
-    assert_eq!(operators.status, 2);
+    let operators = ended(&mut place.command(&["bench", "--operators", "--device", "auto"]));
+    assert_eq!(operators.code, Some(2));
     assert!(
         operators.stderr.contains("`--operators` measures the processor's limits"),
         "{}",

@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use pugmark_data::{Dataset, ReadOptions, Split, split};
+use pugmark_engine::DeviceChoice;
 use pugmark_model::{hub, write_atomic};
 use pugmark_train::{BestBy, TimeBudget, TrainSettings};
 use pugmark_tune::{Grid, Limits, Objective, Plan, Pruner, Sampler, Settings, Space, Study};
@@ -30,13 +31,14 @@ const GRID: u32 = 4096;
 /// Trials where nobody says how many.
 const TRIALS: u32 = 20;
 /// The machine's and not the study's: the results do not depend on them, or the data's hash stands for them.
-const FREE: [&str; 11] = [
+const FREE: [&str; 12] = [
     "data",
     "photos",
     "skip_missing",
     "allow_empty_class",
     "split_file",
     "recipe",
+    "device",
     "threads",
     "loader_threads",
     "cache_mib",
@@ -80,6 +82,9 @@ impl Search {
             resumed.as_deref(),
             printer,
         )?;
+        if base.device == DeviceChoice::Cpu {
+            base.precision = base.precision.precision().into();
+        }
         let data = base.data.clone().ok_or_else(|| {
             WrongCall::new("no data set is named").with_hint("name one: `pugmark tune DATA --search ...`")
         })?;

@@ -141,7 +141,11 @@ impl<'a> Workers<'a> {
 
     fn engine(&self, threads: usize) -> anyhow::Result<Box<dyn Engine>> {
         let TrainSettings { device, precision, .. } = self.search.base;
-        Ok(device.open(threads, precision)?.0)
+        let (engine, why) = device.open(threads, precision)?;
+        if let Some(why) = why {
+            self.say(format!("the CPU does the work: {why}"));
+        }
+        Ok(engine)
     }
 
     /// Trains the best settings once more, with the next seed; none where no trial has a value, or when interrupted.
