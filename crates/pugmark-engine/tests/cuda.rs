@@ -1,7 +1,5 @@
 //! What only a GPU has: memory of its own.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use common::{emulated, every_operator, input_spec, spec};
