@@ -13,15 +13,18 @@ STEPS = Path(__file__).parent / "torch_steps.py"
 def main() -> None:
     arguments = parse()
     settings = {}
-    for option in ("model", "batch", "steps", "warmup", "threads", "precision"):
+    for option in ("model", "batch", "steps", "warmup", "threads", "precision", "device"):
         settings[f"--{option}"] = str(getattr(arguments, option))
     flags = [word for pair in settings.items() for word in pair]
     pytorch = {
         "contiguous": [sys.executable, str(STEPS), *flags],
         "channels_last": [sys.executable, str(STEPS), *flags, "--channels-last"],
     }
+    if arguments.device != "cpu":
+        pytorch["compiled"] = [*pytorch["channels_last"], "--compile"]
     limit = instruction_set(arguments.isa)
     isa = f", {arguments.isa} at most" if arguments.isa else ""
+    isa = isa if arguments.device == "cpu" else f", {arguments.device}"
     shape = f"{arguments.model}, batch {arguments.batch}, 224 px, {arguments.precision}, AdamW, {arguments.threads} threads"
     print(f"{shape}{isa}; {processor()}")
 
@@ -56,6 +59,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=2, help="steps a round before those")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="bf16: PyTorch's is autocast")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="on a GPU memory is the host's")
     parser.add_argument("--isa", choices=["avx2"], help="keep both sides to this instruction set")
     return parser.parse_args()
 

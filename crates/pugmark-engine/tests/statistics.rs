@@ -3,7 +3,9 @@
 mod common;
 
 use common::{all_nodes, batch, engines, every_engine, every_operator, input_spec, spec};
-use pugmark_engine::{Clip, Cpu, Engine, EngineError, LayerKind, Optimiser, TrainBatch, TrainingSpec};
+use pugmark_engine::{
+    Clip, Cpu, Engine, EngineError, LayerKind, Optimiser, Precision, TrainBatch, TrainingSpec,
+};
 use pugmark_graph::{Graph, NodeId, Op, Role};
 
 fn first_batch<'a>(pixels: &'a [u8], labels: &'a [u32]) -> TrainBatch<'a> {
@@ -134,7 +136,7 @@ fn layers_are_what_taps_read() {
                     || value.values.chunks_exact(pixels).skip(channel).step_by(channels).flatten().copied();
                 let count = (images * pixels) as f64;
                 // The GPU rounds what it fuses with a convolution once more as well: each way by half a place, 2^-9 of a value.
-                let gpu = engine.name().contains("GPU, bf16");
+                let gpu = !engine.name().starts_with("cpu") && engine.precision() == Precision::Bf16;
                 let most = values().fold(0.0, |most, v| f64::from(v.abs()).max(most));
                 let rounding = if gpu { 2.0 * most / 512.0 } else { 0.0 };
                 let mean = values().map(f64::from).sum::<f64>() / count;

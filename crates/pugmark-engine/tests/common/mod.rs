@@ -3,18 +3,29 @@
 
 pub mod formula;
 
+use std::sync::OnceLock;
+
 use pugmark_cuda::Emulator;
 use pugmark_engine::{Cpu, Cuda, Engine, InputSpec, Precision, TrainingSpec};
 use pugmark_graph::{Builder, Graph, NodeId, Op};
 
-/// The engines that compute in f32: the processor's two ways, and the GPU's kernels on an emulated GPU.
+/// The engines that compute in f32: the processor's two ways, and the GPU's.
 pub fn engines() -> Vec<Box<dyn Engine>> {
     let cpu = Cpu::new(2).unwrap();
     let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(cpu.clone()), Box::new(cpu.without_winograd())];
-    if let Some(cuda) = emulated() {
+    if let Some(cuda) = gpu() {
         engines.push(Box::new(cuda));
     }
     engines
+}
+
+/// The GPU engine: on the first GPU with the feature `gpu-tests`, else on an emulated one.
+pub fn gpu() -> Option<Cuda> {
+    static GPU: OnceLock<Cuda> = OnceLock::new();
+    match cfg!(feature = "gpu-tests") {
+        true => Some(GPU.get_or_init(|| Cuda::new(pugmark_cuda::Cuda::open(0).unwrap())).clone()),
+        false => emulated(),
+    }
 }
 
 /// The GPU engine on the processor; none, and said so, where there is no C++ compiler.
@@ -26,7 +37,7 @@ pub fn emulated() -> Option<Cuda> {
 pub fn bf16_engines() -> Vec<Box<dyn Engine>> {
     let cpu = Cpu::new(2).unwrap().with_precision(Precision::Bf16);
     let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(cpu)];
-    if let Some(cuda) = emulated() {
+    if let Some(cuda) = gpu() {
         engines.push(Box::new(cuda.with_precision(Precision::Bf16)));
     }
     engines

@@ -62,6 +62,10 @@ fn a_machine_without_a_gpu() {
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert!(ended.stderr.contains("the CPU does the work: no NVIDIA driver: "), "{}", ended.stderr);
     }
+    // A run goes on on another device than it began on.
+    let call = ["train", "--resume", "runs/photos-1", "--device", "cpu", "--epochs", "2"];
+    let resumed = ended(&mut place.command(&call));
+    assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
     let named = run(&["--device", "cuda:1"]);
     assert_eq!(named.code, Some(1));
     assert!(named.stderr.contains("no NVIDIA driver: libcuda.so.1 can't be opened"), "{}", named.stderr);
