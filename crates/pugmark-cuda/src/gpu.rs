@@ -181,12 +181,13 @@ unsafe impl Device for Cuda {
         }
     }
 
-    // The driver copies what is not pinned memory to memory of its own before it returns.
+    // The driver copies what is not pinned memory to memory of its own before it returns, unless it can read it in place.
     unsafe fn upload(&self, to: u64, bytes: &[u8]) -> Result<(), DeviceError> {
         self.context.bind()?;
         // SAFETY: the caller's.
         unsafe { result::memcpy_htod_async(to, bytes, self.context.stream()) }
-            .map_err(failed("cuMemcpyHtoDAsync"))
+            .map_err(failed("cuMemcpyHtoDAsync"))?;
+        if self.context.reads_in_place { self.context.synchronize() } else { Ok(()) }
     }
 
     unsafe fn download(&self, from: u64, bytes: &mut [u8]) -> Result<(), DeviceError> {

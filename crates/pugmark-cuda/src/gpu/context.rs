@@ -17,6 +17,8 @@ pub(super) struct Context {
     device: CUdevice,
     context: CUcontext,
     stream: CUstream,
+    /// It reads the processor's memory where it lies, so that a copy from there may still be under way when its call returns.
+    pub(super) reads_in_place: bool,
     /// Where memory comes from without a wait; older and virtual GPUs have none.
     pool: Option<CUmemoryPool>,
 }
@@ -43,6 +45,8 @@ impl Context {
         ]
         .map(|which| attribute(which).cast_unsigned());
         let has_pool = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED) != 0;
+        let in_place = Attribute::CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES;
+        let reads_in_place = attribute(in_place) != 0;
         // SAFETY: as above.
         let context = unsafe { result::primary_ctx::retain(device) };
         let context = context.map_err(failed("cuDevicePrimaryCtxRetain"))?;
@@ -52,6 +56,7 @@ impl Context {
             device,
             context,
             stream: std::ptr::null_mut(),
+            reads_in_place,
             pool: None,
         };
         opened.bind()?;
