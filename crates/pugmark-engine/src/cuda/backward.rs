@@ -264,13 +264,14 @@ impl Machine {
     ) -> Result<(), EngineError> {
         let Some(dw) = self.parameters.gradient(weight) else { return Ok(()) };
         let pass = ConvolutionPass::BackwardWeight;
-        match self.workspaces.weight(dw.len()) {
-            // A product of matrices is f32 at once.
-            Some(own) if !is_product(shape) => {
+        // A product of matrices is f32 at once.
+        let own = if is_product(shape) { None } else { self.workspaces.weight(dw.len()) };
+        match own {
+            Some(own) => {
                 self.product(pass, shape, step, [x, own, dy], false)?;
                 Ok(convert(own, dw)?)
             }
-            _ => self.product(pass, shape, step, [x, dw, dy], false),
+            None => self.product(pass, shape, step, [x, dw, dy], false),
         }
     }
 
