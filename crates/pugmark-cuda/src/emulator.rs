@@ -21,7 +21,8 @@ const MEMORY: usize = 8 << 30;
 const GUARD: usize = 256;
 
 /// The kernels as a C++ compiler compiles them, and plain sums in place of the libraries. Slow, and exact about what a kernel
-/// may do: it ends the process where threads of a block do not meet, or where memory next to an allocation has changed.
+/// may do: it ends the process where threads of a block do not meet, and panics where memory behind an allocation has
+/// changed when that is freed.
 #[derive(Debug)]
 pub struct Emulator {
     f32: Library,
@@ -258,5 +259,22 @@ unsafe impl Device for Emulator {
 
     fn synchronize(&self) -> Result<(), DeviceError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "written behind an allocation of 8 bytes")]
+    fn what_is_written_behind_an_allocation_is_noticed() {
+        let device = Emulator::new().expect("a C++ compiler");
+        let address = device.allocate(8).expect("there is room");
+        // SAFETY: what is written lies in the guard, and the address is freed once.
+        unsafe {
+            device.upload(address + 8, &[1]).expect("no copy fails here");
+            device.free(address);
+        }
     }
 }
