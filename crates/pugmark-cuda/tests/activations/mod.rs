@@ -51,6 +51,10 @@ macro_rules! test_elements {
 pub(crate) use test_elements;
 
 pub fn gpu() -> Gpu {
+    if !Emulator::is_possible() {
+        // None of these tests can say anything.
+        std::process::exit(0);
+    }
     Gpu(Arc::new(Emulator::new().unwrap()))
 }
 
